@@ -1,0 +1,176 @@
+//! Administration: users, API keys, hotkeys, chutes and quotas. It has no route; whoever may invoke the function (IAM) may
+//! do all of this, and nobody edits tables by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use shared::{
+    App, Error, Result,
+    auth::{api_key::ApiKey, hotkey},
+    registry::{Chute, HotkeyRow, KeyRow, Role, User},
+    time::{DAY, Timestamp},
+};
+use uuid::Uuid;
+
+/// Seconds of the shortest and of the longest timeout of a method.
+const TIMEOUTS: std::ops::RangeInclusive<i64> = 30..=DAY;
+
+/// What the administrator may ask for: `{"command": "create_user", …}`.
+#[derive(Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// A new account, with an id of its own unless one is given.
+    CreateUser {
+        /// The id, for accounts that exist elsewhere.
+        user_id: Option<Uuid>,
+        /// `miner` lets it see and claim everybody's jobs.
+        #[serde(default)]
+        roles: BTreeSet<Role>,
+    },
+    /// Replaces an account's roles.
+    SetRoles {
+        /// The account.
+        user_id: Uuid,
+        /// All its roles from now on.
+        roles: BTreeSet<Role>,
+    },
+    /// Its keys, hotkeys and tokens open nothing from now on.
+    DisableUser {
+        /// The account.
+        user_id: Uuid,
+    },
+    /// Undoes `disable_user`.
+    EnableUser {
+        /// The account.
+        user_id: Uuid,
+    },
+    /// A new API key. The answer is the only place where it is ever shown.
+    CreateKey {
+        /// Whose it is.
+        user_id: Uuid,
+    },
+    /// The key opens nothing from now on.
+    RevokeKey {
+        /// The id that `create_key` answered.
+        key_id: Uuid,
+    },
+    /// The hotkey signs for the account from now on.
+    RegisterHotkey {
+        /// The account.
+        user_id: Uuid,
+        /// Its SS58 address.
+        hotkey: String,
+    },
+    /// Creates or replaces a chute.
+    PutChute {
+        /// All of it.
+        chute: Box<Chute>,
+    },
+    /// Replaces an account's quotas: jobs a day by chute id, `global` or `*`.
+    SetQuotas {
+        /// The account.
+        user_id: Uuid,
+        /// All its quotas from now on.
+        quotas: BTreeMap<String, u64>,
+    },
+}
+
+/// What a command answers.
+#[derive(Default, Serialize)]
+pub struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hotkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chute_id: Option<Uuid>,
+}
+
+/// Carries out one command. Repeating it is harmless, but for `create_key`, which makes another key.
+pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
+    let command = serde_json::from_value(command).map_err(|error| Error::Unprocessable(error.to_string()))?;
+    let now = Timestamp::system();
+    match command {
+        Command::CreateUser { user_id, roles } => create_user(app, user_id.unwrap_or_else(Uuid::new_v4), roles).await,
+        Command::SetRoles { user_id, roles } => change_user(app, user_id, |user| user.roles = roles).await,
+        Command::DisableUser { user_id } => change_user(app, user_id, |user| user.disabled = true).await,
+        Command::EnableUser { user_id } => change_user(app, user_id, |user| user.disabled = false).await,
+        Command::SetQuotas { user_id, quotas } => change_user(app, user_id, |user| user.quotas = quotas).await,
+        Command::CreateKey { user_id } => {
+            existing_user(app, user_id).await?;
+            let key = ApiKey::generate(user_id);
+            let row = KeyRow { user_id, hash: ByteBuf::from(key.hash()), revoked: false, created_at: now };
+            app.registry.put(KeyRow::pk(key.key_id), &row).await?;
+            let text = key.reveal().to_owned();
+            Ok(Output { user_id: Some(user_id), key_id: Some(key.key_id), key: Some(text), ..Output::default() })
+        }
+        Command::RevokeKey { key_id } => {
+            let pk = KeyRow::pk(key_id);
+            let row = app.registry.get::<KeyRow>(&pk).await?;
+            let row = row.ok_or_else(|| Error::NotFound(format!("API key {key_id} not found")))?;
+            app.registry.put(pk, &KeyRow { revoked: true, ..row }).await?;
+            Ok(Output { key_id: Some(key_id), ..Output::default() })
+        }
+        Command::RegisterHotkey { user_id, hotkey } => {
+            existing_user(app, user_id).await?;
+            if hotkey::public_key(&hotkey).is_none() {
+                return Err(Error::Unprocessable("hotkey is not an SS58 address of an sr25519 key".to_owned()));
+            }
+            app.registry.put(HotkeyRow::pk(&hotkey), &HotkeyRow { user_id, created_at: now }).await?;
+            Ok(Output { user_id: Some(user_id), hotkey: Some(hotkey), ..Output::default() })
+        }
+        Command::PutChute { chute } => {
+            existing_user(app, chute.user_id).await?;
+            check_methods(&chute)?;
+            app.registry.put(Chute::pk(chute.chute_id), &*chute).await?;
+            Ok(Output { chute_id: Some(chute.chute_id), ..Output::default() })
+        }
+    }
+}
+
+async fn create_user(app: &App, user_id: Uuid, roles: BTreeSet<Role>) -> Result<Output> {
+    // One that exists keeps its quotas and its state.
+    if app.registry.get::<User>(&User::pk(user_id)).await?.is_some() {
+        return Err(Error::Conflict(format!("User {user_id} exists")));
+    }
+    let user = User { user_id, disabled: false, roles, quotas: BTreeMap::new(), created_at: Timestamp::system() };
+    app.registry.put(User::pk(user_id), &user).await?;
+    Ok(Output { user_id: Some(user_id), ..Output::default() })
+}
+
+async fn existing_user(app: &App, user_id: Uuid) -> Result<User> {
+    let user = app.registry.get::<User>(&User::pk(user_id)).await?;
+    user.ok_or_else(|| Error::NotFound(format!("User {user_id} not found")))
+}
+
+async fn change_user(app: &App, user_id: Uuid, change: impl FnOnce(&mut User)) -> Result<Output> {
+    let mut user = existing_user(app, user_id).await?;
+    change(&mut user);
+    app.registry.put(User::pk(user_id), &user).await?;
+    Ok(Output { user_id: Some(user_id), ..Output::default() })
+}
+
+fn check_methods(chute: &Chute) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for method in &chute.methods {
+        let name = &method.name;
+        if name.is_empty() || name.contains('/') || !names.insert(name) {
+            return Err(Error::Unprocessable(format!("method name {name:?} is empty, not unique or holds a slash")));
+        }
+        if method.timeout.is_some_and(|seconds| !TIMEOUTS.contains(&seconds.into())) {
+            let detail =
+                format!("timeout of method {name:?} is not from {} to {} seconds", TIMEOUTS.start(), TIMEOUTS.end());
+            return Err(Error::Unprocessable(detail));
+        }
+        let known = |proto: &str| matches!(proto, "tcp" | "udp" | "http");
+        if let Some(port) = method.ports.iter().find(|port| port.port == 0 || !known(&port.proto)) {
+            return Err(Error::Unprocessable(format!("port {}/{} of method {name:?} is none", port.port, port.proto)));
+        }
+    }
+    Ok(())
+}

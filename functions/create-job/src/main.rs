@@ -1,0 +1,8 @@
+//! Lambda entry point of `POST /jobs/{chute_id}/{method}`. The endpoint is [`create_job::handle`].
+
+use shared::App;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::serve(App::from_env()?, create_job::handle).await
+}

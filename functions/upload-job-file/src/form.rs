@@ -1,0 +1,101 @@
+//! The form: a small file through the API.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use lambda_http::{Body, Request, Response};
+use multer::{Constraints, Multipart, SizeLimit};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use shared::{
+    App, Error, Result,
+    error::Invalid,
+    job::{Job, OutputFile},
+    job_token::JobClaims,
+    lifecycle, reply,
+    request::{header, now},
+};
+use uuid::Uuid;
+
+use crate::{changed, expected_file};
+
+/// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
+const FILE_LIMIT: u64 = 4 << 20;
+
+#[derive(Serialize)]
+struct Output {
+    status: &'static str,
+    filename: String,
+    file_id: Uuid,
+    path: String,
+    uploaded: bool,
+}
+
+struct Form {
+    file: Bytes,
+    content_type: Option<String>,
+    path: String,
+}
+
+/// Stores the file and marks it as uploaded.
+pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> Result<Response<Body>> {
+    let form = parse(request).await?;
+    let (job, file) = expected_file(app, &claims, &form.path).await?;
+    check_declared(&file, &form.file)?;
+    let file_id = Job::file_id(job.job_id, &form.path);
+    let path = format!("{}{}", job.files_prefix(), form.path);
+    app.outputs()?.put(&path, form.file, form.content_type).await?;
+    let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now(request));
+    changed(app.jobs.change(job.job_id, &transition, "upload: UpdateItem").await?, &claims)?;
+    let output = Output { status: "success", filename: file.filename, file_id, path, uploaded: true };
+    Ok(reply::json(200, &output))
+}
+
+/// What S3 checks for a presigned URL is checked here for a form.
+fn check_declared(file: &OutputFile, bytes: &[u8]) -> Result<()> {
+    let hash = || hex::encode(Sha256::digest(bytes));
+    if file.size.is_some_and(|size| size != bytes.len() as u64) {
+        return Err(Error::BadRequest(format!("File {} has not the declared size", file.filename)));
+    }
+    if file.sha256.as_ref().is_some_and(|declared| *declared != hash()) {
+        return Err(Error::BadRequest(format!("File {} has not the declared SHA-256", file.filename)));
+    }
+    Ok(())
+}
+
+/// The fields `file` and `path`, in either order.
+async fn parse(request: &Request) -> Result<Form> {
+    let broken = |_| Error::BadRequest("There was an error parsing the body".to_owned());
+    let missing = || vec![Invalid::missing("body", "file"), Invalid::missing("body", "path")];
+    let Ok(boundary) = multer::parse_boundary(header(request, "content-type").unwrap_or_default()) else {
+        return Err(Error::Invalid(missing()));
+    };
+    let body = Bytes::copy_from_slice(request.body());
+    let stream = futures_util::stream::once(async { Ok::<_, Infallible>(body) });
+    let limits = Constraints::new().size_limit(SizeLimit::new().per_field(FILE_LIMIT));
+    let mut parts = Multipart::with_constraints(stream, boundary, limits);
+    let (mut file, mut content_type, mut path) = (None, None, None);
+    while let Some(part) = parts.next_field().await.map_err(broken)? {
+        match part.name() {
+            Some("file") => {
+                content_type = part.content_type().map(ToString::to_string);
+                file = Some(part.bytes().await.map_err(|error| match error {
+                    multer::Error::FieldSizeExceeded { .. } => Error::TooLarge(format!(
+                        "Files over {FILE_LIMIT} bytes do not go through the API: PUT them to the presigned URL"
+                    )),
+                    other => broken(other),
+                })?);
+            }
+            Some("path") => path = Some(part.text().await.map_err(broken)?),
+            _ => {}
+        }
+    }
+    match (file, path) {
+        (Some(file), Some(path)) => Ok(Form { file, content_type, path }),
+        (file, path) => {
+            let absent = [file.is_none(), path.is_none()];
+            let errors = missing().into_iter().zip(absent).filter_map(|(error, absent)| absent.then_some(error));
+            Err(Error::Invalid(errors.collect()))
+        }
+    }
+}

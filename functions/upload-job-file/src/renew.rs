@@ -1,0 +1,52 @@
+//! The JSON form: a fresh upload target for one file.
+
+use lambda_http::{Body, Request, Response};
+use serde_json::Value;
+use shared::{
+    App, Result,
+    declaration::{self, Problem},
+    error::Invalid,
+    job::Job,
+    job_token::JobClaims,
+    lifecycle, reply,
+    request::{api_base, now, object},
+    uploads,
+};
+
+use crate::{changed, expected_file};
+
+/// Bytes of the largest request body: 16 KiB.
+const BODY_LIMIT: usize = 16 << 10;
+
+/// Answers where the file goes; for a file in parts, only the parts that are missing. What the body declares of the file holds
+/// from now on.
+pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> Result<Response<Body>> {
+    let body = object(request, BODY_LIMIT)?;
+    let body = Value::Object(body.iter().map(|(name, raw)| (name.clone(), value(raw.get()))).collect());
+    let path = match body.get("path") {
+        Some(Value::String(path)) => path,
+        Some(other) => {
+            let loc = vec!["body".into(), "path".into()];
+            return Err(Invalid::kind("string_type", loc, "Input should be a valid string", other.clone()).into());
+        }
+        None => return Err(Invalid::missing("body", "path").into()),
+    };
+    let declared = declaration::parse(&body, path).map_err(|problem: Problem| problem.at(vec!["body".into()]))?;
+    let (mut job, mut file) = expected_file(app, &claims, path).await?;
+    let before = file.clone();
+    file.size = declared.size.or(file.size);
+    file.sha256 = declared.sha256.or(file.sha256);
+    file.part_size = declared.part_size.or(file.part_size);
+    file.content_type = declared.content_type.or(file.content_type);
+    if file != before {
+        let file_id = Job::file_id(job.job_id, path).to_string();
+        let transition = lifecycle::file_declared(claims.att, &file_id, &file, now(request))?;
+        job = changed(app.jobs.change(job.job_id, &transition, "renew: UpdateItem").await?, &claims)?;
+    }
+    let target = uploads::renewed(app, &job, &file, &claims, &api_base(request, &app.config)).await?;
+    Ok(reply::json(200, &target))
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}

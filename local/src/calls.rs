@@ -1,0 +1,85 @@
+//! Who calls the engines: every execution environment has its own access key, and serves one request at a time, so
+//! each call belongs to exactly one request.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::Service;
+
+/// Engine calls of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) dynamodb: u64,
+    pub(crate) s3: u64,
+    pub(crate) secretsmanager: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dynamodb={} s3={} secretsmanager={}", self.dynamodb, self.s3, self.secretsmanager)
+    }
+}
+
+/// One execution environment, as the engines know it.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The function's package.
+    pub(crate) function: String,
+    /// Kills the process.
+    pub(crate) kill: CancellationToken,
+    counts: Mutex<Counts>,
+}
+
+impl Caller {
+    pub(crate) fn count(&self, service: Service) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match service {
+            Service::DynamoDb => counts.dynamodb += 1,
+            Service::S3 => counts.s3 += 1,
+            Service::SecretsManager => counts.secretsmanager += 1,
+        }
+    }
+
+    /// The calls since the last time, which are those of one request.
+    pub(crate) fn take_counts(&self) -> Counts {
+        std::mem::take(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The callers by access key.
+#[derive(Debug, Default)]
+pub(crate) struct Callers {
+    by_key: Mutex<HashMap<String, Arc<Caller>>>,
+    next: AtomicU64,
+}
+
+impl Callers {
+    /// A new environment's access key, as long as a temporary one of AWS.
+    pub(crate) fn register(&self, function: &str, kill: CancellationToken) -> (String, Arc<Caller>) {
+        let key = format!("ASIALOCAL{:011}", self.next.fetch_add(1, Ordering::Relaxed));
+        let caller = Arc::new(Caller { function: function.to_owned(), kill, counts: Mutex::default() });
+        self.lock().insert(key.clone(), Arc::clone(&caller));
+        (key, caller)
+    }
+
+    /// Forgets an environment that is gone. What it presigned stays valid.
+    pub(crate) fn remove(&self, key: &str) {
+        self.lock().remove(key);
+    }
+
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<Caller>> {
+        self.lock().get(key).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Caller>>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

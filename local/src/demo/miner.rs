@@ -1,0 +1,75 @@
+//! A miner's wallet: an sr25519 key that signs requests as the reference's clients do.
+
+use blake2::{Blake2b512, Digest};
+use schnorrkel::{ExpansionMode, Keypair, MiniSecretKey};
+use sha2::Sha256;
+
+use super::client::Header;
+
+/// Substrate's generic network prefix.
+const PREFIX: u8 = 42;
+
+/// A hotkey.
+pub(super) struct Hotkey {
+    keys: Keypair,
+    /// Its SS58 address.
+    pub(super) address: String,
+}
+
+impl Hotkey {
+    /// A new one.
+    pub(super) fn generate() -> Self {
+        Self::new(MiniSecretKey::generate().expand_to_keypair(ExpansionMode::Ed25519))
+    }
+
+    fn new(keys: Keypair) -> Self {
+        let mut bytes = vec![PREFIX];
+        bytes.extend(keys.public.to_bytes());
+        let checksum = Blake2b512::new().chain_update(b"SS58PRE").chain_update(&bytes).finalize();
+        bytes.extend(&checksum[..2]);
+        Self { address: bs58::encode(bytes).into_string(), keys }
+    }
+
+    /// The headers that authenticate a request without a body.
+    pub(super) fn sign_path(&self, method: &str, path: &str, now: u64) -> [Header; 3] {
+        self.sign(now, &format!("{method}:{path}"))
+    }
+
+    /// The headers that authenticate a request with a body.
+    pub(super) fn sign_body(&self, body: &[u8], now: u64) -> [Header; 3] {
+        self.sign(now, &hex::encode(Sha256::digest(body)))
+    }
+
+    fn sign(&self, now: u64, purpose: &str) -> [Header; 3] {
+        let message = format!("{}:{now}:{purpose}", self.address);
+        let signature = self.keys.sign_simple(b"substrate", message.as_bytes());
+        [
+            ("x-chutes-hotkey".to_owned(), self.address.clone()),
+            ("x-chutes-nonce".to_owned(), now.to_string()),
+            ("x-chutes-signature".to_owned(), hex::encode(signature.to_bytes())),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_the_one_that_wallets_show() {
+        // Substrate's development account //Alice.
+        let seed = hex::decode("e5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a").expect("hex");
+        let seed = MiniSecretKey::from_bytes(&seed).expect("a seed");
+        let alice = Hotkey::new(seed.expand_to_keypair(ExpansionMode::Ed25519));
+        assert_eq!(alice.address, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+    }
+
+    #[test]
+    fn a_signature_is_over_hotkey_nonce_and_purpose() {
+        let hotkey = Hotkey::generate();
+        let [_, _, (_, signature)] = hotkey.sign_path("GET", "/jobs/claimable", 1_795_000_000);
+        let signature = schnorrkel::Signature::from_bytes(&hex::decode(signature).expect("hex")).expect("a signature");
+        let message = format!("{}:1795000000:GET:/jobs/claimable", hotkey.address);
+        assert!(hotkey.keys.public.verify_simple(b"substrate", message.as_bytes(), &signature).is_ok());
+    }
+}

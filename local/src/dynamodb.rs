@@ -1,0 +1,97 @@
+//! DynamoDB: `dynoxide`, behind its own HTTP server on a private port, so that requests get all of its checks.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use dynoxide::{
+    Database,
+    actions::{create_table::CreateTableRequest, update_time_to_live::UpdateTimeToLiveRequest},
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, http::request::Parts};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Clock,
+    server::{Body, Cut},
+    template::Table,
+};
+
+/// How often expired items are removed. AWS promises "within a few days".
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// The engine and a client of it.
+#[derive(Debug)]
+pub(crate) struct DynamoDb {
+    client: Client<HttpConnector, Full<Bytes>>,
+    authority: String,
+}
+
+impl DynamoDb {
+    /// Opens the engine, in memory or in `folder`, and makes the tables that it does not have yet.
+    pub(crate) async fn start(
+        tables: &[Table],
+        folder: Option<&Path>,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> Result<Self> {
+        let database = match folder {
+            None => Database::memory_with_clock(std::sync::Arc::new(clock.clone())),
+            Some(folder) => Database::new(folder.join("dynamodb.sqlite").to_str().context("--data is not UTF-8")?),
+        };
+        let database = database.map_err(|error| anyhow!("can't open the DynamoDB engine: {error}"))?;
+        for table in tables {
+            create(&database, table)?;
+        }
+
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("can't listen for DynamoDB")?;
+        let authority = listener.local_addr().context("can't listen for DynamoDB")?.to_string();
+        tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), stop.clone().cancelled_owned()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let database = database.clone();
+                // What one sweep misses, the next one finds.
+                let _ = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+            }
+        }));
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Ok(Self { client, authority })
+    }
+
+    /// Serves one request.
+    pub(crate) async fn call(&self, parts: Parts, body: Bytes) -> Result<Response<Body>, Cut> {
+        let mut request = Request::from_parts(parts, Full::new(body));
+        *request.uri_mut() = format!("http://{}/", self.authority).parse().map_err(|_| Cut)?;
+        let response = self.client.request(request).await.map_err(|_| Cut)?;
+        Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+fn create(database: &Database, table: &Table) -> Result<()> {
+    let name = table.create["TableName"].as_str().unwrap_or_default();
+    let refused = |error: &dyn std::fmt::Display| anyhow!("can't create the table {name}: {error}");
+    let existing = database.get_table_metadata(name).map_err(|error| refused(&error))?;
+    if existing.is_some() {
+        return Ok(());
+    }
+    let request: CreateTableRequest = serde_json::from_value(table.create.clone()).map_err(|error| refused(&error))?;
+    database.create_table(request).map_err(|error| refused(&error))?;
+    if let Some(attribute) = &table.ttl_attribute {
+        let specification = json!({"AttributeName": attribute, "Enabled": true});
+        let request: UpdateTimeToLiveRequest =
+            serde_json::from_value(json!({"TableName": name, "TimeToLiveSpecification": specification}))
+                .map_err(|error| refused(&error))?;
+        database.update_time_to_live(request).map_err(|error| refused(&error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! The AWS endpoint: DynamoDB, S3, Secrets Manager and Lambda's Invoke on one port. Here calls are attributed to the
+//! function that makes them, counted, and made to fail.
+
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    HeaderMap, Method, Request, Response,
+    body::Incoming,
+    header::{AUTHORIZATION, HeaderValue},
+    http::request::Parts,
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    calls::{Caller, Callers},
+    cors::{self, CorsRule},
+    dynamodb::DynamoDb,
+    faults::{EngineCall, Fault, Faults, Service},
+    lambda::{Invocation, InvokeError, Lambda, PAYLOAD_LIMIT},
+    s3,
+    secrets::{self, Secrets},
+    server::{self, Body, Cut},
+};
+
+/// An access key for everybody who is not a function: its calls are neither counted nor made to fail.
+pub const ACCESS_KEY_ID: &str = "LOCALTEST";
+/// The secret of every access key.
+pub const SECRET_ACCESS_KEY: &str = "local/secret/of/every/access/key/0000000";
+
+/// As long as Lambda's, so that presigned URLs have their real length.
+pub(crate) static SESSION_TOKEN: LazyLock<String> =
+    LazyLock::new(|| format!("IQoJb3JpZ2luX2VjE{}", "Local/Token+".repeat(80)));
+
+/// "DynamoDB: 16 MB for BatchWriteItem and TransactWriteItems".
+const JSON_LIMIT: usize = 16 << 20;
+const INVOKE_PREFIX: &str = "/2015-03-31/functions/";
+
+/// Everything behind the endpoint.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) dynamodb: DynamoDb,
+    pub(crate) s3: s3::Engine,
+    pub(crate) s3_cors: Vec<CorsRule>,
+    pub(crate) secrets: Secrets,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) faults: Faults,
+    pub(crate) sequence: AtomicU64,
+}
+
+/// Who signed a request.
+enum Signer {
+    Function(Arc<Caller>),
+    /// Nobody now: the URL was presigned.
+    Presigned,
+    /// A test, an operator, or nobody.
+    Outside,
+}
+
+impl Edge {
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let handle = move |request, _| {
+            let edge = Arc::clone(&self);
+            async move { edge.handle(request).await }
+        };
+        server::serve(listener, stop, handle).await;
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        if let Some(name) =
+            request.uri().path().strip_prefix(INVOKE_PREFIX).and_then(|p| p.strip_suffix("/invocations"))
+        {
+            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+            return self.invoke(&name, request).await;
+        }
+        let (service, operation) = operation(&request);
+        let signer = self.signer(&request);
+        let fault = match &signer {
+            Signer::Outside => Fault::None,
+            Signer::Function(_) | Signer::Presigned => {
+                let function = match &signer {
+                    Signer::Function(caller) => Some(caller.function.clone()),
+                    _ => None,
+                };
+                let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+                self.faults.decide(&EngineCall { service, operation: operation.clone(), function, sequence })
+            }
+        };
+        if let Signer::Function(caller) = &signer {
+            caller.count(service);
+        }
+        match fault {
+            Fault::None => {}
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            Fault::FailBefore(status) => return refuse(service, request, status, false).await,
+            Fault::Throttle => return refuse(service, request, 503, true).await,
+            Fault::Cut => return Err(Cut),
+            Fault::KillFunction => {
+                if let Signer::Function(caller) = &signer {
+                    caller.kill.cancel();
+                }
+                return Err(Cut);
+            }
+            Fault::FailAfter => {
+                self.engine(service, &operation, request).await?;
+                return Ok(failure(service, 500, false));
+            }
+        }
+        self.engine(service, &operation, request).await
+    }
+
+    async fn engine(
+        &self,
+        service: Service,
+        operation: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Cut> {
+        match service {
+            Service::S3 => self.s3(request).await,
+            Service::DynamoDb => {
+                let (parts, body) = read(request, JSON_LIMIT).await?;
+                self.dynamodb.call(parts, body).await
+            }
+            Service::SecretsManager => {
+                let (_, body) = read(request, JSON_LIMIT).await?;
+                Ok(self.secrets.call(operation, &body))
+            }
+        }
+    }
+
+    async fn s3(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        let allowed = cors::answer_headers(&self.s3_cors, request.method(), request.headers());
+        if cors::is_preflight(request.method(), request.headers()) {
+            let mut answer = match &allowed {
+                Some(_) => server::empty(200),
+                None => s3_error(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed."),
+            };
+            answer.headers_mut().extend(allowed.unwrap_or_default());
+            return Ok(answer);
+        }
+        let answer = self.s3.call(request.map(s3s::Body::from)).await.map_err(|_| Cut)?;
+        let mut answer = answer.map(BodyExt::boxed_unsync);
+        answer.headers_mut().extend(allowed.unwrap_or_default());
+        Ok(answer)
+    }
+
+    /// `Invoke`, as `aws lambda invoke --endpoint-url` speaks it.
+    async fn invoke(&self, name: &str, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        let Some(package) = self.lambda.find(name).map(str::to_owned) else {
+            let message = format!("Function not found: {name}");
+            return Ok(lambda_error(404, "ResourceNotFoundException", &message));
+        };
+        let kind = request.headers().get("x-amz-invocation-type").cloned();
+        let Ok((_, body)) = read(request, PAYLOAD_LIMIT).await else {
+            return Ok(lambda_error(413, "RequestTooLargeException", "Request must be smaller than 6291456 bytes"));
+        };
+        let event = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+        if kind.as_ref().is_some_and(|kind| kind == "DryRun") {
+            return Ok(server::empty(204));
+        }
+        if kind.is_some_and(|kind| kind == "Event") {
+            let lambda = Arc::clone(&self.lambda);
+            tokio::spawn(async move { lambda.invoke(&package, event).await });
+            return Ok(server::empty(202));
+        }
+        Ok(match self.lambda.invoke(&package, event).await {
+            Ok(invocation) => invoked(invocation),
+            Err(InvokeError::TooLarge) => {
+                lambda_error(413, "RequestTooLargeException", "Request must be smaller than 6291456 bytes")
+            }
+            Err(InvokeError::Throttled) => lambda_error(429, "TooManyRequestsException", "Rate Exceeded."),
+            Err(InvokeError::Crashed(reason)) => {
+                function_error(json!({"errorType": "Runtime.ExitError", "errorMessage": reason}).to_string().into())
+            }
+        })
+    }
+
+    fn signer(&self, request: &Request<Incoming>) -> Signer {
+        let key = request.headers().get(AUTHORIZATION).and_then(|value| {
+            let (_, credential) = value.to_str().ok()?.split_once("Credential=")?;
+            credential.split('/').next()
+        });
+        match key {
+            Some(key) => self.callers.find(key).map_or(Signer::Outside, Signer::Function),
+            None if request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature=")) => Signer::Presigned,
+            None => Signer::Outside,
+        }
+    }
+}
+
+/// The engine that a request is for, and the operation.
+fn operation(request: &Request<Incoming>) -> (Service, String) {
+    let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match target.split_once('.') {
+        Some((api, operation)) if api.starts_with("DynamoDB") => (Service::DynamoDb, operation.to_owned()),
+        Some(("secretsmanager", operation)) => (Service::SecretsManager, operation.to_owned()),
+        _ => {
+            let uri = request.uri();
+            let operation =
+                s3_operation(request.method(), uri.path(), uri.query().unwrap_or_default(), request.headers());
+            (Service::S3, operation.to_owned())
+        }
+    }
+}
+
+/// S3 tells its operations apart by method, path, query and headers.
+fn s3_operation(method: &Method, path: &str, query: &str, headers: &HeaderMap) -> &'static str {
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let object = path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+    let copy = headers.contains_key("x-amz-copy-source");
+    match (method.as_str(), object) {
+        ("PUT", true) if has("uploadId") => {
+            if copy {
+                "UploadPartCopy"
+            } else {
+                "UploadPart"
+            }
+        }
+        ("PUT", true) => {
+            if copy {
+                "CopyObject"
+            } else {
+                "PutObject"
+            }
+        }
+        ("GET", true) if has("uploadId") => "ListParts",
+        ("GET", true) => "GetObject",
+        ("HEAD", true) => "HeadObject",
+        ("DELETE", true) if has("uploadId") => "AbortMultipartUpload",
+        ("DELETE", true) => "DeleteObject",
+        ("POST", true) if has("uploads") => "CreateMultipartUpload",
+        ("POST", true) if has("uploadId") => "CompleteMultipartUpload",
+        ("POST", false) if has("delete") => "DeleteObjects",
+        ("GET", false) if has("uploads") => "ListMultipartUploads",
+        ("GET", false) if has("versions") => "ListObjectVersions",
+        ("GET", false) => "ListObjectsV2",
+        ("HEAD", false) => "HeadBucket",
+        ("OPTIONS", _) => "Preflight",
+        _ => "Unknown",
+    }
+}
+
+async fn read(request: Request<Incoming>, limit: usize) -> Result<(Parts, Bytes), Cut> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, limit).collect().await.map_err(|_| Cut)?;
+    Ok((parts, body.to_bytes()))
+}
+
+/// Answers with an error after the body was read: a client must see the status, not a broken pipe.
+async fn refuse(
+    service: Service,
+    request: Request<Incoming>,
+    status: u16,
+    throttle: bool,
+) -> Result<Response<Body>, Cut> {
+    let mut body = request.into_body();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(|_| Cut)?;
+    }
+    Ok(failure(service, status, throttle))
+}
+
+/// An engine's own way to fail, or to say that it is overloaded.
+fn failure(service: Service, status: u16, throttle: bool) -> Response<Body> {
+    let message = "The local stack was told to fail this call.";
+    match (service, throttle) {
+        (Service::S3, true) => s3_error(503, "SlowDown", "Please reduce your request rate."),
+        (Service::S3, false) if status == 503 => s3_error(503, "ServiceUnavailable", message),
+        (Service::S3, false) => s3_error(status, "InternalError", message),
+        (Service::SecretsManager, true) => secrets::error(400, "ThrottlingException", "Rate exceeded"),
+        (Service::SecretsManager, false) => secrets::error(status, "InternalServiceError", message),
+        (Service::DynamoDb, throttle) => {
+            let (status, kind) = match (throttle, status) {
+                (true, _) => (400, "ProvisionedThroughputExceededException"),
+                (false, 503) => (503, "ServiceUnavailable"),
+                (false, status) => (status, "InternalServerError"),
+            };
+            let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": message});
+            server::answer(status, "application/x-amz-json-1.0", body.to_string())
+        }
+    }
+}
+
+fn s3_error(status: u16, code: &str, message: &str) -> Response<Body> {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    server::answer(status, "application/xml", body)
+}
+
+fn lambda_error(status: u16, kind: &'static str, message: &str) -> Response<Body> {
+    let mut answer = server::json(status, &json!({"Type": "User", "Message": message}));
+    answer.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));
+    answer
+}
+
+fn function_error(document: Bytes) -> Response<Body> {
+    let mut answer = server::answer(200, "application/json", document);
+    answer.headers_mut().insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
+    answer
+}
+
+fn invoked(invocation: Invocation) -> Response<Body> {
+    let measured = invocation.headers();
+    let mut answer = match invocation.outcome {
+        Ok(body) => server::answer(200, "application/json", body),
+        Err(document) => function_error(document),
+    };
+    answer.headers_mut().insert("x-amz-executed-version", HeaderValue::from_static("$LATEST"));
+    answer.headers_mut().extend(measured);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_operations_are_told_apart() {
+        let plain = HeaderMap::new();
+        let copy =
+            HeaderMap::from_iter([("x-amz-copy-source".parse().expect("a name"), HeaderValue::from_static("b/k"))]);
+        let name = |method: Method, path, query| s3_operation(&method, path, query, &plain);
+        assert_eq!(name(Method::PUT, "/bucket/a/b", ""), "PutObject");
+        assert_eq!(name(Method::PUT, "/bucket/a", "partNumber=1&uploadId=x"), "UploadPart");
+        assert_eq!(s3_operation(&Method::PUT, "/bucket/a", "partNumber=1&uploadId=x", &copy), "UploadPartCopy");
+        assert_eq!(name(Method::POST, "/bucket/a", "uploads="), "CreateMultipartUpload");
+        assert_eq!(name(Method::POST, "/bucket", "delete"), "DeleteObjects");
+        assert_eq!(name(Method::GET, "/bucket/", "list-type=2"), "ListObjectsV2");
+        assert_eq!(name(Method::GET, "/bucket", "versions"), "ListObjectVersions");
+        assert_eq!(name(Method::HEAD, "/bucket/a", ""), "HeadObject");
+    }
+}

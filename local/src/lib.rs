@@ -1,0 +1,32 @@
+//! The local stack: API Gateway, Lambda, DynamoDB, S3 and Secrets Manager in one process, everything read from
+//! `template.yaml`, running the real function binaries. Not a mock of this product, but a small AWS for it.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let stack = local::Stack::start().await?;
+//! println!("{}/jobs", stack.url());
+//! # Ok(()) }
+//! ```
+
+mod binaries;
+mod calls;
+mod clock;
+mod cors;
+mod dynamodb;
+mod edge;
+mod faults;
+mod gateway;
+mod lambda;
+mod logs;
+mod s3;
+mod schedule;
+mod secrets;
+mod server;
+mod stack;
+mod template;
+
+pub use clock::Clock;
+pub use edge::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+pub use faults::{EngineCall, Fault, Seeded, Service};
+pub use logs::LogLine;
+pub use stack::{Builder, Stack};

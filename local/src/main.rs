@@ -1,0 +1,119 @@
+//! `cargo run`: the whole stack on this machine, and one job through it.
+
+mod demo;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Result, anyhow};
+use local::Stack;
+use tokio::signal::unix::{SignalKind, signal};
+
+const HELP: &str = "\
+Jobchute on this machine: the real function binaries behind a small AWS, read from template.yaml.
+
+Usage: cargo run -- [options]
+
+  --port PORT   port of the API (3000)
+  --data DIR    keep jobs, files, users and keys in DIR (default: in memory)
+  --no-demo     serve only
+  --once        run the demo job, then exit: 0 when it went through, 1 when not
+  --release     build and run the functions optimised
+  --verbose     show the functions' logs
+  --help        this text";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+struct Options {
+    port: u16,
+    data: Option<PathBuf>,
+    demo: bool,
+    once: bool,
+    release: bool,
+    verbose: bool,
+}
+
+/// The options, or `None` when the help is wanted.
+fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
+    use lexopt::prelude::{Long, Short, ValueExt as _};
+    let mut options = Options { port: 3000, data: None, demo: true, once: false, release: false, verbose: false };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("port") => options.port = arguments.value()?.parse()?,
+            Long("data") => options.data = Some(arguments.value()?.into()),
+            Long("no-demo") => options.demo = false,
+            Long("once") => options.once = true,
+            Long("release") => options.release = true,
+            Long("verbose") => options.verbose = true,
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if options.once && !options.demo {
+        return Err("--once runs the demo that --no-demo leaves out".into());
+    }
+    Ok(Some(options))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<ExitCode> {
+    let Some(options) = parse(lexopt::Parser::from_env())? else {
+        println!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = serve(options) => done,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn serve(options: Options) -> Result<ExitCode> {
+    let mut builder =
+        Stack::builder().port(options.port).release(options.release).schedules(true).check_functions(true);
+    if options.verbose {
+        builder = builder.verbose(true);
+    }
+    if let Some(folder) = options.data {
+        builder = builder.data_dir(folder);
+    }
+    let stack = builder.start().await?;
+    println!("Jobchute listens on {}   (AWS endpoint of its engines: {})", stack.url(), stack.aws_url());
+    if options.demo {
+        let outcome = demo::run(&stack).await;
+        if options.once {
+            stack.shutdown().await;
+            outcome?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        outcome.map_err(|error| anyhow!("the demo failed: {error:#}"))?;
+    }
+    println!("\nCtrl-C stops everything.");
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_or_refused() {
+        let options = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
+        let given = options(&["--port=4000", "--data", "x", "--once"]).expect("valid").expect("no help");
+        assert_eq!((given.port, given.data, given.once), (4000, Some("x".into()), true));
+        assert_eq!(options(&["--help"]).expect("valid"), None);
+        for wrong in [&["--port", "70000"][..], &["--frobnicate"], &["serve"], &["--once", "--no-demo"]] {
+            assert!(options(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

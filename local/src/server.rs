@@ -1,0 +1,93 @@
+//! HTTP/1.1 servers on loopback.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// Any error of a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Any body.
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// The connection must close without an answer.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("connection cut")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// A body in memory.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer with a body in memory.
+pub(crate) fn answer(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .header("content-type", content_type)
+        .body(full(body))
+        .expect("fixed statuses and content types are valid")
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: u16) -> Response<Body> {
+    Response::builder().status(status).body(full(Bytes::new())).expect("fixed statuses are valid")
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: u16, body: &serde_json::Value) -> Response<Body> {
+    answer(status, "application/json", body.to_string())
+}
+
+/// Serves until `stop`, then closes every connection.
+pub(crate) async fn serve<H, F>(listener: TcpListener, stop: CancellationToken, handle: H)
+where
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Cut>> + Send + 'static,
+{
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        // An aborted handshake or no file descriptors left: the next connection may do better.
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            continue;
+        };
+        let (stop, handle) = (stop.clone(), handle.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = connection(stream, peer, handle) => {}
+            }
+        });
+    }
+}
+
+async fn connection<H, F>(stream: TcpStream, peer: SocketAddr, handle: H)
+where
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync,
+    F: Future<Output = Result<Response<Body>, Cut>> + Send + 'static,
+{
+    // Only latency is lost without it.
+    let _ = stream.set_nodelay(true);
+    // A client that hangs up or speaks no HTTP is its own problem.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_headers(1000)
+        .serve_connection(TokioIo::new(stream), service_fn(|request| handle(request, peer)))
+        .await;
+}

@@ -1,0 +1,311 @@
+//! The whole stack in one process.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use crate::{
+    Clock, EngineCall, Fault, LogLine, binaries,
+    calls::Callers,
+    dynamodb::DynamoDb,
+    edge::Edge,
+    faults::Faults,
+    gateway::Gateway,
+    lambda::{Lambda, Settings},
+    logs::Logs,
+    s3, schedule,
+    secrets::Secrets,
+    template::Template,
+};
+
+/// How a stack is to be started.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    port: u16,
+    data: Option<PathBuf>,
+    release: bool,
+    template: PathBuf,
+    parameters: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    concurrency: usize,
+    schedules: bool,
+    check: bool,
+    verbose: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            data: None,
+            release: false,
+            template: binaries::workspace().join("template.yaml"),
+            parameters: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            concurrency: 16,
+            schedules: false,
+            check: false,
+            verbose: std::env::var_os("RUST_LOG").is_some(),
+        }
+    }
+}
+
+impl Builder {
+    /// The API's port; 0, the default, is a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Keeps jobs, files, registry and secret in this folder. By default they are gone at the end.
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data = Some(folder.into());
+        self
+    }
+
+    /// Runs the functions' release build.
+    pub fn release(mut self, release: bool) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// Another template than the repository's.
+    pub fn template(mut self, path: impl Into<PathBuf>) -> Self {
+        self.template = path.into();
+        self
+    }
+
+    /// A parameter of the template.
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// A variable in the environment of every function, over the template's.
+    pub fn environment(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Requests that may run at the same time, over all functions; 16 by default. More wait up to 5 seconds, then get 503.
+    pub fn concurrency(mut self, environments: usize) -> Self {
+        self.concurrency = environments;
+        self
+    }
+
+    /// Invokes scheduled functions at their rates. Off by default: tests use [`Stack::run_schedule`].
+    pub fn schedules(mut self, on: bool) -> Self {
+        self.schedules = on;
+        self
+    }
+
+    /// Starts every function once, so that one that can't start is an error now. Off by default.
+    pub fn check_functions(mut self, on: bool) -> Self {
+        self.check = on;
+        self
+    }
+
+    /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
+    pub fn verbose(mut self, on: bool) -> Self {
+        self.verbose = on;
+        self
+    }
+
+    /// Builds the functions when they are missing or old, and starts everything.
+    pub async fn start(self) -> Result<Stack> {
+        let template = Template::read(&self.template, &self.parameters)?;
+        // Before the build, which may take minutes: the port is taken or it is not.
+        let (api, api_address) = listen(self.port).await?;
+        let (aws, aws_address) = listen(0).await?;
+        let binaries = binaries::build(self.release).await?;
+        for function in &template.functions {
+            if !binaries.join(&function.package).exists() {
+                bail!("the template names the package {:?}, which the workspace does not have", function.package);
+            }
+        }
+
+        let temporary = match &self.data {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+                None
+            }
+            None => Some(TempDir::with_prefix("jobchute-").context("can't make a temporary folder")?),
+        };
+        let folder = self.data.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
+        let data = self.data.as_deref();
+
+        let stop = CancellationToken::new();
+        let stop_on_drop = stop.clone().drop_guard();
+        let clock = Clock::default();
+        let callers = Arc::new(Callers::default());
+        let logs = Arc::new(Logs::new(self.verbose));
+        let tasks = TaskTracker::new();
+        let aws_url = format!("http://{aws_address}");
+        let endpoints =
+            ["DYNAMODB", "S3", "SECRETS_MANAGER"].map(|s| (format!("AWS_ENDPOINT_URL_{s}"), aws_url.clone()));
+        let lambda = Arc::new(Lambda::new(
+            &template.functions,
+            Settings {
+                binaries,
+                environment: endpoints.into_iter().chain(self.environment).collect(),
+                concurrency: self.concurrency,
+                logs: Arc::clone(&logs),
+                callers: Arc::clone(&callers),
+                stop: stop.clone(),
+                tasks: tasks.clone(),
+            },
+        ));
+        let faults = Faults::default();
+        let edge = Arc::new(Edge {
+            dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
+            s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
+            s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
+            secrets: Secrets::open(&template.secrets, data)?,
+            lambda: Arc::clone(&lambda),
+            callers,
+            faults: faults.clone(),
+            sequence: AtomicU64::new(0),
+        });
+        tokio::spawn(edge.serve(aws, stop.clone()));
+        if self.check {
+            lambda.check().await?;
+        }
+        let gateway = Arc::new(Gateway::new(&template, Arc::clone(&lambda), clock.clone(), api_address));
+        tokio::spawn(gateway.serve(api, stop.clone()));
+        if self.schedules {
+            schedule::start(&template.functions, &lambda, &clock, &stop);
+        }
+        Ok(Stack {
+            url: format!("http://{api_address}"),
+            aws_url,
+            template,
+            lambda,
+            clock,
+            faults,
+            logs,
+            tasks,
+            stop,
+            _stop_on_drop: stop_on_drop,
+            _temporary: temporary,
+        })
+    }
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    let listener = listener.with_context(|| format!("can't listen on port {port}; choose another one with --port"))?;
+    let address = listener.local_addr().context("can't listen")?;
+    Ok((listener, address))
+}
+
+/// A running stack. Dropping it stops everything it started.
+pub struct Stack {
+    url: String,
+    aws_url: String,
+    template: Template,
+    lambda: Arc<Lambda>,
+    clock: Clock,
+    faults: Faults,
+    logs: Arc<Logs>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+    _temporary: Option<TempDir>,
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").field("url", &self.url).field("aws_url", &self.aws_url).finish_non_exhaustive()
+    }
+}
+
+impl Stack {
+    /// In memory, on free ports, by the system's clock, without schedules: what a test needs.
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Any other way.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The API, as its clients see it: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// DynamoDB, S3, Secrets Manager and Lambda's Invoke, on one endpoint. Any access key has the secret
+    /// [`SECRET_ACCESS_KEY`](crate::SECRET_ACCESS_KEY).
+    pub fn aws_url(&self) -> &str {
+        &self.aws_url
+    }
+
+    /// The physical name of a resource of the template: what `Ref` gives.
+    pub fn resource(&self, logical_id: &str) -> Result<&str> {
+        self.template
+            .names
+            .get(logical_id)
+            .map(String::as_str)
+            .with_context(|| format!("there is no resource {logical_id}"))
+    }
+
+    /// Invokes a function by its package, as `aws lambda invoke` does. An error that the function reports is one here.
+    pub async fn invoke(&self, package: &str, event: Value) -> Result<Value> {
+        let invocation = self.lambda.invoke(package, event.to_string().into()).await;
+        let invocation = invocation.map_err(|error| anyhow!("{package}: {error}"))?;
+        match invocation.outcome {
+            Ok(answer) => serde_json::from_slice(&answer).with_context(|| format!("{package}: the answer is not JSON")),
+            Err(document) => {
+                let error: Value = serde_json::from_slice(&document).unwrap_or_default();
+                bail!("{package}: {}", error["errorMessage"].as_str().unwrap_or("unknown error"))
+            }
+        }
+    }
+
+    /// Invokes a scheduled function once, with the event of its schedule at the clock's time.
+    pub async fn run_schedule(&self, package: &str) -> Result<Value> {
+        let function = self.template.functions.iter().find(|function| function.package == package);
+        let schedule = function.and_then(|function| function.schedules.first());
+        let schedule = schedule.with_context(|| format!("{package} has no schedule"))?;
+        self.invoke(package, schedule::event(schedule, &self.clock)?).await
+    }
+
+    /// The clock that tells functions what time it is.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Asks `hook` what happens to each engine call of a function, and of a client with a presigned URL, from now on.
+    pub fn set_faults(&self, hook: impl Fn(&EngineCall) -> Fault + Send + Sync + 'static) {
+        self.faults.set(hook);
+    }
+
+    /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment
+    /// after its answer.
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.logs.lines()
+    }
+
+    /// Stops everything and waits until the last process is gone.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        // A process that was killed and does not go is the kernel's.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+    }
+}

@@ -1,0 +1,172 @@
+//! Functions of the template, with their routes and schedules.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value};
+
+use super::{ACCOUNT, REGION, intrinsics::Resolver, object, only};
+use crate::gateway::Route;
+
+/// One Lambda function.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    /// The cargo package whose binary it runs.
+    pub(crate) package: String,
+    /// Its physical name.
+    pub(crate) name: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) memory_mb: u64,
+    pub(crate) timeout: Duration,
+    pub(crate) reserved_concurrency: Option<usize>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) schedules: Vec<Schedule>,
+}
+
+/// When a function is invoked without a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Schedule {
+    pub(crate) every: Duration,
+    /// The event's `source`: EventBridge rules and EventBridge Scheduler differ in it.
+    pub(crate) source: &'static str,
+    /// The event, when the template gives it.
+    pub(crate) input: Option<String>,
+}
+
+/// A function's ARN.
+pub(crate) fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+const KNOWN: &[&str] = &[
+    "Architectures",
+    "CodeUri",
+    "Description",
+    "Environment",
+    "EphemeralStorage",
+    "Events",
+    "FunctionName",
+    "Handler",
+    "LoggingConfig",
+    "MemorySize",
+    "PermissionsBoundary",
+    "Policies",
+    "PropagateTags",
+    "RecursiveLoop",
+    "ReservedConcurrentExecutions",
+    "Role",
+    "Runtime",
+    "Tags",
+    "Timeout",
+    "Tracing",
+];
+
+pub(super) fn function(
+    resolver: &Resolver<'_>,
+    id: &str,
+    globals: &Value,
+    properties: &Value,
+    metadata: &Value,
+) -> Result<Function> {
+    let mut merged = globals.as_object().cloned().unwrap_or_default();
+    only(&merged, KNOWN).context("Globals.Function")?;
+    let mut variables = merged.remove("Environment").map(|environment| environment["Variables"].clone());
+    for (name, value) in properties.as_object().into_iter().flatten() {
+        match (name.as_str(), &mut variables) {
+            ("Environment", Some(Value::Object(variables))) => {
+                variables.extend(value["Variables"].as_object().cloned().unwrap_or_default());
+            }
+            ("Environment", _) => variables = Some(value["Variables"].clone()),
+            _ => {
+                merged.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    only(&merged, KNOWN)?;
+
+    let runtime = merged.get("Runtime").map(|runtime| resolver.string(runtime)).transpose()?.unwrap_or_default();
+    ensure!(runtime.starts_with("provided."), "the local stack can't run the Runtime {runtime:?}");
+    let package = metadata["BuildProperties"]["Binary"].as_str().context("no Metadata.BuildProperties.Binary")?;
+    let environment = object(resolver.value(&variables.unwrap_or_else(|| Value::Object(Map::new())))?)?
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), resolver.string(value).with_context(|| name.clone())?)))
+        .collect::<Result<_>>()?;
+
+    let number = |name: &str, default: u64| match merged.get(name) {
+        None => Ok(default),
+        Some(value) => resolver.string(value)?.parse().with_context(|| format!("{name} is not a number")),
+    };
+    let mut function = Function {
+        package: package.to_owned(),
+        name: resolver.physical(id)?,
+        environment,
+        memory_mb: number("MemorySize", 128)?,
+        timeout: Duration::from_secs(number("Timeout", 3)?),
+        reserved_concurrency: match merged.get("ReservedConcurrentExecutions") {
+            None => None,
+            Some(_) => Some(usize::try_from(number("ReservedConcurrentExecutions", 0)?)?),
+        },
+        routes: Vec::new(),
+        schedules: Vec::new(),
+    };
+    for (event_id, event) in merged.get("Events").and_then(Value::as_object).into_iter().flatten() {
+        let properties = resolver.value(&event["Properties"]).and_then(object).with_context(|| event_id.clone())?;
+        match event["Type"].as_str().unwrap_or_default() {
+            "HttpApi" => function.routes.push(route(&properties).with_context(|| event_id.clone())?),
+            "Schedule" => function.schedules.extend(schedule("aws.events", "Schedule", &properties)?),
+            "ScheduleV2" => function.schedules.extend(schedule("aws.scheduler", "ScheduleExpression", &properties)?),
+            other => bail!("the local stack can't honour the event {event_id} of type {other:?}"),
+        }
+    }
+    Ok(function)
+}
+
+fn route(properties: &Map<String, Value>) -> Result<Route> {
+    only(properties, &["ApiId", "Method", "Path", "PayloadFormatVersion", "RouteSettings"])?;
+    let version = properties.get("PayloadFormatVersion").and_then(Value::as_str).unwrap_or("2.0");
+    ensure!(version == "2.0", "the local stack can't honour PayloadFormatVersion {version}");
+    let property = |name: &str| properties.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
+    Route::new(property("Method")?, property("Path")?)
+}
+
+fn schedule(source: &'static str, expression: &str, properties: &Map<String, Value>) -> Result<Option<Schedule>> {
+    only(
+        properties,
+        &[
+            "DeadLetterConfig",
+            "Description",
+            "Enabled",
+            "FlexibleTimeWindow",
+            "Input",
+            "Name",
+            "OmitName",
+            "PermissionsBoundary",
+            "RetryPolicy",
+            "RoleArn",
+            expression,
+            "ScheduleExpressionTimezone",
+            "State",
+        ],
+    )?;
+    if properties.get("Enabled").is_some_and(|enabled| enabled == false)
+        || properties.get("State").is_some_and(|state| state == "DISABLED")
+    {
+        return Ok(None);
+    }
+    let rate = properties.get(expression).and_then(Value::as_str).with_context(|| format!("no {expression}"))?;
+    let every = parse_rate(rate).with_context(|| format!("the local stack can't honour the schedule {rate:?}"))?;
+    let input = properties.get("Input").and_then(Value::as_str).map(str::to_owned);
+    Ok(Some(Schedule { every, source, input }))
+}
+
+/// `rate(5 minutes)`.
+fn parse_rate(expression: &str) -> Option<Duration> {
+    let (count, unit) = expression.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
+    let seconds = match unit.trim_end_matches('s') {
+        "minute" => 60,
+        "hour" => 3600,
+        "day" => 86_400,
+        _ => return None,
+    };
+    count.parse::<u64>().ok().filter(|count| *count > 0).map(|count| Duration::from_secs(count * seconds))
+}

@@ -1,0 +1,116 @@
+use super::*;
+
+const SMALL: &str = r#"
+Parameters:
+  Threshold: {Type: Number, Default: 5}
+  Domain: {Type: String, Default: ""}
+Conditions:
+  HasDomain: !Not [!Equals [!Ref Domain, ""]]
+Globals:
+  Function:
+    Runtime: provided.al2023
+    Timeout: 29
+    Environment:
+      Variables: {JOBS_TABLE: !Ref JobsTable}
+Resources:
+  GetJobFunction:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildProperties: {Binary: get-job}}
+    Properties:
+      MemorySize: 256
+      Environment:
+        Variables:
+          THRESHOLD: !Ref Threshold
+          ARN: !Sub "${JobsTable.Arn}/index/*"
+          DOMAIN: !If [HasDomain, !Ref Domain, !Ref "AWS::NoValue"]
+      Events:
+        Route:
+          Type: HttpApi
+          Properties: {Method: get, Path: "/jobs/{job_id}"}
+        Tick:
+          Type: ScheduleV2
+          Properties: {ScheduleExpression: rate(5 minutes)}
+  JobsTable:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      KeySchema: [{AttributeName: job_id, KeyType: HASH}]
+      StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}
+      TimeToLiveSpecification: {AttributeName: expires_at, Enabled: true}
+  Names:
+    Type: AWS::Route53::RecordSet
+    Condition: HasDomain
+"#;
+
+fn parse(text: &str) -> Result<Template> {
+    Template::parse(text, &BTreeMap::new())
+}
+
+/// The one line that a user sees.
+fn refusal(text: &str) -> String {
+    format!("{:#}", parse(text).expect_err("the template is unusable"))
+}
+
+#[test]
+fn the_repositorys_template_is_honoured() {
+    let template = Template::read(&crate::binaries::workspace().join("template.yaml"), &BTreeMap::new());
+    let template = template.expect("template.yaml");
+    assert!(template.functions.iter().any(|function| function.package == "create-job"));
+    assert_eq!(template.tables.len(), 2);
+    assert_eq!(template.buckets.len(), 1);
+    assert_eq!(template.secrets.len(), 1);
+}
+
+#[test]
+fn globals_and_references_make_up_a_functions_environment() {
+    let template = parse(SMALL).expect("usable");
+    let [function] = &template.functions[..] else { panic!("one function") };
+    assert_eq!((function.package.as_str(), function.memory_mb, function.timeout.as_secs()), ("get-job", 256, 29));
+    let expected = BTreeMap::from([
+        ("ARN".to_owned(), "arn:aws:dynamodb:us-east-1:123456789012:table/jobchute-JobsTable/index/*".to_owned()),
+        ("JOBS_TABLE".to_owned(), "jobchute-JobsTable".to_owned()),
+        ("THRESHOLD".to_owned(), "5".to_owned()),
+    ]);
+    assert_eq!(function.environment, expected);
+    assert_eq!(function.schedules[0].every.as_secs(), 300);
+    assert_eq!(function.schedules[0].source, "aws.scheduler");
+}
+
+#[test]
+fn a_parameter_decides_conditions() {
+    let domain = BTreeMap::from([("Domain".to_owned(), "api.example.com".to_owned())]);
+    let template = Template::parse(SMALL, &domain).expect("usable");
+    assert_eq!(template.functions[0].environment["DOMAIN"], "api.example.com");
+    let unknown = BTreeMap::from([("Domian".to_owned(), String::new())]);
+    let error = Template::parse(SMALL, &unknown).expect_err("no such parameter");
+    assert_eq!(format!("{error:#}"), "it has no parameter Domian");
+}
+
+#[test]
+fn a_table_is_created_as_it_is_declared() {
+    let template = parse(SMALL).expect("usable");
+    assert_eq!(template.tables[0].ttl_attribute.as_deref(), Some("expires_at"));
+    assert_eq!(
+        template.tables[0].create,
+        json!({
+            "TableName": "jobchute-JobsTable",
+            "KeySchema": [{"AttributeName": "job_id", "KeyType": "HASH"}],
+            "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        })
+    );
+}
+
+#[test]
+fn what_can_not_be_honoured_is_named() {
+    let layer = SMALL.replace("MemorySize: 256", "Layers: [x]");
+    assert_eq!(refusal(&layer), "GetJobFunction: the local stack can't honour the property Layers");
+    let stream = SMALL.replace("Type: ScheduleV2", "Type: DynamoDB");
+    assert_eq!(refusal(&stream), r#"GetJobFunction: the local stack can't honour the event Tick of type "DynamoDB""#);
+    let queue = SMALL.replace("AWS::DynamoDB::Table", "AWS::Kinesis::Stream");
+    assert_eq!(refusal(&queue), "JobsTable: the local stack has no AWS::Kinesis::Stream");
+    let cron = SMALL.replace("rate(5 minutes)", "cron(0 * * * ? *)");
+    assert_eq!(refusal(&cron), r#"GetJobFunction: the local stack can't honour the schedule "cron(0 * * * ? *)""#);
+    let import = SMALL.replace("THRESHOLD: !Ref Threshold", "THRESHOLD: !ImportValue x");
+    assert_eq!(refusal(&import), "GetJobFunction: THRESHOLD: the local stack can't resolve Fn::ImportValue");
+    let missing = SMALL.replace("!Ref Threshold", "!Ref Treshold");
+    assert_eq!(refusal(&missing), "GetJobFunction: THRESHOLD: there is no resource Treshold");
+}

@@ -1,0 +1,169 @@
+//! SDK configuration, built from the environment that Lambda gives to every function.
+//!
+//! `aws-config` would look for profile files, a metadata service and more, none of which a Lambda has, and would read the
+//! system's 145 root certificates: 5 ms of every cold start. Lambda's own variables are all there is to read.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::{Region, SharedCredentialsProvider, SharedHttpClient, retry::RetryConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeTransmitInterceptorContextRef, dyn_dispatch_hint},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{base64, config_bag::ConfigBag, timeout::TimeoutConfig};
+
+/// How many calls to each engine a function has made, every attempt counted: they are the bill.
+#[derive(Debug, Clone, Default)]
+pub struct EngineCalls {
+    dynamodb: Arc<AtomicU32>,
+    s3: Arc<AtomicU32>,
+    secrets: Arc<AtomicU32>,
+}
+
+impl EngineCalls {
+    /// The counts since the last call, as (DynamoDB, S3, Secrets Manager), and starts again from zero.
+    pub fn take(&self) -> (u32, u32, u32) {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        (take(&self.dynamodb), take(&self.s3), take(&self.secrets))
+    }
+}
+
+/// Counts the attempts of one client.
+#[derive(Debug)]
+struct CountCalls(Arc<AtomicU32>);
+
+#[dyn_dispatch_hint]
+impl Intercept for CountCalls {
+    fn name(&self) -> &'static str {
+        "CountCalls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What the three SDK clients have in common.
+#[derive(Debug)]
+pub struct Aws {
+    region: Region,
+    credentials: SharedCredentialsProvider,
+    http: SharedHttpClient,
+    /// Counts of every client made here.
+    pub calls: EngineCalls,
+}
+
+impl Aws {
+    /// Reads Lambda's variables. An error names the one that is missing.
+    pub fn from_env() -> Result<Self, String> {
+        let required =
+            |variable: &str| std::env::var(variable).map_err(|_| format!("environment variable {variable} is not set"));
+        let credentials = Credentials::from_keys(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            std::env::var("AWS_SESSION_TOKEN").ok(),
+        );
+        Ok(Self {
+            region: Region::new(required("AWS_REGION")?),
+            credentials: SharedCredentialsProvider::new(credentials),
+            http: http_client()?,
+            calls: EngineCalls::default(),
+        })
+    }
+
+    /// A DynamoDB client.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts(Duration::from_secs(3)))
+            .interceptor(CountCalls(self.calls.dynamodb.clone()));
+        config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// An S3 client.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok();
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version_latest()
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts(Duration::from_secs(20)))
+            // A checksum computed here would be signed into every presigned URL, and nobody's upload would match it.
+            .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
+            // A local engine has no wildcard DNS for buckets.
+            .force_path_style(endpoint.is_some())
+            .interceptor(CountCalls(self.calls.s3.clone()));
+        config.set_endpoint_url(endpoint);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// A Secrets Manager client.
+    pub fn secrets(&self) -> aws_sdk_secretsmanager::Client {
+        let mut config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version_latest()
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts(Duration::from_secs(3)))
+            .interceptor(CountCalls(self.calls.secrets.clone()));
+        config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL_SECRETS_MANAGER").ok());
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
+    }
+}
+
+/// The SDK's standard retries with shorter pauses: a caller waits for them.
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_initial_backoff(Duration::from_millis(50)).with_max_backoff(Duration::from_secs(2))
+}
+
+/// A call that got no answer in `attempt` is tried again; the invocation's deadline bounds them all (see [`crate::serve`]).
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_attempt_timeout(attempt).build()
+}
+
+/// One connection pool for all clients, trusting the roots that AWS endpoints chain to ("Amazon Trust Services") and
+/// nothing else. `ring`, because its first handshake needs a third of aws-lc's CPU, and aws-lc is not linked otherwise.
+fn http_client() -> Result<SharedHttpClient, String> {
+    let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority"];
+    let mut trust = TrustStore::empty();
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        if names.iter().any(|name| root.windows(name.len()).any(|part| part == *name)) {
+            let body = base64::encode(root);
+            trust.add_pem_certificate(format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"));
+        }
+    }
+    let context = TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|error| format!("cannot configure TLS: {error}"))?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+}

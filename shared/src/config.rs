@@ -1,0 +1,148 @@
+//! Configuration from the environment, read once when a function starts. An error names the variable, never its value.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use jsonwebtoken::jwk::JwkSet;
+
+/// Reads variables; a test hands in its own.
+pub struct Environment<F>(pub F);
+
+/// A variable that is missing or unusable: the function must not start.
+#[derive(PartialEq)]
+pub struct ConfigError {
+    variable: &'static str,
+    problem: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "environment variable {} {}", self.variable, self.problem)
+    }
+}
+
+/// As `main` prints it: one line.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl<F: Fn(&str) -> Option<String>> Environment<F> {
+    /// A variable that must be there and not empty.
+    pub fn required(&self, variable: &'static str) -> Result<String, ConfigError> {
+        self.optional(variable).ok_or(ConfigError { variable, problem: "is not set" })
+    }
+
+    /// A variable that may be missing; empty counts as missing, since CloudFormation has no absent values.
+    pub fn optional(&self, variable: &'static str) -> Option<String> {
+        self.0(variable).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must parse when it is there.
+    pub fn parsed<T: FromStr>(&self, variable: &'static str, default: T) -> Result<T, ConfigError> {
+        match self.optional(variable) {
+            None => Ok(default),
+            Some(value) => value.parse().map_err(|_| ConfigError { variable, problem: "is not a number" }),
+        }
+    }
+}
+
+/// Everything a function may be told. What only some functions need is optional here, and [`crate::App`] asks for it by
+/// name where it is used.
+#[derive(Debug)]
+pub struct Config {
+    /// The table of jobs (`JOBS_TABLE`).
+    pub jobs_table: String,
+    /// The table of users, keys, hotkeys, chutes and usage (`REGISTRY_TABLE`).
+    pub registry_table: String,
+    /// The bucket of output files (`OUTPUTS_BUCKET`).
+    pub outputs_bucket: Option<String>,
+    /// Name or ARN of the secret that signs job tokens (`JOB_TOKEN_SECRET`).
+    pub job_token_secret: Option<String>,
+    /// Who may issue user JWTs (`USER_JWT_KEYS`, a JWKS document). Empty: nobody.
+    pub user_jwt_keys: JwkSet,
+    /// The `iss` that user JWTs must carry, when set (`USER_JWT_ISSUER`).
+    pub user_jwt_issuer: Option<String>,
+    /// The `aud` that user JWTs must carry, when set (`USER_JWT_AUDIENCE`).
+    pub user_jwt_audience: Option<String>,
+    /// Jobs a day for users without a quota of their own, by chute id, `global` or `*` (`DEFAULT_QUOTAS`, JSON).
+    pub default_quotas: BTreeMap<String, u64>,
+    /// Seconds that a miner has for uploads after the job's time, and that an upload URL lives (`UPLOAD_WINDOW_SECONDS`).
+    pub upload_window: i64,
+    /// Declared sizes above this many bytes are uploaded in parts (`MULTIPART_THRESHOLD_BYTES`).
+    pub multipart_threshold: u64,
+    /// The API's public address, when it is not the one that API Gateway names (`API_BASE_URL`).
+    pub api_base_url: Option<String>,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&Environment(|variable: &str| std::env::var(variable).ok()))
+    }
+
+    /// Reads any environment.
+    pub fn read<F: Fn(&str) -> Option<String>>(env: &Environment<F>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            jobs_table: env.required("JOBS_TABLE")?,
+            registry_table: env.required("REGISTRY_TABLE")?,
+            outputs_bucket: env.optional("OUTPUTS_BUCKET"),
+            job_token_secret: env.optional("JOB_TOKEN_SECRET"),
+            user_jwt_keys: match env.optional("USER_JWT_KEYS") {
+                None => JwkSet { keys: Vec::new() },
+                Some(document) => serde_json::from_str(&document)
+                    .map_err(|_| ConfigError { variable: "USER_JWT_KEYS", problem: "is not a JWKS document" })?,
+            },
+            user_jwt_issuer: env.optional("USER_JWT_ISSUER"),
+            user_jwt_audience: env.optional("USER_JWT_AUDIENCE"),
+            default_quotas: match env.optional("DEFAULT_QUOTAS") {
+                None => BTreeMap::new(),
+                Some(document) => serde_json::from_str(&document)
+                    .map_err(|_| ConfigError { variable: "DEFAULT_QUOTAS", problem: "is not a JSON map of counts" })?,
+            },
+            upload_window: env.parsed("UPLOAD_WINDOW_SECONDS", 3600)?,
+            multipart_threshold: env.parsed("MULTIPART_THRESHOLD_BYTES", 64 << 20)?,
+            api_base_url: env.optional("API_BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
+        })
+    }
+
+    /// The outputs bucket, for a function that cannot do without.
+    pub fn require_outputs_bucket(&self) -> Result<&str, ConfigError> {
+        self.outputs_bucket.as_deref().ok_or(ConfigError { variable: "OUTPUTS_BUCKET", problem: "is not set" })
+    }
+
+    /// The job-token secret, for a function that cannot do without.
+    pub fn require_job_token_secret(&self) -> Result<&str, ConfigError> {
+        self.job_token_secret.as_deref().ok_or(ConfigError { variable: "JOB_TOKEN_SECRET", problem: "is not set" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(&Environment(|variable: &str| {
+            pairs.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
+        }))
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_never_its_value() {
+        let error = read(&[("JOBS_TABLE", "jobs")]).expect_err("REGISTRY_TABLE is missing").to_string();
+        assert_eq!(error, "environment variable REGISTRY_TABLE is not set");
+        let tables = [("JOBS_TABLE", "j"), ("REGISTRY_TABLE", "r"), ("USER_JWT_KEYS", "hunter2")];
+        let error = read(&tables).expect_err("not a JWKS").to_string();
+        assert_eq!(error, "environment variable USER_JWT_KEYS is not a JWKS document");
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_missing() {
+        let error = read(&[("JOBS_TABLE", ""), ("REGISTRY_TABLE", "r")]).expect_err("empty").to_string();
+        assert_eq!(error, "environment variable JOBS_TABLE is not set");
+        let config = read(&[("JOBS_TABLE", "j"), ("REGISTRY_TABLE", "r"), ("UPLOAD_WINDOW_SECONDS", "")]);
+        assert_eq!(config.expect("complete").upload_window, 3600);
+    }
+}

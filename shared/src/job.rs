@@ -1,0 +1,456 @@
+//! A job as the table holds it, and as clients see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, Result},
+    lifecycle::Status,
+    read::Item,
+    registry::{Chute, Image, Port},
+    time::{DAY, Timestamp, rfc3339, rfc3339_option},
+};
+
+/// A job's item in the jobs table.
+///
+/// JSON that only passes through (arguments, result) is kept as text: numbers of any size, key order and spelling come out as
+/// they went in, and nobody parses it twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The table's key.
+    pub job_id: Uuid,
+    /// Who created it.
+    pub user_id: Uuid,
+    /// On which chute.
+    pub chute_id: Uuid,
+    /// Which of the chute's jobs.
+    pub method: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// It will never change again.
+    pub terminal: bool,
+    /// Which attempt is or was the last to run; 0 before the first claim.
+    pub attempt: u32,
+    /// Attempts that it gets.
+    pub max_attempts: u32,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it was last claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the miner reported its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When the attempt is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Timestamp>,
+    /// Until when the miner holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_expires_at: Option<Timestamp>,
+    /// The arguments: a JSON object.
+    pub job_args: String,
+    /// The result: any JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<String>,
+    /// How far it is, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// The chute, as it was when the job was created.
+    pub chute: ChuteSnapshot,
+    /// Seconds that an attempt may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// Ports that the miner has to open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Who claimed it: a hotkey, or an account's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner: Option<String>,
+    /// The hotkey that signed the claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner_hotkey: Option<String>,
+    /// Where it runs, as the miner said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
+    /// The output files, by file id. None before the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<BTreeMap<Uuid, OutputFile>>,
+    /// Digest of the miner's report, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+    /// Miners that lost it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost_by: BTreeSet<String>,
+    /// Set while it is being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// When nothing of a deleted job can arrive any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_at: Option<Timestamp>,
+    /// Digest of the create request, when it came with an `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Index `queue`: what needs attention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Index `queue`: when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+/// What a job remembers of its chute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChuteSnapshot {
+    /// The chute's name.
+    pub name: String,
+    /// Whether it was public.
+    pub public: bool,
+    /// Its version.
+    pub version: String,
+    /// Its host name's first label.
+    pub slug: Option<String>,
+    /// The SDK's version.
+    pub chutes_version: Option<String>,
+    /// Whether its instances may be taken away.
+    pub preemptible: bool,
+    /// Its image.
+    pub image: Option<Image>,
+}
+
+impl From<Chute> for ChuteSnapshot {
+    fn from(chute: Chute) -> Self {
+        Self {
+            name: chute.name,
+            public: chute.public,
+            version: chute.version,
+            slug: chute.slug,
+            chutes_version: chute.chutes_version,
+            preemptible: chute.preemptible,
+            image: chute.image,
+        }
+    }
+}
+
+/// Where a job runs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Instance {
+    /// The miner's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// Where on earth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// How to reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Which of its ports lead to the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_mappings: Option<Vec<PortMapping>>,
+}
+
+impl Instance {
+    /// For the table.
+    pub fn to_attribute(&self) -> Result<AttributeValue> {
+        serde_dynamo::to_attribute_value(self).map_err(|error| Error::internal("write: instance", error))
+    }
+}
+
+/// A port of the job and the public port that leads to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// Inside the container.
+    pub internal_port: u16,
+    /// On the instance's host.
+    pub external_port: u16,
+    /// `tcp`, `udp` or `http`.
+    pub proto: String,
+}
+
+/// An output file. Names in the table are short: a job may have a thousand of them in its one item.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Relative path, as the miner named it.
+    #[serde(rename = "n")]
+    pub filename: String,
+    /// It arrived.
+    #[serde(rename = "u", default)]
+    pub uploaded: bool,
+    /// Bytes: declared, or found.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// SHA-256 in hex: declared.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Media type: declared, or found.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Bytes of each part that the miner wants to send a large file in: declared.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub part_size: Option<u64>,
+    /// The object's version that was checked.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// The object's ETag when it was checked.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+impl OutputFile {
+    /// Whether the miner said what bytes to expect. S3 then takes no others, so an envelope cannot be there instead.
+    pub fn is_declared(&self) -> bool {
+        self.size.is_some() || self.sha256.is_some()
+    }
+}
+
+impl Job {
+    /// Seconds that a terminal job, and its files, are kept: 30 days.
+    pub const RETENTION: i64 = 30 * DAY;
+
+    /// From the table.
+    pub fn from_item(item: Item) -> Result<Self> {
+        serde_dynamo::from_item(item).map_err(|error| Error::internal("read: job", error))
+    }
+
+    /// For the table.
+    pub fn to_item(&self) -> Result<Item> {
+        serde_dynamo::to_item(self).map_err(|error| Error::internal("write: job", error))
+    }
+
+    /// The index key under which a chute's pending jobs wait.
+    pub fn claimable(chute_id: Uuid) -> String {
+        format!("claimable#{chute_id}")
+    }
+
+    /// The id of a job that a user creates with an `Idempotency-Key`. When one was deleted, the next `generation` takes over.
+    pub fn id_of_key(user_id: Uuid, key: &str, generation: u32) -> Uuid {
+        Uuid::new_v5(&user_id, format!("Idempotency-Key:{generation}:{key}").as_bytes())
+    }
+
+    /// The id of an output file: the same name is the same file.
+    pub fn file_id(job_id: Uuid, filename: &str) -> Uuid {
+        Uuid::new_v5(&job_id, filename.as_bytes())
+    }
+
+    /// 404 on a job's own routes.
+    pub fn not_found(job_id: &str) -> Error {
+        Error::NotFound(format!("job_id='{job_id}' not found!"))
+    }
+
+    /// The job, for the miner of this attempt. 404 when it is being deleted; 401 when the attempt is over: a token of an
+    /// earlier one is fenced off.
+    pub fn held_by(self, attempt: u32) -> Result<Self> {
+        if self.deleted_at.is_some() {
+            Err(Self::not_found(&self.job_id.to_string()))
+        } else if self.attempt != attempt || self.status == Status::Pending {
+            Err(Error::unauthorized("Missing or invalid JWT"))
+        } else {
+            Ok(self)
+        }
+    }
+
+    /// The file of that name, when the report announced it.
+    pub fn output_file(&self, filename: &str) -> Result<&OutputFile> {
+        let file_id = Self::file_id(self.job_id, filename);
+        let file = self.files.as_ref().and_then(|files| files.get(&file_id));
+        file.ok_or_else(|| Error::NotFound(format!("File {filename} not found in job output files")))
+    }
+
+    /// What all keys of its files begin with.
+    pub fn files_prefix(&self) -> String {
+        format!("jobs/{}/{}/{}/outputs/", self.chute_id, self.created_at.date(), self.job_id)
+    }
+
+    /// As clients see it. `uploads` is finish's.
+    pub fn response(&self, uploads: Option<Uploads>) -> Result<JobResponse<'_>> {
+        let raw = |text: &str| {
+            RawValue::from_string(text.to_owned()).map_err(|error| Error::internal("read: stored JSON", error))
+        };
+        let started = self.started_at.is_some();
+        let prefix = self.files_prefix();
+        let (output_storage_urls, uploads) = match uploads {
+            Some(Uploads { urls, targets }) => (urls, targets),
+            None => (BTreeMap::new(), None),
+        };
+        let instance = self.instance.as_ref();
+        Ok(JobResponse {
+            job_id: self.job_id,
+            user_id: self.user_id,
+            chute_id: self.chute_id,
+            version: &self.chute.version,
+            chutes_version: self.chute.chutes_version.as_deref().unwrap_or_default(),
+            method: &self.method,
+            instance_id: instance.and_then(|instance| instance.instance_id.as_deref()),
+            host: instance.and_then(|instance| instance.host.as_deref()),
+            active: started && !self.terminal,
+            verified: started,
+            created_at: self.created_at,
+            last_queried_at: None,
+            updated_at: Some(self.updated_at),
+            finished_at: self.finished_at,
+            job_args: raw(&self.job_args)?,
+            result: self.result.as_deref().map(raw).transpose()?,
+            output_files: self.files.as_ref().map(|files| {
+                files.iter().map(|(file_id, file)| (*file_id, FileResponse::new(&prefix, file))).collect()
+            }),
+            port_mappings: instance.and_then(|instance| instance.port_mappings.as_deref()),
+            chute: ChuteResponse { chute_id: self.chute_id, snapshot: &self.chute },
+            instance: instance.filter(|instance| instance.instance_id.is_some()).map(|instance| InstanceResponse {
+                instance_id: instance.instance_id.as_deref(),
+                region: instance.region.as_deref(),
+                active: !self.terminal,
+                verified: true,
+                last_verified_at: self.started_at,
+            }),
+            output_storage_urls,
+            status: self.status,
+            terminal: self.terminal,
+            error_detail: self.error_detail.as_deref(),
+            started_at: self.started_at,
+            deadline_at: self.deadline_at,
+            attempt: self.attempt,
+            max_attempts: self.max_attempts,
+            progress: self.progress,
+            miner_hotkey: self.miner_hotkey.as_deref(),
+            uploads,
+        })
+    }
+}
+
+/// Where a miner sends its files.
+#[derive(Debug, Default)]
+pub struct Uploads {
+    /// Presigned URL by filename.
+    pub urls: BTreeMap<String, String>,
+    /// The same in full; left out when the answer would not fit into Lambda's limit.
+    pub targets: Option<Vec<UploadTarget>>,
+}
+
+/// Where a miner sends one file.
+#[derive(Debug, Clone, Serialize)]
+pub struct UploadTarget {
+    /// The file's name.
+    pub filename: String,
+    /// Its id.
+    pub file_id: Uuid,
+    /// `PUT`.
+    pub method: &'static str,
+    /// The presigned URL; null when the file goes in parts.
+    pub url: Option<String>,
+    /// Headers that were signed and have to be sent.
+    pub headers: BTreeMap<String, String>,
+    /// Until when the URL works.
+    #[serde(serialize_with = "rfc3339")]
+    pub expires_at: Timestamp,
+    /// Parts of a large file.
+    pub parts: Option<Vec<UploadPart>>,
+    /// Where a fresh URL is to be had.
+    pub renew_url: String,
+}
+
+/// Where a miner sends one part of a large file.
+#[derive(Debug, Clone, Serialize)]
+pub struct UploadPart {
+    /// 1 to 10,000.
+    pub part_number: i32,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// The presigned URL.
+    pub url: String,
+}
+
+/// The wire's JobResponse.
+#[derive(Debug, Serialize)]
+pub struct JobResponse<'a> {
+    job_id: Uuid,
+    user_id: Uuid,
+    chute_id: Uuid,
+    version: &'a str,
+    chutes_version: &'a str,
+    method: &'a str,
+    instance_id: Option<&'a str>,
+    host: Option<&'a str>,
+    active: bool,
+    verified: bool,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339_option")]
+    last_queried_at: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339_option")]
+    updated_at: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339_option")]
+    finished_at: Option<Timestamp>,
+    job_args: Box<RawValue>,
+    result: Option<Box<RawValue>>,
+    output_files: Option<BTreeMap<Uuid, FileResponse<'a>>>,
+    port_mappings: Option<&'a [PortMapping]>,
+    chute: ChuteResponse<'a>,
+    instance: Option<InstanceResponse<'a>>,
+    output_storage_urls: BTreeMap<String, String>,
+    status: Status,
+    terminal: bool,
+    error_detail: Option<&'a str>,
+    #[serde(serialize_with = "rfc3339_option")]
+    started_at: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339_option")]
+    deadline_at: Option<Timestamp>,
+    attempt: u32,
+    max_attempts: u32,
+    progress: Option<f64>,
+    miner_hotkey: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uploads: Option<Vec<UploadTarget>>,
+}
+
+/// One of JobResponse's `output_files`.
+#[derive(Debug, Serialize)]
+struct FileResponse<'a> {
+    filename: &'a str,
+    path: String,
+    uploaded: bool,
+    size: Option<u64>,
+    sha256: Option<&'a str>,
+    content_type: Option<&'a str>,
+}
+
+impl<'a> FileResponse<'a> {
+    fn new(prefix: &str, file: &'a OutputFile) -> Self {
+        Self {
+            filename: &file.filename,
+            path: format!("{prefix}{}", file.filename),
+            uploaded: file.uploaded,
+            size: file.size,
+            sha256: file.sha256.as_deref(),
+            content_type: file.content_type.as_deref(),
+        }
+    }
+}
+
+/// JobResponse's `chute`.
+#[derive(Debug, Serialize)]
+struct ChuteResponse<'a> {
+    chute_id: Uuid,
+    #[serde(flatten)]
+    snapshot: &'a ChuteSnapshot,
+}
+
+/// JobResponse's `instance`.
+#[derive(Debug, Serialize)]
+struct InstanceResponse<'a> {
+    instance_id: Option<&'a str>,
+    region: Option<&'a str>,
+    active: bool,
+    verified: bool,
+    #[serde(serialize_with = "rfc3339_option")]
+    last_verified_at: Option<Timestamp>,
+}

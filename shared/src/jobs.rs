@@ -1,0 +1,383 @@
+//! The store of jobs: DynamoDB's jobs table.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::{
+        query::builders::QueryFluentBuilder,
+        transact_write_items::{TransactWriteItemsError, builders::TransactWriteItemsFluentBuilder},
+        update_item::UpdateItemError,
+    },
+    types::{
+        AttributeValue, CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+        Update,
+    },
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    error::{Context, Error, Result, engine_error},
+    job::Job,
+    lifecycle,
+    read::Item,
+    registry::{Port, Usage},
+    time::{DAY, Timestamp},
+    transition::{Transition, number, text},
+};
+
+/// The jobs table, and the usage rows that are counted in the same transaction.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+    registry: String,
+}
+
+/// What became of a [`Transition`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// It happened; this is the job now.
+    Changed(Box<Job>),
+    /// A guard did not hold; this is the job as it is, which may be one that is being deleted.
+    Refused(Box<Job>),
+    /// There is no such job.
+    Gone,
+}
+
+/// What became of an insert.
+#[derive(Debug)]
+pub enum Inserted {
+    /// The job is stored and counted.
+    Created,
+    /// A job with this id exists; nothing was counted.
+    Exists(Box<Job>),
+    /// A quota is used up: the counts at that moment.
+    OverQuota(Usage),
+}
+
+/// A hotkey's signature over a mutation: good for one.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    /// SHA-256 of its bytes.
+    pub hash: [u8; 32],
+    /// When its nonce is too old anyway, in seconds.
+    pub expires_at: i64,
+}
+
+/// A pending job, as the `queue` index shows it to miners.
+#[derive(Debug, Deserialize)]
+pub struct Claimable {
+    /// Its id.
+    pub job_id: Uuid,
+    /// Its chute.
+    pub chute_id: Uuid,
+    /// Which of the chute's jobs.
+    pub method: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Seconds that it may run.
+    #[serde(default)]
+    pub timeout: Option<u32>,
+    /// Ports that the miner has to open.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+}
+
+/// Jobs that the reaper reads at a time.
+const DUE_PAGE: i32 = 100;
+
+/// Where a page of the `queue` index ended: `due_at` and job id.
+pub type Cursor = (i64, Uuid);
+
+impl Jobs {
+    /// A store over these tables.
+    pub fn new(client: aws_sdk_dynamodb::Client, table: String, registry: String) -> Self {
+        Self { client, table, registry }
+    }
+
+    /// Stores a new job and counts it, in one transaction: never more than `chute_quota` and `total_quota` a day, however
+    /// many creates run at once, and never twice for one signature.
+    pub async fn insert(
+        &self,
+        job: &Job,
+        chute_quota: u64,
+        total_quota: u64,
+        signature: Option<&Signature>,
+    ) -> Result<Inserted> {
+        const DOING: &str = "create job: TransactWriteItems";
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(job.to_item()?))
+            .condition_expression("attribute_not_exists(job_id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal(DOING, error))?;
+        let usage = self.count(job, chute_quota, total_quota)?;
+        let request = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().update(usage).build());
+        let request = match signature {
+            Some(signature) => request.transact_items(self.once(signature)?),
+            None => request,
+        };
+        let Some(refusals) = transact(request, DOING).await? else { return Ok(Inserted::Created) };
+        if refusals.refused(2).is_some() {
+            Err(replayed())
+        } else if let Some(job) = refusals.refused(0) {
+            Ok(Inserted::Exists(Box::new(Job::from_item(job)?)))
+        } else if let Some(usage) = refusals.refused(1) {
+            let counts = serde_dynamo::from_item(usage);
+            counts.map(Inserted::OverQuota).map_err(|error| Error::internal("create job: usage", error))
+        } else {
+            Err(refusals.busy(DOING))
+        }
+    }
+
+    fn count(&self, job: &Job, chute_quota: u64, total_quota: u64) -> Result<Update> {
+        Update::builder()
+            .table_name(&self.registry)
+            .key("pk", text(Usage::pk(job.user_id, job.created_at)))
+            .update_expression("ADD #total :one, #chute :one SET #expires = :expires")
+            .condition_expression(
+                "(attribute_not_exists(#total) OR #total < :total) AND (attribute_not_exists(#chute) OR #chute < :chute)",
+            )
+            .expression_attribute_names("#total", "total")
+            .expression_attribute_names("#chute", Usage::chute_attribute(job.chute_id))
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":total", AttributeValue::N(total_quota.to_string()))
+            .expression_attribute_values(":chute", AttributeValue::N(chute_quota.to_string()))
+            .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal("create job: usage", error))
+    }
+
+    /// The row that remembers a signature until its nonce is too old anyway.
+    fn once(&self, signature: &Signature) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(&self.registry)
+            .item("pk", text(format!("replay#{}", hex::encode(signature.hash))))
+            .item("expires_at", number(signature.expires_at))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(|error| Error::internal("replay guard", error))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// The job, strongly consistent, also when it is being deleted.
+    pub async fn get(&self, job_id: Uuid) -> Result<Option<Job>> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("job_id", text(job_id.to_string()))
+            .consistent_read(true);
+        let answer = request.send().await.context("get job: GetItem")?;
+        answer.item.map(Job::from_item).transpose()
+    }
+
+    /// Carries out a transition, in one conditional write.
+    pub async fn change(&self, job_id: Uuid, transition: &Transition, doing: &'static str) -> Result<Outcome> {
+        let expression = transition.expression();
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("job_id", text(job_id.to_string()))
+            .condition_expression(expression.condition)
+            .update_expression(expression.update)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(answer) => {
+                let item = answer.attributes.ok_or_else(|| Error::internal(doing, "no attributes returned"))?;
+                Ok(Outcome::Changed(Box::new(Job::from_item(item)?)))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => match &refusal.item {
+                    Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item.clone())?))),
+                    None => Ok(Outcome::Gone),
+                },
+                _ if is_too_large(&error) => {
+                    Err(Error::TooLarge("The job with its result and file list is larger than 400 KB".to_owned()))
+                }
+                _ => Err(engine_error(doing, &error)),
+            },
+        }
+    }
+
+    /// Carries out a transition of the job as it was read, once for a signature: together they are one transaction.
+    pub async fn change_once(
+        &self,
+        job: &Job,
+        transition: &Transition,
+        signature: Option<&Signature>,
+        doing: &'static str,
+    ) -> Result<Outcome> {
+        let Some(signature) = signature else { return self.change(job.job_id, transition, doing).await };
+        let expression = transition.expression();
+        let update = Update::builder()
+            .table_name(&self.table)
+            .key("job_id", text(job.job_id.to_string()))
+            .condition_expression(expression.condition)
+            .update_expression(expression.update)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal(doing, error))?;
+        let request = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().update(update).build())
+            .transact_items(self.once(signature)?);
+        let Some(refusals) = transact(request, doing).await? else {
+            // A transaction answers no attributes. What the guards allow the answer to depend on is as it was read.
+            let after = transition.apply(&job.to_item()?);
+            let after = after.ok_or_else(|| Error::internal(doing, "a transition that does not fit the job"))?;
+            return Ok(Outcome::Changed(Box::new(Job::from_item(after)?)));
+        };
+        if refusals.refused(1).is_some() {
+            return Err(replayed());
+        }
+        match refusals.refused(0) {
+            Some(item) if item.is_empty() => Ok(Outcome::Gone),
+            Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
+            None => Err(refusals.busy(doing)),
+        }
+    }
+
+    /// Removes the item of a deleted job, once nothing of it can arrive any more.
+    pub async fn remove(&self, job_id: Uuid) -> Result<()> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("job_id", text(job_id.to_string()))
+            .condition_expression("attribute_not_exists(job_id) OR attribute_exists(deleted_at)");
+        request.send().await.context("sweep: DeleteItem")?;
+        Ok(())
+    }
+
+    /// A page of the jobs that have waited for the reaper in this shard since `now` or before, and where the next one begins.
+    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<(Vec<Uuid>, Option<Cursor>)> {
+        let queue = lifecycle::due_shard(shard);
+        let request = self
+            .queue(&queue, after)
+            .key_condition_expression("#queue = :queue AND due_at <= :now")
+            .expression_attribute_values(":now", number(now.millis()))
+            .limit(DUE_PAGE);
+        let answer = request.send().await.context("reap: Query")?;
+        let items = answer.items.unwrap_or_default();
+        let id = |item: &Item| Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok();
+        Ok((items.iter().filter_map(id).collect(), cursor(answer.last_evaluated_key)))
+    }
+
+    /// A page of a chute's pending jobs, oldest first, and where the next one begins.
+    pub async fn claimable(
+        &self,
+        chute_id: Uuid,
+        limit: i32,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Claimable>, Option<Cursor>)> {
+        let request =
+            self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue").limit(limit);
+        let answer = request.send().await.context("claimable jobs: Query")?;
+        let jobs = serde_dynamo::from_items(answer.items.unwrap_or_default());
+        let jobs = jobs.map_err(|error| Error::internal("claimable jobs: items", error))?;
+        Ok((jobs, cursor(answer.last_evaluated_key)))
+    }
+
+    /// A query of the index `queue`, from where a page ended.
+    fn queue(&self, queue: &str, after: Option<Cursor>) -> QueryFluentBuilder {
+        let start = after.map(|(due_at, job_id)| {
+            HashMap::from([
+                ("queue".to_owned(), text(queue)),
+                ("due_at".to_owned(), number(due_at)),
+                ("job_id".to_owned(), text(job_id.to_string())),
+            ])
+        });
+        let request = self.client.query().table_name(&self.table).index_name("queue");
+        request
+            .expression_attribute_names("#queue", "queue")
+            .expression_attribute_values(":queue", text(queue))
+            .set_exclusive_start_key(start)
+    }
+}
+
+fn cursor(last: Option<Item>) -> Option<Cursor> {
+    let last = last?;
+    let due_at = last.get("due_at")?.as_n().ok()?.parse().ok()?;
+    Some((due_at, Uuid::try_parse(last.get("job_id")?.as_s().ok()?).ok()?))
+}
+
+fn replayed() -> Error {
+    Error::unauthorized("This signature has been used already")
+}
+
+/// Carries out a transaction, and again when another one on the same rows was in its way: a user's creates all count in one
+/// row. What refused it, when something did.
+async fn transact(request: TransactWriteItemsFluentBuilder, doing: &'static str) -> Result<Option<Refusals>> {
+    const TRIES: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut tries = 1;
+    loop {
+        let Err(error) = request.clone().send().await else { return Ok(None) };
+        let refusals = Refusals::of(&error, doing)?;
+        if tries == TRIES || !refusals.are_conflicts() {
+            return Ok(Some(refusals));
+        }
+        tokio::time::sleep(PAUSE * tries).await;
+        tries += 1;
+    }
+}
+
+/// Why a transaction was cancelled, item by item.
+struct Refusals(Vec<CancellationReason>);
+
+impl Refusals {
+    fn of<R: std::fmt::Debug + 'static>(
+        error: &SdkError<TransactWriteItemsError, R>,
+        doing: &'static str,
+    ) -> Result<Self> {
+        match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+                Ok(Self(canceled.cancellation_reasons().to_vec()))
+            }
+            _ => Err(engine_error(doing, error)),
+        }
+    }
+
+    /// The item whose condition did not hold, as it is; empty when there is none.
+    fn refused(&self, at: usize) -> Option<Item> {
+        let reason = self.0.get(at).filter(|reason| reason.code() == Some("ConditionalCheckFailed"))?;
+        Some(reason.item.clone().unwrap_or_default())
+    }
+
+    /// Whether nothing but another transaction was in the way.
+    fn are_conflicts(&self) -> bool {
+        self.0.iter().all(|reason| matches!(reason.code(), None | Some("None" | "TransactionConflict")))
+    }
+
+    /// Anything else that cancels a transaction passes: another one on the same rows, or throttling.
+    fn busy(&self, doing: &'static str) -> Error {
+        let codes: Vec<_> = self.0.iter().map(|reason| reason.code().unwrap_or_default()).collect();
+        Error::busy(doing, codes.join(", "))
+    }
+}
+
+/// Whether DynamoDB refused the item for its size. It has no code of its own for that.
+fn is_too_large(error: &SdkError<UpdateItemError>) -> bool {
+    error.as_service_error().is_some_and(|error| {
+        error.code() == Some("ValidationException")
+            && error.message().is_some_and(|message| message.to_lowercase().contains("item size"))
+    })
+}

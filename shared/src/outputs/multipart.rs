@@ -1,0 +1,119 @@
+//! Large files in parts. S3 itself is the record of what has arrived: nothing about parts is stored elsewhere.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::{
+    primitives::DateTime,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::{Object, Outputs, Presigned, expiring, presigned, version};
+use crate::error::{Context, Error, Result, engine_error};
+
+/// An unfinished multipart upload.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The object that it will be.
+    pub key: String,
+    /// S3's name for it.
+    pub upload_id: String,
+    /// When it began.
+    pub initiated: Option<DateTime>,
+}
+
+impl Outputs {
+    /// Begins an upload.
+    pub async fn begin(&self, key: &str, content_type: Option<&str>, plain: bool) -> Result<Upload> {
+        let request = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
+        let request = request.set_content_type(content_type.map(str::to_owned));
+        let request = request.set_metadata(plain.then(|| [(super::PLAIN.to_owned(), "1".to_owned())].into()));
+        let answer = request.send().await.context("multipart: CreateMultipartUpload")?;
+        let upload_id = answer.upload_id.ok_or_else(|| Error::internal("multipart: CreateMultipartUpload", "no id"))?;
+        Ok(Upload { key: key.to_owned(), upload_id, initiated: None })
+    }
+
+    /// All unfinished uploads under `prefix`, oldest first, by key.
+    pub async fn uploads(&self, prefix: &str) -> Result<BTreeMap<String, Vec<Upload>>> {
+        let mut uploads = BTreeMap::<String, Vec<Upload>>::new();
+        let mut marker = (None, None);
+        loop {
+            let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix);
+            let request = request.set_key_marker(marker.0).set_upload_id_marker(marker.1);
+            let page = request.send().await.context("multipart: ListMultipartUploads")?;
+            for found in page.uploads.unwrap_or_default() {
+                if let (Some(key), Some(upload_id)) = (found.key, found.upload_id) {
+                    let upload = Upload { key: key.clone(), upload_id, initiated: found.initiated };
+                    uploads.entry(key).or_default().push(upload);
+                }
+            }
+            if page.is_truncated != Some(true) {
+                break;
+            }
+            marker = (page.next_key_marker, page.next_upload_id_marker);
+        }
+        Ok(uploads)
+    }
+
+    /// The parts that have arrived: size and ETag by number.
+    pub async fn parts(&self, upload: &Upload) -> Result<BTreeMap<i32, (u64, Option<String>)>> {
+        let mut parts = BTreeMap::new();
+        let request = self.client.list_parts().bucket(&self.bucket).key(&upload.key).upload_id(&upload.upload_id);
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for part in page.context("multipart: ListParts")?.parts.unwrap_or_default() {
+                if let Some(number) = part.part_number {
+                    parts.insert(number, (super::size(part.size), part.e_tag));
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Where to PUT one part of `size` bytes, for `life` seconds.
+    pub async fn presign_part(&self, upload: &Upload, number: i32, size: u64, life: i64) -> Result<Presigned> {
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(&upload.key)
+            .upload_id(&upload.upload_id)
+            .part_number(number)
+            .set_content_length(i64::try_from(size).ok());
+        let (config, expires_at) = expiring(life)?;
+        presigned(request.presigned(config).await, expires_at, "presign: UploadPart")
+    }
+
+    /// Makes the object out of its parts.
+    pub async fn assemble(&self, upload: &Upload, parts: BTreeMap<i32, (u64, Option<String>)>) -> Result<Object> {
+        let size = parts.values().map(|(size, _)| size).sum();
+        let parts = parts
+            .into_iter()
+            .map(|(number, (_, etag))| CompletedPart::builder().part_number(number).set_e_tag(etag).build())
+            .collect();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
+        let request = request.upload_id(&upload.upload_id).multipart_upload(parts);
+        match request.send().await {
+            Ok(answer) => {
+                Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
+            }
+            // Assembled by a try whose answer was lost, or aborted meanwhile: the next look at the bucket tells.
+            Err(error) if error.code() == Some("NoSuchUpload") => {
+                let found = self.head(&upload.key).await?;
+                found.ok_or_else(|| Error::busy("multipart: CompleteMultipartUpload", "the upload is gone"))
+            }
+            Err(error) => Err(engine_error("multipart: CompleteMultipartUpload", &error)),
+        }
+    }
+
+    /// Gives an upload up, with its parts. One that is gone already is as good.
+    pub async fn abort(&self, upload: &Upload) -> Result<()> {
+        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
+        match request.upload_id(&upload.upload_id).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
+            Err(error) => Err(engine_error("multipart: AbortMultipartUpload", &error)),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The registry table: users, keys, hotkeys, chutes and usage. One key, `pk`, whose prefix tells the kind of row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    error::{Context, Error, Result},
+    read::Item,
+    time::Timestamp,
+    transition::text,
+};
+
+/// The store of rows, for the administrator; endpoints read theirs with [`crate::read::Read`].
+#[derive(Debug, Clone)]
+pub struct Registry {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+impl Registry {
+    /// A store over this table.
+    pub fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// A row, strongly consistent.
+    pub async fn get<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>> {
+        let request = self.client.get_item().table_name(&self.table).key("pk", text(pk)).consistent_read(true);
+        let item = request.send().await.context("registry: GetItem")?.item;
+        item.map(serde_dynamo::from_item).transpose().map_err(|error| Error::internal("registry: row", error))
+    }
+
+    /// Creates or replaces a row.
+    pub async fn put(&self, pk: String, row: &impl Serialize) -> Result<()> {
+        let mut item: Item = serde_dynamo::to_item(row).map_err(|error| Error::internal("registry: row", error))?;
+        item.insert("pk".to_owned(), text(pk));
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        request.send().await.context("registry: PutItem")?;
+        Ok(())
+    }
+}
+
+/// What an account may do beyond owning jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// See and claim everybody's pending jobs.
+    Miner,
+}
+
+/// `user#<user id>`: an account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct User {
+    /// The account's id.
+    pub user_id: Uuid,
+    /// A disabled user is nobody.
+    #[serde(default)]
+    pub disabled: bool,
+    /// Roles.
+    #[serde(default)]
+    pub roles: BTreeSet<Role>,
+    /// Jobs a day, by chute id, `global` or `*`.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, u64>,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}
+
+/// `key#<key id>`: an API key's hash.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// SHA-256 of the whole key.
+    pub hash: serde_bytes::ByteBuf,
+    /// A revoked key opens nothing.
+    #[serde(default)]
+    pub revoked: bool,
+    /// When it was minted.
+    pub created_at: Timestamp,
+}
+
+/// `hotkey#<SS58 address>`: whose a hotkey is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HotkeyRow {
+    /// The account that it signs for.
+    pub user_id: Uuid,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+/// `chute#<chute id>`: an application that jobs run on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Chute {
+    /// The chute's id.
+    pub chute_id: Uuid,
+    /// Its owner.
+    pub user_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its host name's first label.
+    #[serde(default)]
+    pub slug: Option<String>,
+    /// Whether everybody may create jobs on it.
+    pub public: bool,
+    /// Users who may, when it is not public.
+    #[serde(default)]
+    pub shared_with: BTreeSet<Uuid>,
+    /// Version of its code.
+    pub version: String,
+    /// Version of the SDK that it was built with.
+    #[serde(default)]
+    pub chutes_version: Option<String>,
+    /// Whether its instances may be taken away.
+    #[serde(default)]
+    pub preemptible: bool,
+    /// The image that it runs.
+    #[serde(default)]
+    pub image: Option<Image>,
+    /// The hardware that it asks for, as the miner's scheduler reads it.
+    #[serde(default)]
+    pub node_selector: Option<Value>,
+    /// Its jobs.
+    pub methods: Vec<Method>,
+}
+
+/// A container image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Image {
+    /// The image's id.
+    pub image_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its tag.
+    pub tag: String,
+    /// Whether everybody may use it.
+    #[serde(default)]
+    pub public: bool,
+    /// Its patch level.
+    #[serde(default)]
+    pub patch_version: Option<String>,
+}
+
+/// One kind of job of a chute, as the SDK's `@chute.job(…)` declares it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Method {
+    /// Its name: the last segment of the create route.
+    pub name: String,
+    /// Seconds that a job may run: 30 s to 24 h. None: the deployment's longest.
+    #[serde(default)]
+    pub timeout: Option<u32>,
+    /// How often a job that was lost is tried again.
+    #[serde(default)]
+    pub retry: u32,
+    /// Ports that the miner has to open.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// Whether it uploads output files.
+    #[serde(default)]
+    pub upload: bool,
+}
+
+/// A port that a job listens on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Port {
+    /// What it is for.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its number inside the container.
+    pub port: u16,
+    /// `tcp`, `udp` or `http`.
+    pub proto: String,
+}
+
+/// `usage#<user id>#<day>`: how many jobs a user has created that day, in all and per chute.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Usage {
+    #[serde(default)]
+    total: u64,
+    /// Every other attribute that is a count: `chute#<chute id>`.
+    #[serde(flatten)]
+    chutes: BTreeMap<String, Value>,
+}
+
+impl User {
+    /// The row's key.
+    pub fn pk(user_id: Uuid) -> String {
+        format!("user#{user_id}")
+    }
+
+    /// Jobs a day under `key` (a chute id or `global`): the user's own row, else the user's `*`, else the deployment's.
+    pub fn quota(&self, key: &str, defaults: &BTreeMap<String, u64>) -> u64 {
+        let places = [&self.quotas, defaults];
+        places.iter().find_map(|quotas| quotas.get(key).or_else(|| quotas.get("*"))).copied().unwrap_or(0)
+    }
+}
+
+impl KeyRow {
+    /// The row's key.
+    pub fn pk(key_id: Uuid) -> String {
+        format!("key#{}", key_id.simple())
+    }
+}
+
+impl HotkeyRow {
+    /// The row's key.
+    pub fn pk(hotkey: &str) -> String {
+        format!("hotkey#{hotkey}")
+    }
+}
+
+impl Chute {
+    /// The row's key.
+    pub fn pk(chute_id: Uuid) -> String {
+        format!("chute#{chute_id}")
+    }
+
+    /// Whether `user_id` may create jobs on it.
+    pub fn is_open_to(&self, user_id: Uuid) -> bool {
+        self.public || self.user_id == user_id || self.shared_with.contains(&user_id)
+    }
+
+    /// The job of that name.
+    pub fn method(&self, name: &str) -> Option<&Method> {
+        self.methods.iter().find(|method| method.name == name)
+    }
+}
+
+impl Usage {
+    /// The row's key on the UTC day of `now`.
+    pub fn pk(user_id: Uuid, now: Timestamp) -> String {
+        format!("usage#{user_id}#{}", now.date())
+    }
+
+    /// The attribute that counts one chute's jobs.
+    pub fn chute_attribute(chute_id: Uuid) -> String {
+        format!("chute#{chute_id}")
+    }
+
+    /// Jobs created that day.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Jobs created that day on one chute.
+    pub fn of_chute(&self, chute_id: Uuid) -> u64 {
+        self.chutes.get(&Self::chute_attribute(chute_id)).and_then(Value::as_u64).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_looked_up_from_the_nearest_to_the_widest() {
+        let map = |pairs: &[(&str, u64)]| pairs.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
+        let quota = |own: &[(&str, u64)], defaults: &[(&str, u64)]| {
+            let user = User {
+                user_id: Uuid::nil(),
+                disabled: false,
+                roles: BTreeSet::new(),
+                quotas: map(own),
+                created_at: Timestamp::from_millis(0),
+            };
+            user.quota("c", &map(defaults))
+        };
+        assert_eq!(quota(&[("c", 1), ("*", 2)], &[("c", 3), ("*", 4)]), 1);
+        assert_eq!(quota(&[("d", 1), ("*", 2)], &[("c", 3), ("*", 4)]), 2);
+        assert_eq!(quota(&[("d", 1)], &[("c", 3), ("*", 4)]), 3);
+        assert_eq!(quota(&[], &[("d", 3), ("*", 4)]), 4);
+        assert_eq!(quota(&[], &[]), 0);
+        assert_eq!(quota(&[("c", 0), ("*", 2)], &[("c", 3)]), 0, "a quota of nothing is a quota");
+    }
+}

@@ -1,0 +1,24 @@
+//! Answers.
+
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// A JSON answer. Nothing that this service answers may be kept by a cache: it is one caller's own.
+pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
+    // Serialising our own types to memory cannot fail: no map has keys other than strings.
+    let body = serde_json::to_string(body).expect("an answer is serialisable");
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .header("cache-control", "no-store")
+        .body(Body::Text(body))
+        .expect("fixed headers are valid")
+}
+
+/// 307: the same request again, elsewhere.
+pub fn redirect(url: &str) -> Result<Response<Body>> {
+    let response = Response::builder().status(307).header("location", url).header("cache-control", "no-store");
+    response.body(Body::Empty).map_err(|error| Error::internal("redirect", error))
+}

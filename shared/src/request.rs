@@ -1,0 +1,281 @@
+//! What a request says: its time, headers, path, token and body.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use lambda_http::{Request, RequestExt, request::RequestContext};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, value::RawValue};
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    error::{Error, Invalid, Result},
+    time::Timestamp,
+};
+
+/// A JSON object whose values are still text: what only passes through stays as it was written. A key given twice counts
+/// as given last, as in Python.
+pub type Object = IndexMap<String, Box<RawValue>>;
+
+/// When API Gateway received the request. Every decision about time uses this one moment, and a test sets it.
+pub fn now(request: &Request) -> Timestamp {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) if context.time_epoch > 0 => {
+            Timestamp::from_millis(context.time_epoch)
+        }
+        _ => Timestamp::system(),
+    }
+}
+
+/// A header that is there, readable and not empty.
+pub fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok().filter(|value| !value.is_empty())
+}
+
+/// A path parameter as it was sent.
+pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
+    request.path_parameters_ref().and_then(|parameters| parameters.first(name)).unwrap_or_default()
+}
+
+/// A path parameter that has to be a UUID to mean anything.
+pub fn path_uuid(request: &Request, name: &str) -> Option<Uuid> {
+    Uuid::try_parse(path(request, name)).ok()
+}
+
+/// A query parameter, given once or not at all.
+pub fn query<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.query_string_parameters_ref()?.first(name)
+}
+
+/// The `Idempotency-Key`, when there is one: 1 to 255 printable ASCII characters.
+pub fn idempotency_key(request: &Request) -> Result<Option<&str>> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    if (1..=255).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(Some(key));
+    }
+    let loc = vec!["header".into(), "idempotency-key".into()];
+    let message = "Idempotency-Key should be 1 to 255 printable ASCII characters";
+    Err(Invalid::value(loc, message, String::from_utf8_lossy(value.as_bytes()).into()).into())
+}
+
+/// The job token of `?token=`. 422 when there is none; two tokens are none that could be trusted, so 401.
+pub fn job_token(request: &Request) -> Result<&str> {
+    let all = request.query_string_parameters_ref().and_then(|query| query.all("token")).unwrap_or_default();
+    match all[..] {
+        [] => Err(Invalid::missing("query", "token").into()),
+        [token] => Ok(token),
+        _ => Err(Error::unauthorized("Missing or invalid JWT")),
+    }
+}
+
+/// Where this API is reached: configured, or as API Gateway names itself.
+pub fn api_base(request: &Request, config: &Config) -> String {
+    if let Some(url) = &config.api_base_url {
+        return url.clone();
+    }
+    let host = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.domain_name.as_deref(),
+        _ => None,
+    };
+    let scheme = header(request, "x-forwarded-proto").unwrap_or("https");
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+/// The body as a JSON object of at most `limit` bytes; an empty body is `{}`.
+pub fn object(request: &Request, limit: usize) -> Result<Object> {
+    let body: &[u8] = request.body();
+    if body.len() > limit {
+        return Err(Error::TooLarge(format!("Request body is larger than {limit} bytes")));
+    }
+    parse_object(body)
+}
+
+/// As [`object`], and Python's `NaN`, `Infinity` and `-Infinity`, which its `json` writes although JSON has none, are null.
+pub fn python_object(request: &Request) -> Result<Object> {
+    let body: &[u8] = request.body();
+    match parse_object(body) {
+        Err(Error::Invalid(errors)) => match nulls_for_nan(body) {
+            Some(body) => parse_object(&body),
+            None => Err(Error::Invalid(errors)),
+        },
+        parsed => parsed,
+    }
+}
+
+fn parse_object(body: &[u8]) -> Result<Object> {
+    if body.is_empty() {
+        return Ok(Object::new());
+    }
+    // Text values are only scanned when kept as text. This reads them: half a surrogate pair or a number like 1e999 must
+    // not get in, or no strict parser could read the job again.
+    let invalid = |error: &serde_json::Error| Invalid::json(offset(body, error), &plain(error));
+    let Checked = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
+    match serde_json::from_slice(body) {
+        Ok(object) => Ok(object),
+        Err(_) => {
+            let raw: &RawValue = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
+            let message = "Input should be a valid dictionary";
+            Err(Invalid::kind("dict_type", vec!["body".into()], message, echo(raw)).into())
+        }
+    }
+}
+
+/// What comes back of a value that is wrong: a list or an object only when it is short.
+pub fn echo(raw: &RawValue) -> Value {
+    const LONGEST: usize = 1000;
+    match raw.get() {
+        text if text.starts_with(['[', '{']) && text.len() > LONGEST => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_default(),
+    }
+}
+
+/// Any JSON, read to its end and not kept: a tree of it can be forty times as large as its text.
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
+        while object.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+/// Where in the body parsing stopped, in bytes.
+fn offset(body: &[u8], error: &serde_json::Error) -> usize {
+    if error.is_eof() {
+        return body.len();
+    }
+    let lines = body.split_inclusive(|byte| *byte == b'\n');
+    let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    (before + error.column().saturating_sub(1)).min(body.len())
+}
+
+/// The parser's message without the place, which has its own field.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// The body with `null` for every `NaN`, `Infinity` and `-Infinity` outside of strings; None when there is none.
+fn nulls_for_nan(body: &[u8]) -> Option<Vec<u8>> {
+    const NAMES: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    let mut out = Vec::with_capacity(body.len());
+    let (mut rest, mut in_string, mut found) = (body, false, false);
+    while let Some(&byte) = rest.first() {
+        let name = NAMES.iter().find(|name| !in_string && rest.starts_with(name));
+        let taken = match (byte, name) {
+            (_, Some(name)) => {
+                out.extend_from_slice(b"null");
+                found = true;
+                rest = &rest[name.len()..];
+                continue;
+            }
+            (b'\\', None) if in_string => 2.min(rest.len()),
+            (b'"', None) => {
+                in_string = !in_string;
+                1
+            }
+            _ => 1,
+        };
+        out.extend_from_slice(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    found.then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn nulls(text: &str) -> Option<String> {
+        nulls_for_nan(text.as_bytes()).map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
+    }
+
+    #[test]
+    fn pythons_nan_is_null_outside_of_strings_only() {
+        assert_eq!(nulls(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#).as_deref(), Some(r#"{"a":null,"b":[null,null]}"#));
+        assert_eq!(nulls(r#"{"NaN":"NaN \" NaN \\"}"#), None);
+        assert_eq!(nulls(r#"{"a":"\\","b":NaN}"#).as_deref(), Some(r#"{"a":"\\","b":null}"#));
+    }
+
+    #[test]
+    fn what_passes_through_stays_as_it_was_written() {
+        let body = r#"{"z":123456789012345678901234567890,"a":1.10,"z2":{"k" :"é\u0000"}}"#;
+        let object = parse_object(body.as_bytes()).expect("an object");
+        assert_eq!(serde_json::to_string(&object).expect("JSON"), body);
+    }
+
+    #[test]
+    fn an_error_says_where_in_bytes() {
+        let Err(Error::Invalid(errors)) = parse_object("{\"é\":1,\n\"b\":}".as_bytes()) else { panic!("not JSON") };
+        assert_eq!(errors[0].loc, [Value::from("body"), Value::from(13)]);
+        assert_eq!(errors[0].ctx, Some(serde_json::json!({ "error": "expected value" })));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_and_a_number_out_of_range_stay_out() {
+        for body in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, r#"{"a":"#, "\u{feff}{}", "{}x"] {
+            assert!(matches!(parse_object(body.as_bytes()), Err(Error::Invalid(_))), "{body}");
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        assert!(matches!(parse_object(deep.as_bytes()), Err(Error::Invalid(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_object(&body);
+            let _ = nulls_for_nan(&body);
+        }
+
+        #[test]
+        fn json_without_nan_is_left_alone(text in "[a-z\"\\\\]{0,40}") {
+            let json = serde_json::to_string(&serde_json::json!({ text.clone(): [text] })).expect("JSON");
+            prop_assert_eq!(nulls(&json), None);
+        }
+    }
+}

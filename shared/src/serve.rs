@@ -1,0 +1,130 @@
+//! The Lambda side: a function's event loop, its deadline and its log line.
+
+use std::time::{Duration, Instant};
+
+use lambda_http::{Body, Request, RequestExt, Response, request::RequestContext, service_fn};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    app::App,
+    error::{Cause, Error, Result},
+    request::path,
+    time::Timestamp,
+};
+
+/// Time that remains for the answer when a request is given up, before Lambda would end it without one.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Serves an endpoint until Lambda ends the process.
+pub async fn serve<F, Fut>(app: App, handle: F) -> Result<(), lambda_http::Error>
+where
+    F: Fn(&'static App, Request) -> Fut + Sync,
+    Fut: Future<Output = Result<Response<Body>>> + Send,
+{
+    log_json();
+    // One for the life of the process: requests borrow it.
+    let app: &'static App = Box::leak(Box::new(app));
+    let handle = &handle;
+    lambda_http::run(service_fn(move |request: Request| async move {
+        let started = Instant::now();
+        let (route, job_id) = (route(&request), path(&request, "job_id").to_owned());
+        let context = request.lambda_context();
+        let answer = before_deadline(&context, handle(app, request)).await;
+        let (response, cause) = match answer {
+            Ok(response) => (response, None),
+            Err(mut error) => {
+                let cause = take_cause(&mut error);
+                (error.into_response(), cause)
+            }
+        };
+        log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
+        Ok::<_, lambda_http::Error>(response)
+    }))
+    .await
+}
+
+/// Serves direct invocations and schedules: JSON in, JSON out. A failure is the invocation's `FunctionError`.
+pub async fn serve_event<F, Fut, I, O>(app: App, handle: F) -> Result<(), lambda_http::Error>
+where
+    F: Fn(&'static App, I) -> Fut + Sync,
+    Fut: Future<Output = Result<O>> + Send,
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    log_json();
+    let app: &'static App = Box::leak(Box::new(app));
+    let handle = &handle;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<I>| async move {
+        let started = Instant::now();
+        let answer = before_deadline(&event.context, handle(app, event.payload)).await;
+        let (status, answer, cause) = match answer {
+            Ok(output) => (200, Ok(output), None),
+            Err(mut error) => {
+                let cause = take_cause(&mut error);
+                let response = error.into_response();
+                let error_message = String::from_utf8_lossy(response.body()).into_owned();
+                let error_type = response.status().to_string();
+                (response.status().as_u16(), Err(Diagnostic { error_type, error_message }), cause)
+            }
+        };
+        log(app, &event.context.request_id, "invoke", "", status, started, cause.as_ref());
+        answer
+    }))
+    .await
+}
+
+/// Gives up in time to say so: 503, and the caller may repeat.
+async fn before_deadline<T>(context: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let left = context.deadline.saturating_sub(Timestamp::system().millis().unsigned_abs());
+    let left = Duration::from_millis(left).saturating_sub(RESERVE);
+    tokio::time::timeout(left, work).await.unwrap_or_else(|_| Err(Error::busy("request", "no time left")))
+}
+
+fn take_cause(error: &mut Error) -> Option<Cause> {
+    match error {
+        Error::Busy(cause) | Error::Internal(cause) => {
+            Some(Cause { doing: cause.doing.clone(), error: std::mem::take(&mut cause.error) })
+        }
+        _ => None,
+    }
+}
+
+fn route(request: &Request) -> String {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// One line per request. No body, token, key or URL with a signature is ever in it.
+fn log(app: &App, id: &str, route: &str, job_id: &str, status: u16, started: Instant, cause: Option<&Cause>) {
+    let (dynamodb, s3, secrets) = app.calls.take();
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let (doing, error) = (cause.map(|cause| &*cause.doing), cause.map(|cause| &*cause.error));
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request.id = id,
+                route,
+                job.id = job_id,
+                status,
+                ms,
+                calls.dynamodb = dynamodb,
+                calls.s3 = s3,
+                calls.secrets = secrets,
+                doing,
+                error
+            )
+        };
+    }
+    match status {
+        503 => line!(warn),
+        500.. => line!(error),
+        _ => line!(info),
+    }
+}
+
+fn log_json() {
+    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_current_span(false).init();
+}

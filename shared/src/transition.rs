@@ -1,0 +1,171 @@
+//! A change of a job's state as data: what must hold, and what then changes. DynamoDB carries it out in one conditional write
+//! ([`Transition::expression`]); [`Transition::apply`] does the same in memory, so that a checker can try every order.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::read::Item;
+
+/// Something that must hold for a transition to happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Guard {
+    /// The attribute has this value.
+    Is(&'static str, AttributeValue),
+    /// The attribute is there.
+    Exists(String),
+    /// The attribute is not there.
+    Absent(&'static str),
+    /// The attribute is a number above this one.
+    Above(&'static str, i64),
+}
+
+/// One conditional write: all guards hold and all changes happen, or nothing does.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transition {
+    guards: Vec<Guard>,
+    set: Vec<(String, AttributeValue)>,
+    remove: Vec<&'static str>,
+}
+
+impl Transition {
+    /// Also requires this.
+    pub fn when(mut self, guard: Guard) -> Self {
+        self.guards.push(guard);
+        self
+    }
+
+    /// Also sets an attribute, or one inside a map: `files.<file id>`.
+    pub fn set(mut self, attribute: impl Into<String>, value: AttributeValue) -> Self {
+        self.set.push((attribute.into(), value));
+        self
+    }
+
+    /// Sets the attribute, or removes it.
+    pub fn set_option(self, attribute: &'static str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
+    /// Also removes an attribute.
+    pub fn remove(mut self, attribute: &'static str) -> Self {
+        self.remove.push(attribute);
+        self
+    }
+
+    /// The same in DynamoDB's language.
+    pub fn expression(&self) -> Expression {
+        let mut expression = Expression::default();
+        let guards: Vec<_> = self.guards.iter().map(|guard| expression.guard(guard)).collect();
+        expression.condition = guards.join(" AND ");
+        let set: Vec<_> = self
+            .set
+            .iter()
+            .map(|(attribute, value)| format!("{} = {}", expression.name(attribute), expression.value(value.clone())))
+            .collect();
+        expression.update = format!("SET {}", set.join(", "));
+        if !self.remove.is_empty() {
+            let remove: Vec<_> = self.remove.iter().map(|attribute| expression.name(attribute)).collect();
+            expression.update = format!("{} REMOVE {}", expression.update, remove.join(", "));
+        }
+        expression
+    }
+
+    /// The item after the transition; None when a guard does not hold.
+    pub fn apply(&self, item: &Item) -> Option<Item> {
+        let holds = self.guards.iter().all(|guard| match guard {
+            Guard::Is(attribute, value) => item.get(*attribute) == Some(value),
+            Guard::Exists(path) => get(item, path).is_some(),
+            Guard::Absent(attribute) => !item.contains_key(*attribute),
+            Guard::Above(attribute, least) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *least),
+        });
+        if !holds {
+            return None;
+        }
+        let mut after = item.clone();
+        for (path, value) in &self.set {
+            set(&mut after, path, value.clone())?;
+        }
+        for attribute in &self.remove {
+            after.remove(*attribute);
+        }
+        Some(after)
+    }
+}
+
+fn get<'a>(item: &'a Item, path: &str) -> Option<&'a AttributeValue> {
+    match path.split_once('.') {
+        None => item.get(path),
+        Some((first, rest)) => get(item.get(first)?.as_m().ok()?, rest),
+    }
+}
+
+/// None where DynamoDB, too, refuses: a map on the path is missing.
+fn set(item: &mut Item, path: &str, value: AttributeValue) -> Option<()> {
+    match path.split_once('.') {
+        None => drop(item.insert(path.to_owned(), value)),
+        Some((first, rest)) => match item.get_mut(first)? {
+            AttributeValue::M(inner) => set(inner, rest, value)?,
+            _ => return None,
+        },
+    }
+    Some(())
+}
+
+fn millis(value: &AttributeValue) -> Option<i64> {
+    value.as_n().ok()?.parse().ok()
+}
+
+/// A conditional update in DynamoDB's language. Every name is a placeholder: many of ours are reserved words.
+#[derive(Debug, Default)]
+pub struct Expression {
+    /// ConditionExpression.
+    pub condition: String,
+    /// UpdateExpression.
+    pub update: String,
+    /// ExpressionAttributeNames.
+    pub names: HashMap<String, String>,
+    /// ExpressionAttributeValues.
+    pub values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    fn guard(&mut self, guard: &Guard) -> String {
+        match guard {
+            Guard::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value.clone())),
+            Guard::Exists(path) => format!("attribute_exists({})", self.name(path)),
+            Guard::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
+            Guard::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(*least))),
+        }
+    }
+
+    fn name(&mut self, path: &str) -> String {
+        let segments: Vec<_> = path
+            .split('.')
+            .map(|segment| {
+                let placeholder = format!("#{}", segment.replace('-', "_"));
+                self.names.insert(placeholder.clone(), segment.to_owned());
+                placeholder
+            })
+            .collect();
+        segments.join(".")
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":v{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+}
+
+/// A string attribute.
+pub fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+/// A number attribute.
+pub fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

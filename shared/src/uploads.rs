@@ -1,0 +1,184 @@
+//! Upload targets: where a miner sends the files that it has announced.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    app::App,
+    error::Result,
+    job::{Job, OutputFile, UploadPart, UploadTarget, Uploads},
+    job_token::JobClaims,
+    outputs::Upload,
+};
+
+/// Bytes that the targets of one answer may have, with room for the job beside them: Lambda allows 6 MB.
+const MOST_BYTES: usize = 5 << 20;
+/// Parts that one answer gives for a file; asking again gives the next that are missing.
+const MOST_PARTS: usize = 1000;
+/// Parts of one upload. ("Amazon S3 multipart upload limits".)
+pub const PARTS_LIMIT: u64 = 10_000;
+/// Bytes of every part but the last: 5 MiB.
+pub const SMALLEST_PART: u64 = 5 << 20;
+/// Bytes of a part, unless the miner asks for others or the file needs larger ones: 16 MiB, minutes on a slow line.
+const PART: u64 = 16 << 20;
+/// Multipart uploads begun at the same time.
+const AT_ONCE: usize = 16;
+
+/// One part of a large file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// 1 to 10,000.
+    pub number: i32,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// The parts of a file of declared size.
+pub fn parts(file: &OutputFile) -> impl Iterator<Item = Part> {
+    let size = file.size.unwrap_or(0);
+    let least = size.div_ceil(PARTS_LIMIT).next_multiple_of(1 << 20);
+    let part = file.part_size.unwrap_or(PART.max(least)).max(1);
+    (1..).zip((0..size).step_by(usize::try_from(part).unwrap_or(usize::MAX))).map(move |(number, offset)| Part {
+        number,
+        offset,
+        size: part.min(size - offset),
+    })
+}
+
+/// The parts that have not arrived, or not whole.
+pub fn missing_parts(file: &OutputFile, arrived: &BTreeMap<i32, (u64, Option<String>)>) -> Vec<Part> {
+    parts(file).filter(|part| arrived.get(&part.number).is_none_or(|(size, _)| *size != part.size)).collect()
+}
+
+/// Targets for every file of the job. `repeated` says that uploads in parts may have begun before. The list `uploads` is left
+/// out where the answer would not fit: each target can then be had from route 5.
+pub async fn targets(app: &App, job: &Job, claims: &JobClaims, api_base: &str, repeated: bool) -> Result<Uploads> {
+    let files: Vec<_> = job.files.iter().flat_map(|files| files.values()).collect();
+    let in_parts = files.iter().any(|file| is_in_parts(app, file));
+    let begun = match repeated && in_parts {
+        true => app.outputs()?.uploads(&job.files_prefix()).await?,
+        false => BTreeMap::new(),
+    };
+    let mut work = Vec::with_capacity(files.len());
+    for file in files {
+        let begun = begun.get(&key(job, file)).and_then(|uploads| uploads.first());
+        work.push(target(app, job, file, claims, api_base, begun));
+    }
+    let targets: Vec<_> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
+
+    let urls: BTreeMap<_, _> =
+        targets.iter().filter_map(|target| Some((target.filename.clone(), target.url.clone()?))).collect();
+    let bytes: usize = targets.iter().map(bytes).sum();
+    Ok(Uploads { urls, targets: (bytes <= MOST_BYTES).then_some(targets) })
+}
+
+/// A fresh target for one file: of a file in parts, the parts that are missing.
+pub async fn renewed(
+    app: &App,
+    job: &Job,
+    file: &OutputFile,
+    claims: &JobClaims,
+    api_base: &str,
+) -> Result<UploadTarget> {
+    let key = key(job, file);
+    let mut begun = match is_in_parts(app, file) {
+        true => app.outputs()?.uploads(&key).await?.remove(&key).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let begun = if begun.is_empty() { None } else { Some(begun.swap_remove(0)) };
+    target(app, job, file, claims, api_base, begun.as_ref()).await
+}
+
+fn key(job: &Job, file: &OutputFile) -> String {
+    format!("{}{}", job.files_prefix(), file.filename)
+}
+
+fn is_in_parts(app: &App, file: &OutputFile) -> bool {
+    file.size.is_some_and(|size| size > app.config.multipart_threshold)
+}
+
+/// The target of one file. `begun` is an upload in parts that can be gone on with.
+async fn target(
+    app: &App,
+    job: &Job,
+    file: &OutputFile,
+    claims: &JobClaims,
+    api_base: &str,
+    begun: Option<&Upload>,
+) -> Result<UploadTarget> {
+    let (outputs, life, key) = (app.outputs()?, app.config.upload_window, key(job, file));
+    let token = app.job_tokens()?.keys().await?.sign(&claims.for_file(&file.filename))?;
+    let mut target = UploadTarget {
+        filename: file.filename.clone(),
+        file_id: Job::file_id(job.job_id, &file.filename),
+        method: "PUT",
+        url: None,
+        headers: BTreeMap::new(),
+        expires_at: crate::time::Timestamp::system().plus_seconds(life),
+        parts: None,
+        renew_url: format!("{api_base}/jobs/{}/upload?token={token}", job.job_id),
+    };
+    if !is_in_parts(app, file) {
+        let presigned = outputs.presign_put(&key, file, life).await?;
+        target.url = Some(presigned.url);
+        target.headers = presigned.headers;
+        target.expires_at = presigned.expires_at;
+        return Ok(target);
+    }
+    let (upload, arrived) = match begun {
+        Some(upload) => (upload.clone(), outputs.parts(upload).await?),
+        None => (outputs.begin(&key, file.content_type.as_deref(), true).await?, BTreeMap::new()),
+    };
+    let mut parts = Vec::new();
+    for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
+        let presigned = outputs.presign_part(&upload, part.number, part.size, life).await?;
+        parts.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url: presigned.url });
+    }
+    target.parts = Some(parts);
+    Ok(target)
+}
+
+/// About how long a target is in JSON, with its URL once more beside it.
+fn bytes(target: &UploadTarget) -> usize {
+    let headers: usize = target.headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
+    let parts: usize = target.parts.iter().flatten().map(|part| part.url.len() + 80).sum();
+    2 * (target.url.as_ref().map_or(4, String::len) + target.filename.len())
+        + target.renew_url.len()
+        + headers
+        + parts
+        + 200
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn parts_cover_a_file_once_within_s3s_limits(size in 1_u64..=5 << 40) {
+            let file = OutputFile { size: Some(size), ..OutputFile::default() };
+            let parts: Vec<_> = parts(&file).collect();
+            prop_assert!(parts.len() as u64 <= PARTS_LIMIT);
+            let mut at = 0;
+            for (number, part) in (1..).zip(&parts) {
+                prop_assert_eq!((part.number, part.offset), (number, at));
+                prop_assert!(part.size <= 5 << 30 && (part.size >= 5 << 20 || number as usize == parts.len()));
+                at += part.size;
+            }
+            prop_assert_eq!(at, size);
+        }
+    }
+
+    #[test]
+    fn only_parts_that_are_not_whole_are_missing() {
+        let file = OutputFile { size: Some(25), part_size: Some(10), ..OutputFile::default() };
+        let arrived = [(1, (10, None)), (3, (4, None))].into();
+        let missing: Vec<_> = missing_parts(&file, &arrived).iter().map(|part| part.number).collect();
+        assert_eq!(missing, [2, 3]);
+    }
+}

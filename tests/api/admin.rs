@@ -1,0 +1,204 @@
+//! `admin`: invoked directly, never over HTTP.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tests::{Client, Hotkey, World, chute, item, stack, text};
+use uuid::Uuid;
+
+const HOTKEY: &str = "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi";
+
+/// What a command that fails says.
+async fn error(command: Value) -> String {
+    let error = tests::invoke("admin", command.clone()).await.expect_err(&command.to_string()).to_string();
+    let document: Value = serde_json::from_str(error.strip_prefix("admin: ").unwrap()).expect("an error document");
+    text(&document["detail"])
+}
+
+async fn row(pk: String) -> Value {
+    item(stack(), "RegistryTable", "pk", &pk).await
+}
+
+#[tokio::test]
+async fn an_account_gets_an_id_of_its_own_unless_one_is_given() {
+    let user = World::admin(json!({"command": "create_user"})).await;
+    assert_eq!(user.as_object().unwrap().len(), 1);
+    let given = Uuid::new_v4().to_string();
+    let user = World::admin(json!({"command": "create_user", "user_id": given, "roles": ["miner"]})).await;
+    assert_eq!(user, json!({"user_id": given}));
+}
+
+#[tokio::test]
+async fn an_account_that_exists_is_not_made_again() {
+    let (user_id, _) = World::account(json!(["miner"])).await;
+    let before = row(format!("user#{user_id}")).await;
+    assert_eq!(error(json!({"command": "create_user", "user_id": user_id})).await, format!("User {user_id} exists"));
+    assert_eq!(row(format!("user#{user_id}")).await, before);
+}
+
+#[tokio::test]
+async fn roles_state_and_quotas_change_alone() {
+    let (user_id, key) = World::account(json!([])).await;
+    for command in [
+        json!({"command": "set_quotas", "user_id": user_id, "quotas": {"global": 5, "*": 1}}),
+        json!({"command": "set_roles", "user_id": user_id, "roles": ["miner"]}),
+        json!({"command": "disable_user", "user_id": user_id}),
+    ] {
+        assert_eq!(World::admin(command).await, json!({"user_id": user_id}));
+    }
+    let user = row(format!("user#{user_id}")).await;
+    assert_eq!(user["quotas"], json!({"M": {"global": {"N": "5"}, "*": {"N": "1"}}}));
+    assert_eq!(user["disabled"], json!({"BOOL": true}));
+    assert!(user["roles"].to_string().contains("miner"), "{user}");
+    assert_eq!(Client::with_key(&key).get("/jobs/claimable").await.status, 401);
+    World::admin(json!({"command": "enable_user", "user_id": user_id})).await;
+    assert_eq!(Client::with_key(&key).get("/jobs/claimable").await.status, 422, "a miner that names no chute");
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_only_its_hash_is_stored() {
+    let (user_id, _) = World::account(json!([])).await;
+    let made = World::admin(json!({"command": "create_key", "user_id": user_id})).await;
+    let fields: Vec<_> = made.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["user_id", "key_id", "key"]);
+    let (key, key_id) = (text(&made["key"]), text(&made["key_id"]).replace('-', ""));
+    assert_eq!(key.len(), 102);
+    assert!(key.starts_with(&format!("cpk_{key_id}.{}.", user_id.replace('-', ""))), "{key}");
+
+    let stored = row(format!("key#{key_id}")).await;
+    assert_eq!(stored["hash"], json!({"B": base64(&Sha256::digest(&key))}));
+    let secret = key.rsplit('.').next().unwrap();
+    assert!(!stored.to_string().contains(secret));
+    assert!(stack().logs().iter().all(|line| !line.text.contains(secret)));
+
+    let again = World::admin(json!({"command": "create_key", "user_id": user_id})).await;
+    assert_ne!(again["key"], made["key"]);
+    let revoked = World::admin(json!({"command": "revoke_key", "key_id": made["key_id"]})).await;
+    assert_eq!(revoked, json!({"key_id": made["key_id"]}));
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(bytes)
+}
+
+#[tokio::test]
+async fn a_hotkey_is_an_address_with_a_good_checksum() {
+    let (user_id, _) = World::account(json!([])).await;
+    let register = |hotkey: &str| json!({"command": "register_hotkey", "user_id": user_id, "hotkey": hotkey});
+    let hotkey = Hotkey::generate().address;
+    assert_eq!(World::admin(register(&hotkey)).await, json!({"user_id": user_id, "hotkey": hotkey}));
+    assert_eq!(World::admin(register(&hotkey)).await, json!({"user_id": user_id, "hotkey": hotkey}));
+    for bad in ["", "alice", &HOTKEY[1..], &HOTKEY.replace('D', "E"), &format!("{HOTKEY} "), &"5".repeat(1000)] {
+        assert_eq!(error(register(bad)).await, "hotkey is not an SS58 address of an sr25519 key", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_chute_is_replaced_as_a_whole() {
+    let world = World::new().await;
+    let mut changed = chute(&world.chute_id, &world.user_id);
+    changed["name"] = "other".into();
+    changed["image"] = Value::Null;
+    changed["methods"] = json!([{"name": "größe", "timeout": 30}, {"name": "b", "timeout": 86_400}]);
+    let answer = World::admin(json!({"command": "put_chute", "chute": changed})).await;
+    assert_eq!(answer, json!({"chute_id": world.chute_id}));
+    assert_eq!(world.user.post(&format!("/jobs/{}/train", world.chute_id), json!({})).await.status, 404);
+    let job = world.user.post(&format!("/jobs/{}/gr%C3%B6%C3%9Fe", world.chute_id), json!({})).await.ok();
+    assert_eq!(
+        (&job["method"], &job["chute"]["name"], &job["chute"]["image"]),
+        (&"größe".into(), &"other".into(), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn a_chute_that_no_job_could_run_on_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    let before = row(format!("chute#{}", world.chute_id)).await;
+    let put = async |methods: Value| {
+        let mut chute = chute(&world.chute_id, &world.user_id);
+        chute["methods"] = methods;
+        error(json!({"command": "put_chute", "chute": chute})).await
+    };
+    for (methods, detail) in [
+        (json!([{"name": ""}]), "method name \"\" is empty, not unique or holds a slash"),
+        (json!([{"name": "a/b"}]), "method name \"a/b\" is empty, not unique or holds a slash"),
+        (json!([{"name": "a"}, {"name": "a"}]), "method name \"a\" is empty, not unique or holds a slash"),
+        (json!([{"name": "a", "timeout": 29}]), "timeout of method \"a\" is not from 30 to 86400 seconds"),
+        (json!([{"name": "a", "timeout": 86_401}]), "timeout of method \"a\" is not from 30 to 86400 seconds"),
+        (json!([{"name": "a", "ports": [{"port": 0, "proto": "tcp"}]}]), "port 0/tcp of method \"a\" is none"),
+        (json!([{"name": "a", "ports": [{"port": 1, "proto": "icmp"}]}]), "port 1/icmp of method \"a\" is none"),
+    ] {
+        assert_eq!(put(methods).await, detail);
+    }
+    for methods in [
+        json!([{"name": "a", "ports": [{"port": 65_536, "proto": "tcp"}]}]),
+        json!([{"name": "a", "timeout": "1h"}]),
+        json!([{"name": "a", "retry": -1}]),
+        json!([{"timeout": 60}]),
+        json!("a"),
+        Value::Null,
+    ] {
+        put(methods).await;
+    }
+    assert_eq!(row(format!("chute#{}", world.chute_id)).await, before);
+}
+
+#[tokio::test]
+async fn what_a_command_names_has_to_exist() {
+    let id = Uuid::new_v4().to_string();
+    for command in [
+        json!({"command": "set_roles", "user_id": id, "roles": ["miner"]}),
+        json!({"command": "disable_user", "user_id": id}),
+        json!({"command": "enable_user", "user_id": id}),
+        json!({"command": "create_key", "user_id": id}),
+        json!({"command": "register_hotkey", "user_id": id, "hotkey": HOTKEY}),
+        json!({"command": "put_chute", "chute": chute(&Uuid::new_v4().to_string(), &id)}),
+        json!({"command": "set_quotas", "user_id": id, "quotas": {}}),
+    ] {
+        assert_eq!(error(command).await, format!("User {id} not found"));
+    }
+    assert_eq!(row(format!("user#{id}")).await, Value::Null);
+    assert_eq!(error(json!({"command": "revoke_key", "key_id": id})).await, format!("API key {id} not found"));
+}
+
+#[tokio::test]
+async fn a_malformed_command_says_what_is_wrong() {
+    let id = Uuid::new_v4();
+    let mut told = String::new();
+    for command in [
+        json!({}),
+        json!([]),
+        Value::Null,
+        json!({"command": "drop_tables"}),
+        json!({"command": "create_key"}),
+        json!({"command": "create_key", "user_id": "alice"}),
+        json!({"command": "create_user", "role": ["miner"]}),
+        json!({"command": "create_user", "roles": ["king"]}),
+        json!({"command": "create_user", "roles": "miner"}),
+        json!({"command": "set_quotas", "user_id": id, "quotas": {"global": -1}}),
+        json!({"command": "set_quotas", "user_id": id, "quotas": {"global": 1.5}}),
+        json!({"command": "put_chute"}),
+    ] {
+        told += &format!("{}\n", error(command).await);
+    }
+    insta::assert_snapshot!(told, @r#"
+    missing field `command`
+    missing field `command`
+    invalid type: null, expected internally tagged enum Command
+    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `create_key`, `revoke_key`, `register_hotkey`, `put_chute`, `set_quotas`
+    missing field `user_id`
+    UUID parsing failed: invalid character: found `l` at 1
+    unknown field `role`, expected `user_id` or `roles`
+    unknown variant `king`, expected `miner`
+    invalid type: string "miner", expected a sequence
+    invalid value: integer `-1`, expected u64
+    invalid type: floating point `1.5`, expected u64
+    missing field `chute`
+    "#);
+}
+
+#[tokio::test]
+async fn administration_has_no_route() {
+    let world = World::new().await;
+    assert_eq!(world.user.post("/admin", json!({"command": "create_user"})).await.status, 404);
+}

@@ -1,0 +1,116 @@
+//! A start that can't succeed stops with one line that names what is wrong.
+
+use std::{fs, process::Command};
+
+use local::Stack;
+use tests::{Function, functions, repository, stack};
+
+/// What a function's binary says when it is started with these variables and no others, and can't be.
+fn refusal(package: &str, variables: &[(&str, &str)]) -> String {
+    // The stack has built the binaries beside this test.
+    let _ = stack();
+    let test = std::env::current_exe().unwrap();
+    let binary = test.ancestors().nth(2).unwrap().join(package);
+    let output = Command::new(binary).env_clear().envs(variables.iter().copied()).output().unwrap();
+    let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+    assert_eq!((output.status.code(), stdout.len()), (Some(1), 0), "{package}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{package}: {stderr}");
+    stderr
+}
+
+/// Variables that Lambda sets.
+const LAMBDA: [&str; 3] = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+/// Variables without a default.
+const NEEDED: [&str; 4] = ["JOBS_TABLE", "REGISTRY_TABLE", "OUTPUTS_BUCKET", "JOB_TOKEN_SECRET"];
+
+/// The variables that a function can't do without.
+fn needed(function: &Function) -> Vec<&'static str> {
+    let own = NEEDED.into_iter().filter(|name| function.variables.iter().any(|variable| variable == name));
+    own.chain(LAMBDA).collect()
+}
+
+#[test]
+fn a_missing_variable_stops_a_function() {
+    for function in functions() {
+        assert!(refusal(&function.package, &[]).contains("environment variable JOBS_TABLE is not set"));
+        for missing in needed(&function) {
+            let others: Vec<_> =
+                needed(&function).into_iter().filter(|name| *name != missing).map(|name| (name, "x")).collect();
+            let line = refusal(&function.package, &others);
+            assert!(
+                line.contains(&format!("environment variable {missing} is not set")),
+                "{}: {line}",
+                function.package
+            );
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_makes_no_sense_is_named_without_its_value() {
+    let needed: Vec<_> = NEEDED.iter().chain(&LAMBDA).map(|name| (*name, "x")).collect();
+    for (variable, problem) in [
+        ("USER_JWT_KEYS", "is not a JWKS document"),
+        ("DEFAULT_QUOTAS", "is not a JSON map of counts"),
+        ("UPLOAD_WINDOW_SECONDS", "is not a number"),
+        ("MULTIPART_THRESHOLD_BYTES", "is not a number"),
+    ] {
+        let line = refusal("finish-job", &[&needed[..], &[(variable, "hunter2")]].concat());
+        assert!(line.contains(&format!("environment variable {variable} {problem}")), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+}
+
+/// What the stack says when it is started with this template, and can't be.
+async fn template_refusal(template: &str) -> String {
+    let folder = std::env::temp_dir().join(format!("jobchute-template-{}", uuid::Uuid::new_v4()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("template.yaml");
+    fs::write(&path, template).unwrap();
+    let line = format!("{:#}", Stack::builder().template(&path).start().await.expect_err("the template is unusable"));
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line.replace(path.to_str().unwrap(), "template.yaml")
+}
+
+#[tokio::test]
+async fn an_unusable_template_stops_the_stack() {
+    let template = fs::read_to_string(repository("template.yaml")).unwrap();
+    let without = |line: &str, instead: &str| {
+        assert!(template.contains(line), "the template has no {line:?}");
+        template.replacen(line, instead, 1)
+    };
+    for (template, line) in [
+        ("Resources: {}".to_owned(), "can't use template.yaml: it has no functions"),
+        ("[]".to_owned(), "can't use template.yaml: no Resources"),
+        (
+            without("Runtime: provided.al2023", "Runtime: python3.13"),
+            "can't use template.yaml: CreateJobFunction: the local stack can't run the Runtime \"python3.13\"",
+        ),
+        (
+            without("Type: AWS::SecretsManager::Secret", "Type: AWS::SSM::Parameter"),
+            "can't use template.yaml: JobTokenSecret: the local stack has no AWS::SSM::Parameter",
+        ),
+        (
+            without("JOBS_TABLE: !Ref JobsTable", "JOBS_TABLE: !Ref Jobs"),
+            "can't use template.yaml: CreateJobFunction: JOBS_TABLE: there is no resource Jobs",
+        ),
+        (
+            without("Binary: get-job", "Binary: got-job"),
+            "the template names the package \"got-job\", which the workspace does not have",
+        ),
+    ] {
+        assert_eq!(template_refusal(&template).await, line);
+    }
+    assert!(template_refusal("Resources: [").await.starts_with("can't use template.yaml: "));
+    let missing = Stack::builder().template("/nowhere/template.yaml").start().await.expect_err("there is none");
+    assert!(format!("{missing:#}").starts_with("can't read /nowhere/template.yaml: "), "{missing:#}");
+}
+
+#[tokio::test]
+async fn a_function_that_can_not_start_is_named_by_the_stack() {
+    let start = Stack::builder().environment("OUTPUTS_BUCKET", "").check_functions(true).start().await;
+    let line = format!("{:#}", start.expect_err("OUTPUTS_BUCKET is empty"));
+    assert!(line.starts_with("the function ") && line.contains("OUTPUTS_BUCKET is not set"), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+}

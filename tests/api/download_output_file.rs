@@ -1,0 +1,194 @@
+//! `GET /jobs/{job_id}/download/{file_id}`.
+
+use percent_encoding::percent_decode_str;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Client, Job, World, redacted, text, upload};
+use uuid::Uuid;
+
+/// The route of one of the job's files.
+fn route(job: &Job, filename: &str) -> String {
+    format!("/jobs/{}/download/{}", job.job_id, file_id(job, filename))
+}
+
+fn file_id(job: &Job, filename: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::try_parse(&job.job_id).unwrap(), filename.as_bytes())
+}
+
+/// Follows the redirect, as a browser does.
+async fn follow(redirect: &Answer, headers: &[(&str, &str)]) -> Answer {
+    assert_eq!(redirect.status, 307, "{}", redirect.body);
+    Client::nobody().send(Method::GET, redirect.header("location").unwrap(), Vec::new(), headers).await
+}
+
+/// The name that a client of RFC 6266 saves the file under.
+fn saved_as(answer: &Answer) -> String {
+    let disposition = answer.header("content-disposition").expect("ASCII");
+    assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
+    let (_, name) = disposition.split_once("; filename*=UTF-8''").expect("a name in UTF-8");
+    percent_decode_str(name).decode_utf8().unwrap().into_owned()
+}
+
+#[tokio::test]
+async fn a_download_is_a_redirect_to_the_bytes() {
+    let world = World::new().await;
+    let content: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let (job, _) = world.completed(&[("out/model.bin", &content)]).await;
+    let redirect = world.user.get(&route(&job, "out/model.bin")).await;
+    assert_eq!(redirect.header("cache-control"), Some("no-store"));
+    assert!(redirect.bytes.is_empty());
+    let location = redirect.header("location").unwrap();
+    assert!(location.contains("X-Amz-Expires=900&"), "{location}");
+    assert!(location.contains("versionId="), "{location}");
+    let file = follow(&redirect, &[]).await;
+    assert_eq!((file.status, file.bytes == content), (200, true));
+    assert_eq!(
+        file.header("content-disposition"),
+        Some("attachment; filename=\"model.bin\"; filename*=UTF-8''model.bin")
+    );
+}
+
+#[tokio::test]
+async fn a_range_is_served_by_s3() {
+    let world = World::new().await;
+    let (job, _) = world.completed(&[("a.txt", b"0123456789")]).await;
+    let redirect = world.user.get(&route(&job, "a.txt")).await;
+    let part = follow(&redirect, &[("range", "bytes=2-4")]).await;
+    assert_eq!((part.status, &part.bytes[..]), (206, &b"234"[..]));
+    assert_eq!(part.header("content-range"), Some("bytes 2-4/10"));
+    let tail = follow(&redirect, &[("range", "bytes=-3")]).await;
+    assert_eq!((tail.status, &tail.bytes[..]), (206, &b"789"[..]));
+    assert_eq!(follow(&redirect, &[("range", "bytes=10-")]).await.status, 416);
+}
+
+#[tokio::test]
+async fn a_client_that_accepts_json_gets_the_url_in_it() {
+    let world = World::new().await;
+    let (job, _) = world.completed(&[("sub dir/a.txt", b"hello")]).await;
+    let path = route(&job, "sub dir/a.txt");
+    let json = [("accept", "application/json")];
+    let answer = world.user.send(Method::GET, &path, Vec::new(), &json).await.ok();
+    let url = text(&answer["url"]);
+    insta::assert_snapshot!(redacted(&answer, &[("url", &url)]), @r#"
+    {
+      "url": "[url]",
+      "filename": "sub dir/a.txt",
+      "size": 5,
+      "sha256": null,
+      "content_type": null,
+      "expires_at": "[time]"
+    }
+    "#);
+    assert_eq!(Client::nobody().get(&url).await.bytes, b"hello");
+    for accept in ["*/*", "text/html", ""] {
+        assert_eq!(
+            world.user.send(Method::GET, &path, Vec::new(), &[("accept", accept)]).await.status,
+            307,
+            "{accept}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_declared_is_told() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let file = json!({"filename": "a.txt", "size": 5, "sha256": sha256, "content_type": "text/x-greeting"});
+    let finished = job.finish(json!({"status": "complete", "output_files": [file]})).await.ok();
+    assert_eq!(tests::upload_to(&finished["uploads"][0], b"hello").await.status, 200);
+    job.complete().await.ok();
+    let path = route(&job, "a.txt");
+    let told = world.user.send(Method::GET, &path, Vec::new(), &[("accept", "application/json")]).await.ok();
+    assert_eq!((&told["size"], &told["sha256"]), (&5.into(), &sha256.into()));
+    assert_eq!(told["content_type"], "text/x-greeting");
+    assert_eq!(follow(&world.user.get(&path).await, &[]).await.header("content-type"), Some("text/x-greeting"));
+}
+
+#[tokio::test]
+async fn defect_10_a_file_is_saved_under_its_own_name_however_hard() {
+    let world = World::new().await;
+    let names = [
+        "\"quote\".txt",
+        "ünï ✓ 日本.bin",
+        "semi;colon, comma=.txt",
+        "100% (a)'b*.txt",
+        "a+b c&d?e#f.txt",
+        "%22%0D%0A.txt",
+        ".hidden",
+        "sub dir/ü/last \"one\".txt",
+    ];
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, name.as_bytes())).collect();
+    let (job, complete) = world.completed(&files).await;
+    assert_eq!(complete["status"], "complete");
+    for name in names {
+        let file = follow(&world.user.get(&route(&job, name)).await, &[]).await;
+        assert_eq!((file.status, &file.bytes[..]), (200, name.as_bytes()), "{name}");
+        assert_eq!(saved_as(&file), name.rsplit('/').next().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_download_gives_what_was_checked_though_the_upload_url_still_works() {
+    let world = World::new().await;
+    let (job, answer) = world.finished(&["a.txt"]).await;
+    let url = text(&answer["output_storage_urls"]["a.txt"]);
+    assert_eq!(upload(&url, b"checked").await.status, 200);
+    job.complete().await.ok();
+    assert_eq!(upload(&url, b"changed").await.status, 200);
+    assert_eq!(follow(&world.user.get(&route(&job, "a.txt")).await, &[]).await.bytes, b"checked");
+}
+
+#[tokio::test]
+async fn a_file_that_came_through_the_api_can_be_had_before_the_job_is_complete() {
+    let world = World::new().await;
+    let (job, _) = world.finished(&["a.txt", "b.txt"]).await;
+    job.upload("a.txt", b"early").await.ok();
+    assert_eq!(follow(&world.user.get(&route(&job, "a.txt")).await, &[]).await.bytes, b"early");
+}
+
+#[tokio::test]
+async fn defect_9_a_download_before_the_upload_is_not_found() {
+    let world = World::new().await;
+    let not_found = async |job: &Job| {
+        let (path, file_id) = (route(job, "a.txt"), file_id(job, "a.txt"));
+        let detail = format!("Job output file not found job_id='{}' file_id='{file_id}'", job.job_id);
+        world.user.get(&path).await.is_error(404, &detail);
+        let json = world.user.send(Method::GET, &path, Vec::new(), &[("accept", "application/json")]).await;
+        json.is_error(404, &detail);
+    };
+    let job = world.claimed().await;
+    not_found(&job).await;
+    job.finish(json!({"status": "complete", "output_filenames": ["a.txt"]})).await.ok();
+    not_found(&job).await;
+    assert_eq!(job.complete().await.ok()["status"], "partial_failure");
+    not_found(&job).await;
+}
+
+#[tokio::test]
+async fn a_file_id_that_names_none_is_not_found() {
+    let world = World::new().await;
+    let (job, _) = world.completed(&[("a.txt", b"a")]).await;
+    let other = file_id(&job, "b.txt").to_string();
+    for (sent, shown) in [(other.as_str(), other.as_str()), ("a.txt", "a.txt"), ("1", "1"), ("%27%00%C3%BC", "'\0ü")] {
+        let answer = world.user.get(&format!("/jobs/{}/download/{sent}", job.job_id)).await;
+        answer.is_error(404, &format!("Job output file not found job_id='{}' file_id='{shown}'", job.job_id));
+    }
+}
+
+#[tokio::test]
+async fn only_the_owner_downloads() {
+    let world = World::new().await;
+    let (job, _) = world.completed(&[("a.txt", b"mine")]).await;
+    let path = route(&job, "a.txt");
+    let detail = format!("Job {} not found or does not belong to you", job.job_id);
+    let (_, stranger) = World::account(json!([])).await;
+    Client::with_key(stranger).get(&path).await.is_error(404, &detail);
+    world.miner.get(&path).await.is_error(404, &detail);
+    let with_token = format!("{path}?token={}", job.token);
+    assert_eq!(Client::nobody().get(&with_token).await.status, 401);
+    for id in [Uuid::new_v4().to_string(), "nonsense".to_owned()] {
+        let answer = world.user.get(&format!("/jobs/{id}/download/{}", file_id(&job, "a.txt"))).await;
+        assert_eq!(answer.error(), (404, Value::from(format!("Job {id} not found or does not belong to you"))));
+    }
+}

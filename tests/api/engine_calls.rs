@@ -1,0 +1,114 @@
+//! How many calls to DynamoDB and S3 a request takes: the table of the design, as the local stack counts.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Client, World, functions, text, upload, upload_to};
+
+/// The routes that were counted.
+#[derive(Default)]
+struct Counted(BTreeSet<&'static str>);
+
+impl Counted {
+    /// Asserts that a request succeeded with this many calls.
+    #[track_caller]
+    fn is(&mut self, package: &'static str, answer: &Answer, dynamodb: u32, s3: u32) {
+        assert!(matches!(answer.status, 200 | 307), "{package}: {} {}", answer.status, answer.body);
+        assert_eq!(answer.engine_calls(), (dynamodb, s3), "DynamoDB and S3 of {package}");
+        self.0.insert(package);
+    }
+}
+
+#[tokio::test]
+async fn every_route_keeps_to_the_calls_of_the_design() {
+    let world = World::new().await;
+    let mut counted = Counted::default();
+    let user_hotkey = Client::with_hotkey(World::hotkey(&world.user_id).await);
+    let miner_key = World::admin(json!({"command": "create_key", "user_id": world.miner_id})).await;
+    let miner_key = Client::with_key(text(&miner_key["key"]));
+
+    // Whose a hotkey is takes a call more.
+    for (user, miner, more) in [(&world.user, &miner_key, 0), (&user_hotkey, &world.miner, 1)] {
+        // One to read all that decides, one that counts and inserts.
+        let answer = user.post(&format!("/jobs/{}/train", world.chute_id), json!({"more": more})).await;
+        counted.is("create-job", &answer, 2 + more, 0);
+        let path = format!("/jobs/{}", text(&answer.body["job_id"]));
+        counted.is("get-job", &user.get(&path).await, 1 + more, 0);
+        // Caller and jobs are read side by side.
+        let answer = miner.get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await;
+        counted.is("list-claimable-jobs", &answer, 2 + more, 0);
+        let answer = miner.put(&format!("{path}/claim"), Value::Null).await;
+        counted.is("claim-job", &answer, 2 + more, 0);
+        // Nobody announced a file: there is nothing to look for.
+        counted.is("delete-job", &user.delete(&path).await, 2 + more, 0);
+
+        let (job, done) = world.completed(&[("a", b"hello")]).await;
+        let file_id = done["output_files"].as_object().unwrap().keys().next().unwrap();
+        let answer = user.get(&format!("/jobs/{}/download/{file_id}", job.job_id)).await;
+        counted.is("download-output-file", &answer, 1 + more, 0);
+        // Unfinished uploads and files are listed, and the files removed a thousand at a time.
+        counted.is("delete-job", &user.delete(&format!("/jobs/{}", job.job_id)).await, 2 + more, 3);
+    }
+
+    let job = world.claimed().await;
+    let heartbeat = job.path.replace("?token=", "/heartbeat?token=");
+    let answer = Client::nobody().put(&heartbeat, json!({"progress": 0.5})).await;
+    counted.is("heartbeat-job", &answer, 1, 0);
+    // Presigning is offline, for any number of files.
+    let names: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let report = json!({
+        "status": "complete", "output_filenames": names, "output_files": [{"filename": "declared", "size": 5}],
+    });
+    let first = job.finish(report.clone()).await;
+    counted.is("finish-job", &first, 1, 0);
+    counted.is("finish-job", &job.finish(report).await, 1, 0);
+    counted.is("upload-job-file", &Client::nobody().put(&job.upload_path(), json!({"path": "0"})).await, 1, 0);
+    counted.is("upload-job-file", &job.upload("0", b"hello").await, 2, 1);
+    for name in ["1", "2"] {
+        assert_eq!(upload(&text(&first.body["output_storage_urls"][name]), b"hello").await.status, 200);
+    }
+    let mut targets = first.body["uploads"].as_array().unwrap().iter();
+    let declared = targets.find(|target| target["filename"] == "declared").unwrap();
+    assert_eq!(upload_to(declared, b"hello").await.status, 200);
+    // One listing, and a look at each of the three that are there and were not declared.
+    counted.is("complete-job", &job.complete().await, 2, 1 + 3);
+    counted.is("complete-job", &job.complete().await, 1, 0);
+
+    let without_files = world.claimed().await;
+    counted.is("finish-job", &without_files.finish(json!({"status": "complete"})).await, 1, 0);
+    counted.is("complete-job", &without_files.complete().await, 1, 0);
+
+    let routed = functions().into_iter().filter(|function| !function.routes.is_empty());
+    let routed: BTreeSet<_> = routed.map(|function| function.package).collect();
+    assert_eq!(counted.0.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), routed);
+}
+
+#[tokio::test]
+async fn a_multipart_upload_takes_one_call_to_begin() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let large = |name: &str| json!({"filename": name, "size": 100 << 20});
+    let report = json!({"status": "complete", "output_files": [large("a"), large("b")], "output_filenames": ["c"]});
+    let answer = job.finish(report).await;
+    Counted::default().is("finish-job", &answer, 1, 2);
+    assert_eq!(answer.body["output_storage_urls"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stranger_costs_no_call() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let (a_job, other) = (format!("/jobs/{}", job.job_id), job.with_token("eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0.e30.x"));
+    for answer in [
+        Client::nobody().get(&a_job).await,
+        Client::nobody().delete(&a_job).await,
+        Client::with_key("cpk_nonsense").get(&a_job).await,
+        Client::nobody().send(Method::GET, &a_job, Vec::new(), &[("authorization", "Bearer a.b.c")]).await,
+        other.finish(json!({})).await,
+        other.upload("a", b"x").await,
+        other.complete().await,
+    ] {
+        assert_eq!((answer.status, answer.engine_calls()), (401, (0, 0)), "{}", answer.body);
+    }
+}

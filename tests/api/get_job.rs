@@ -1,0 +1,184 @@
+//! `GET /jobs/{job_id}`.
+
+use serde_json::{Value, json};
+use tests::{Client, World, redacted, text, upload_to};
+
+#[tokio::test]
+async fn the_owner_sees_every_field_of_the_contract() {
+    let world = World::new().await;
+    let job = world.get(&world.create().await).await;
+    let fields: Vec<_> = job.as_object().unwrap().keys().map(String::as_str).collect();
+    insta::assert_snapshot!(fields.join(" "), @"job_id user_id chute_id version chutes_version method instance_id host active verified created_at last_queried_at updated_at finished_at job_args result output_files port_mappings chute instance output_storage_urls status terminal error_detail started_at deadline_at attempt max_attempts progress miner_hotkey");
+    assert_eq!(job["status"], "pending");
+    assert_eq!(job["terminal"], false);
+    assert_eq!(job["user_id"], world.user_id);
+    assert_eq!(job["job_args"], json!({"epochs": 3, "_disk_gb": 10}));
+    assert_eq!(job["output_storage_urls"], json!({}));
+}
+
+#[tokio::test]
+async fn a_complete_job_shows_its_miner_its_result_and_its_files() {
+    let world = World::new().await;
+    let job_id = text(&world.user.post(&format!("/jobs/{}/serve", world.chute_id), json!({})).await.ok()["job_id"]);
+    let claim = json!({
+        "instance_id": "gpu-7", "region": "eu", "host": "192.0.2.7",
+        "port_mappings": [{"internal_port": 2222, "external_port": 30022, "proto": "tcp"}],
+    });
+    let job = world.claim_with(&job_id, claim).await;
+    let files = json!([{"filename": "a/model.bin", "size": 3, "content_type": "model/x"}]);
+    let report = json!({"status": "complete", "result": {"loss": 0.5}, "output_files": files});
+    let finished = job.finish(report).await.ok();
+    let target = &finished["uploads"][0];
+    assert_eq!(upload_to(target, b"abc").await.status, 200);
+    job.complete().await.ok();
+
+    let seen = world.get(&job_id).await;
+    let file_id = text(&target["file_id"]);
+    let day = &text(&seen["created_at"])[..10];
+    let names = [
+        ("job", job_id.as_str()),
+        ("user", &world.user_id),
+        ("chute", &world.chute_id),
+        ("hotkey", &world.hotkey.address),
+        ("day", day),
+        ("file", &file_id),
+    ];
+    insta::assert_snapshot!(redacted(&seen, &names), @r#"
+    {
+      "job_id": "[job]",
+      "user_id": "[user]",
+      "chute_id": "[chute]",
+      "version": "v1",
+      "chutes_version": "0.3.1",
+      "method": "serve",
+      "instance_id": "gpu-7",
+      "host": "192.0.2.7",
+      "active": false,
+      "verified": true,
+      "created_at": "[time]",
+      "last_queried_at": null,
+      "updated_at": "[time]",
+      "finished_at": "[time]",
+      "job_args": {
+        "_disk_gb": 10
+      },
+      "result": {
+        "loss": 0.5
+      },
+      "output_files": {
+        "[file]": {
+          "filename": "a/model.bin",
+          "path": "jobs/[chute]/[day]/[job]/outputs/a/model.bin",
+          "uploaded": true,
+          "size": 3,
+          "sha256": null,
+          "content_type": "model/x"
+        }
+      },
+      "port_mappings": [
+        {
+          "internal_port": 2222,
+          "external_port": 30022,
+          "proto": "tcp"
+        }
+      ],
+      "chute": {
+        "chute_id": "[chute]",
+        "name": "trainer",
+        "public": true,
+        "version": "v1",
+        "slug": "acme-trainer",
+        "chutes_version": "0.3.1",
+        "preemptible": false,
+        "image": {
+          "image_id": "00000000-0000-0000-0000-000000000000",
+          "name": "trainer",
+          "tag": "1.0",
+          "public": true,
+          "patch_version": "initial"
+        }
+      },
+      "instance": {
+        "instance_id": "gpu-7",
+        "region": "eu",
+        "active": false,
+        "verified": true,
+        "last_verified_at": "[time]"
+      },
+      "output_storage_urls": {},
+      "status": "complete",
+      "terminal": true,
+      "error_detail": null,
+      "started_at": "[time]",
+      "deadline_at": "[time]",
+      "attempt": 1,
+      "max_attempts": 3,
+      "progress": null,
+      "miner_hotkey": "[hotkey]"
+    }
+    "#);
+    assert!(seen["updated_at"].as_str() >= seen["finished_at"].as_str(), "{seen}");
+    assert!(seen["finished_at"].as_str() >= seen["started_at"].as_str(), "{seen}");
+}
+
+#[tokio::test]
+async fn defect_3_a_result_of_any_json_is_shown_as_it_was_reported() {
+    let world = World::new().await;
+    for result in
+        [json!({"z": [1, {"a": null}]}), json!([1, "two"]), json!("text"), json!(7), json!(false), Value::Null]
+    {
+        let job = world.claimed().await;
+        job.finish(json!({"status": "complete", "result": result})).await.ok();
+        assert_eq!(world.get(&job.job_id).await["result"], result);
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_sees_the_job() {
+    let world = World::new().await;
+    let job_id = world.create().await;
+    let path = format!("/jobs/{job_id}");
+    let detail = format!("Job {job_id} not found or does not belong to you");
+    let (_, key) = World::account(json!([])).await;
+    Client::with_key(key).get(&path).await.is_error(404, &detail);
+    world.miner.get(&path).await.is_error(404, &detail);
+    world.miner.put(&format!("{path}/claim"), Value::Null).await.ok();
+    world.miner.get(&path).await.is_error(404, &detail);
+    Client::nobody().get(&path).await.is_error(401, "Missing or invalid authorization header(s)");
+}
+
+#[tokio::test]
+async fn an_id_that_names_no_job_is_not_found() {
+    let world = World::new().await;
+    for (id, shown) in [
+        ("00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000"),
+        ("nonsense", "nonsense"),
+        ("1", "1"),
+        ("%00", "\0"),
+        ("%C3%BC", "ü"),
+        ("a%20b", "a b"),
+        ("%22%0D%0A", "\"\r\n"),
+        ("..%2Fjobs", "../jobs"),
+        (&"x".repeat(8000), &"x".repeat(8000)),
+    ] {
+        let detail = format!("Job {shown} not found or does not belong to you");
+        world.user.get(&format!("/jobs/{id}")).await.is_error(404, &detail);
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_found_by_any_spelling_of_its_id() {
+    let world = World::new().await;
+    let job_id = world.create().await;
+    for spelling in [job_id.to_uppercase(), job_id.replace('-', "")] {
+        assert_eq!(world.get(&spelling).await["job_id"], job_id);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_by_no_cache() {
+    let world = World::new().await;
+    let answer = world.user.get(&format!("/jobs/{}", world.create().await)).await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}

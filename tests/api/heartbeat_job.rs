@@ -1,0 +1,75 @@
+//! `PUT /jobs/{job_id}/heartbeat?token=`.
+
+use std::time::Duration;
+
+use local::Stack;
+use serde_json::{Value, json};
+use tests::{Answer, Client, Job, World};
+
+async fn heartbeat(job: &Job, body: Value) -> Answer {
+    Client::nobody().put(&job.path.replace("?token=", "/heartbeat?token="), body).await
+}
+
+#[tokio::test]
+async fn a_heartbeat_shortens_the_lease_and_tells_the_owner_how_far_the_job_is() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let before = world.get(&job.job_id).await;
+    assert_eq!(before["progress"], Value::Null);
+    let answer = heartbeat(&job, json!({"progress": 0.25})).await.ok();
+    assert_eq!(answer["cancelled"], false);
+    let after = world.get(&job.job_id).await;
+    assert_eq!(after["progress"], 0.25);
+    assert!(answer["lease_expires_at"].as_str() < before["deadline_at"].as_str());
+    assert_eq!(after["deadline_at"], before["deadline_at"]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_without_progress_keeps_the_last_one() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    heartbeat(&job, json!({"progress": 1})).await.ok();
+    heartbeat(&job, Value::Null).await.ok();
+    heartbeat(&job, json!({"progress": null})).await.ok();
+    assert_eq!(world.get(&job.job_id).await["progress"], 1.0);
+}
+
+#[tokio::test]
+async fn progress_outside_0_to_1_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let before = world.get(&job.job_id).await;
+    for bad in [json!(-0.1), json!(1.1), json!("0.5"), json!([]), json!(true)] {
+        let (status, detail) = heartbeat(&job, json!({"progress": bad})).await.error();
+        assert_eq!((status, &detail[0]["loc"]), (422, &json!(["body", "progress"])), "{bad}");
+    }
+    assert_eq!(world.get(&job.job_id).await, before);
+}
+
+#[tokio::test]
+async fn while_files_are_uploaded_a_heartbeat_holds_the_job_for_the_upload_window() {
+    let world = World::new().await;
+    let (job, _) = world.finished(&["a.bin"]).await;
+    let answer = heartbeat(&job, Value::Null).await.ok();
+    assert_eq!(answer["cancelled"], false);
+    assert_eq!(world.get(&job.job_id).await["status"], "complete_pending_uploads");
+}
+
+#[tokio::test]
+async fn after_the_end_and_after_a_delete_there_is_nothing_to_hold() {
+    let world = World::new().await;
+    let (job, _) = world.completed(&[]).await;
+    heartbeat(&job, Value::Null).await.is_error(400, "Job already finished");
+    world.user.delete(&format!("/jobs/{}", job.job_id)).await.ok();
+    heartbeat(&job, Value::Null).await.is_error(404, &format!("job_id='{}' not found!", job.job_id));
+}
+
+#[tokio::test]
+async fn past_its_deadline_the_miner_is_told_to_stop() {
+    let stack = Stack::start().await.unwrap();
+    let job = Job::on(&stack).await;
+    // An hour's timeout, and an hour to upload.
+    stack.clock().advance(Duration::from_secs(2 * 3600));
+    assert_eq!(heartbeat(&job, Value::Null).await.ok()["cancelled"], true);
+    stack.shutdown().await;
+}

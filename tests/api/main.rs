@@ -1,0 +1,25 @@
+//! The API as clients see it: one module per endpoint, with every status and text of its contract.
+
+// A test that cannot go on says why and stops.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod admin;
+mod auth;
+mod bad_input;
+mod claim_job;
+mod complete_job;
+mod config;
+mod create_job;
+mod delete_job;
+mod download_output_file;
+mod engine_calls;
+mod events;
+mod finish_job;
+mod get_job;
+mod heartbeat_job;
+mod job_token;
+mod layout;
+mod list_claimable_jobs;
+mod reap_jobs;
+mod repeats;
+mod upload_job_file;

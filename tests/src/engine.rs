@@ -1,0 +1,55 @@
+//! What the stack's engines hold, for tests of what must, or must not, be stored.
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::Region;
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use local::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Stack};
+use serde_json::{Value, json};
+
+/// One DynamoDB call, as any client of the stack may make it.
+pub async fn dynamodb(stack: &Stack, operation: &str, request: Value) -> Value {
+    let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
+    let authorization = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
+    let answer = reqwest::Client::new()
+        .post(stack.aws_url())
+        .header("authorization", authorization)
+        .header("x-amz-date", "20260101T000000Z")
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .body(request.to_string());
+    let answer = answer.send().await.expect("DynamoDB answers");
+    let status = answer.status();
+    let body: Value = answer.json().await.expect("DynamoDB answers JSON");
+    assert!(status.is_success(), "{operation}: {body}");
+    body
+}
+
+/// The item of a table of the template, in DynamoDB's JSON; null when there is none.
+pub async fn item(stack: &Stack, table: &str, key: &str, value: &str) -> Value {
+    let table = stack.resource(table).expect("a table of the template");
+    let request = json!({"TableName": table, "Key": {key: {"S": value}}, "ConsistentRead": true});
+    dynamodb(stack, "GetItem", request).await["Item"].take()
+}
+
+/// An S3 client of the stack, as anybody outside of it has.
+pub fn s3(stack: &Stack) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version_latest()
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None))
+        .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
+        .endpoint_url(stack.aws_url())
+        .force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// The keys of every version of every object of a job.
+pub async fn objects(stack: &Stack, job_id: &str) -> Vec<String> {
+    let bucket = stack.resource("OutputsBucket").expect("a bucket of the template");
+    let answer = s3(stack).list_object_versions().bucket(bucket).send().await.expect("S3 answers");
+    let keys = answer.versions.unwrap_or_default().into_iter().filter_map(|version| version.key);
+    keys.filter(|key| key.contains(job_id)).collect()
+}
