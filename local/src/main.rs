@@ -13,7 +13,7 @@ Jobchute on this machine: the real function binaries behind a small AWS, read fr
 
 Usage: cargo run -- [options]
 
-  --port PORT   port of the API (3000)
+  --port PORT   port of the API (3000); the next one is its engines'
   --data DIR    keep jobs, files, users and keys in DIR (default: in memory)
   --no-demo     serve only
   --once        run the demo job, then exit: 0 when it went through, 1 when not
@@ -66,7 +66,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<ExitCode> {
-    let Some(options) = parse(lexopt::Parser::from_env())? else {
+    let options = parse(lexopt::Parser::from_env()).map_err(|error| anyhow!("{error}; see --help"))?;
+    let Some(options) = options else {
         println!("{HELP}");
         return Ok(ExitCode::SUCCESS);
     };
@@ -88,7 +89,7 @@ async fn serve(options: Options) -> Result<ExitCode> {
         builder = builder.data_dir(folder);
     }
     let stack = builder.start().await?;
-    println!("Jobchute listens on {}   (AWS endpoint of its engines: {})", stack.url(), stack.aws_url());
+    println!("Jobchute listens on {}, the AWS endpoint of its engines on {}.", stack.url(), stack.aws_url());
     if options.demo {
         let outcome = demo::run(&stack).await;
         if options.once {

@@ -65,7 +65,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The API's port; 0, the default, is a free one.
+    /// The API's port, before that of the AWS endpoint; 0, the default, makes both free ones.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
@@ -130,7 +130,8 @@ impl Builder {
         let template = Template::read(&self.template, &self.parameters)?;
         // Before the build, which may take minutes: the port is taken or it is not.
         let (api, api_address) = listen(self.port).await?;
-        let (aws, aws_address) = listen(0).await?;
+        let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
+        let (aws, aws_address) = listen(aws_port).await?;
         let binaries = binaries::build(self.release).await?;
         for function in &template.functions {
             if !binaries.join(&function.package).exists() {

@@ -1,7 +1,10 @@
 //! The local stack itself, over HTTP and with the real functions: limits, processes, faults and what survives a restart.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,6 +12,7 @@ use anyhow::{Context, Result};
 use local::{Fault, Service, Stack};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// A path that a function serves, and that no job has.
 const JOB: &str = "/jobs/3f0a1f6e-0000-4000-8000-000000000001";
@@ -123,13 +127,17 @@ async fn more_requests_than_may_run_wait_for_their_turn() -> Result<()> {
 async fn a_request_that_waits_too_long_is_told_when_to_come_back() -> Result<()> {
     let stack = Stack::builder().concurrency(1).start().await?;
     let key = api_key(&stack).await?;
-    stack.set_faults(|_| Fault::Delay(Duration::from_secs(6)));
-    let slow = get_job(&stack, &key);
+    let runs = Arc::new(Notify::new());
+    let reached = Arc::clone(&runs);
+    stack.set_faults(move |_| {
+        reached.notify_one();
+        Fault::Delay(Duration::from_secs(6))
+    });
     let refused = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        runs.notified().await;
         get_job(&stack, &key).await
     };
-    let (_, refused) = tokio::try_join!(slow, refused)?;
+    let (_, refused) = tokio::try_join!(get_job(&stack, &key), refused)?;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     Ok(())

@@ -10,6 +10,7 @@ mod claim_job;
 mod complete_job;
 mod config;
 mod create_job;
+mod data_folder;
 mod delete_job;
 mod download_output_file;
 mod engine_calls;

@@ -145,6 +145,11 @@ impl Job {
 
     /// A running job of a stack that is the test's own; its path is a whole URL.
     pub async fn on(stack: &Stack) -> Self {
+        Self::with_owner(stack).await.0
+    }
+
+    /// The same, and its owner, who is also its miner.
+    pub async fn with_owner(stack: &Stack) -> (Self, Client) {
         let admin = async |command| stack.invoke("admin", command).await.expect("the command succeeds");
         let user_id = &admin(json!({"command": "create_user", "roles": ["miner"]})).await["user_id"];
         let key = &admin(json!({"command": "create_key", "user_id": user_id})).await["key"];
@@ -155,7 +160,7 @@ impl Job {
         let job_id = text(&job["job_id"]);
         let claim = format!("{}/jobs/{job_id}/claim", stack.url());
         let assignment = client.put(&claim, Value::Null).await.ok();
-        Self::new(job_id, text(&assignment["job_status_url"]))
+        (Self::new(job_id, text(&assignment["job_status_url"])), client)
     }
 
     /// The same job, as somebody with another token sees it.
