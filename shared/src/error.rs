@@ -228,6 +228,26 @@ where
         SdkError::ConstructionFailure(_) => false,
         _ => true,
     };
-    let error = aws_smithy_types::error::display::DisplayErrorContext(error);
+    let error = told(error);
     if transient { Error::busy(doing, error) } else { Error::internal(doing, error) }
+}
+
+/// The error and what it comes from, without the answer's bytes: they may hold tokens, or what a user wrote.
+fn told<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: fmt::Debug + 'static,
+{
+    let mut told = error.to_string();
+    if let Some(service) = error.as_service_error() {
+        let (code, message) = (service.code().unwrap_or("no code"), service.message().unwrap_or("no message"));
+        return format!("{told}: {code}: {message}");
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        told.push_str(": ");
+        told.push_str(&error.to_string());
+        source = error.source();
+    }
+    told
 }

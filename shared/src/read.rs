@@ -1,7 +1,7 @@
 //! One strongly consistent read of items in both tables: BatchGetItem. An authenticated endpoint needs no more than this
 //! before it acts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use serde::de::DeserializeOwned;
@@ -14,6 +14,9 @@ use crate::{
     job::Job,
     registry::User,
 };
+
+/// Milliseconds before asking again for keys that were left unprocessed. ("BatchGetItem" asks for exponential backoff.)
+const PAUSES_MS: [u64; 4] = [50, 100, 200, 400];
 
 /// An item as DynamoDB holds it.
 pub type Item = HashMap<String, AttributeValue>;
@@ -69,7 +72,7 @@ impl Read {
         Ok((credentials.caller(&found)?, found))
     }
 
-    /// Reads everything, going on where DynamoDB left keys unprocessed.
+    /// Reads everything, going on a few times where DynamoDB left keys unprocessed, which is how it throttles a batch.
     pub async fn run(self, app: &App) -> Result<Found> {
         let mut tables = HashMap::new();
         let keys = self.registry.iter().map(|pk| key("pk", pk));
@@ -78,6 +81,7 @@ impl Read {
         add_table(&mut tables, &app.config.jobs_table, keys)?;
 
         let mut found = Found::default();
+        let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
         while !tables.is_empty() {
             let request = app.dynamodb.batch_get_item().set_request_items(Some(tables));
             let answer = request.send().await.context("read: BatchGetItem")?;
@@ -91,6 +95,10 @@ impl Read {
                 }
             }
             tables = answer.unprocessed_keys.unwrap_or_default();
+            if !tables.is_empty() {
+                let pause = pauses.next().ok_or_else(|| Error::busy("read: BatchGetItem", "keys left unprocessed"))?;
+                tokio::time::sleep(pause).await;
+            }
         }
         Ok(found)
     }

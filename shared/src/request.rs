@@ -92,11 +92,12 @@ pub fn object(request: &Request, limit: usize) -> Result<Object> {
     parse_object(body)
 }
 
-/// As [`object`], and Python's `NaN`, `Infinity` and `-Infinity`, which its `json` writes although JSON has none, are null.
+/// As [`object`], and what Python's `json` writes although JSON has none of it is taken: `NaN`, `Infinity` and `-Infinity` are
+/// null, and half a surrogate pair, which a traceback over undecodable bytes holds, is U+FFFD.
 pub fn python_object(request: &Request) -> Result<Object> {
     let body: &[u8] = request.body();
     match parse_object(body) {
-        Err(Error::Invalid(errors)) => match nulls_for_nan(body) {
+        Err(Error::Invalid(errors)) => match plain_json(body) {
             Some(body) => parse_object(&body),
             None => Err(Error::Invalid(errors)),
         },
@@ -198,31 +199,47 @@ fn plain(error: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-/// The body with `null` for every `NaN`, `Infinity` and `-Infinity` outside of strings; None when there is none.
-fn nulls_for_nan(body: &[u8]) -> Option<Vec<u8>> {
+/// The body with `null` for every `NaN`, `Infinity` and `-Infinity` outside of strings, and `\ufffd` for every half of a
+/// surrogate pair inside of them; None when there is neither.
+fn plain_json(body: &[u8]) -> Option<Vec<u8>> {
     const NAMES: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
     let mut out = Vec::with_capacity(body.len());
     let (mut rest, mut in_string, mut found) = (body, false, false);
     while let Some(&byte) = rest.first() {
         let name = NAMES.iter().find(|name| !in_string && rest.starts_with(name));
-        let taken = match (byte, name) {
-            (_, Some(name)) => {
-                out.extend_from_slice(b"null");
-                found = true;
-                rest = &rest[name.len()..];
-                continue;
-            }
-            (b'\\', None) if in_string => 2.min(rest.len()),
+        let (taken, instead) = match (byte, name) {
+            (_, Some(name)) => (name.len(), Some(&b"null"[..])),
+            (b'\\', None) if in_string => match (surrogate(rest), rest.get(6..).and_then(surrogate)) {
+                (Some(Half::High), Some(Half::Low)) => (12, None),
+                (Some(_), _) => (6, Some(&b"\\ufffd"[..])),
+                (None, _) => (2.min(rest.len()), None),
+            },
             (b'"', None) => {
                 in_string = !in_string;
-                1
+                (1, None)
             }
-            _ => 1,
+            _ => (1, None),
         };
-        out.extend_from_slice(&rest[..taken]);
+        found |= instead.is_some();
+        out.extend_from_slice(instead.unwrap_or(&rest[..taken]));
         rest = &rest[taken..];
     }
     found.then_some(out)
+}
+
+enum Half {
+    High,
+    Low,
+}
+
+/// The half of a surrogate pair that an escape at the start of `text` is.
+fn surrogate(text: &[u8]) -> Option<Half> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    match u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? {
+        0xd800..=0xdbff => Some(Half::High),
+        0xdc00..=0xdfff => Some(Half::Low),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -231,15 +248,29 @@ mod tests {
 
     use super::*;
 
-    fn nulls(text: &str) -> Option<String> {
-        nulls_for_nan(text.as_bytes()).map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
+    fn from_python(text: &str) -> Option<String> {
+        plain_json(text.as_bytes()).map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
     }
 
     #[test]
     fn pythons_nan_is_null_outside_of_strings_only() {
-        assert_eq!(nulls(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#).as_deref(), Some(r#"{"a":null,"b":[null,null]}"#));
-        assert_eq!(nulls(r#"{"NaN":"NaN \" NaN \\"}"#), None);
-        assert_eq!(nulls(r#"{"a":"\\","b":NaN}"#).as_deref(), Some(r#"{"a":"\\","b":null}"#));
+        assert_eq!(
+            from_python(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#).as_deref(),
+            Some(r#"{"a":null,"b":[null,null]}"#)
+        );
+        assert_eq!(from_python(r#"{"NaN":"NaN \" NaN \\"}"#), None);
+        assert_eq!(from_python(r#"{"a":"\\","b":NaN}"#).as_deref(), Some(r#"{"a":"\\","b":null}"#));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_the_replacement_character_and_a_whole_one_stays() {
+        assert_eq!(from_python(r#"{"a":"\ud83d\ude00 \udce9"}"#).as_deref(), Some(r#"{"a":"\ud83d\ude00 \ufffd"}"#));
+        assert_eq!(from_python(r#"["\ud83d\ud83d\ude00"]"#).as_deref(), Some(r#"["\ufffd\ud83d\ude00"]"#));
+        assert_eq!(
+            from_python(r#"["\ud83d", "\\udce9", "\u+d80"]"#).as_deref(),
+            Some(r#"["\ufffd", "\\udce9", "\u+d80"]"#)
+        );
+        assert_eq!(from_python(r#"{"\ud83d\ude00":"\u00e9"}"#), None);
     }
 
     #[test]
@@ -269,13 +300,13 @@ mod tests {
         #[test]
         fn no_body_makes_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse_object(&body);
-            let _ = nulls_for_nan(&body);
+            let _ = plain_json(&body);
         }
 
         #[test]
         fn json_without_nan_is_left_alone(text in "[a-z\"\\\\]{0,40}") {
             let json = serde_json::to_string(&serde_json::json!({ text.clone(): [text] })).expect("JSON");
-            prop_assert_eq!(nulls(&json), None);
+            prop_assert_eq!(from_python(&json), None);
         }
     }
 }

@@ -313,6 +313,13 @@ async fn a_long_complaint_is_cut_short() {
         let errors = scene.running.finish(json!({"status": long})).await.error().1;
         assert_eq!(errors[0]["input"], Value::Null);
     }
+    let many = json!(vec![0; 500_000]);
+    for (field, list) in
+        [("output_filenames", json!([many])), ("output_files", json!([{"filename": "a", "size": many}]))]
+    {
+        let errors = scene.running.finish(json!({field: list})).await.error().1;
+        assert_eq!((&errors[0]["loc"], &errors[0]["input"]), (&json!(["body", field, 0]), &Value::Null));
+    }
     let (status, detail) = scene.running.upload(&"\"".repeat(1_000_000), b"x").await.error();
     assert_eq!(status, 404);
     assert!(text(&detail).starts_with("File \"\"") && text(&detail).len() < 3000, "{detail}");

@@ -241,8 +241,8 @@ async fn a_body_that_is_no_small_json_object_claims_nothing() {
         let (status, detail) = send(body).await.error();
         assert_eq!((status, &detail[0]["type"]), (422, &kind.into()), "{}", body.escape_ascii());
     }
-    let long = format!("{{\"host\":\"{}\"}}", "x".repeat(64 << 10));
-    send(long.as_bytes()).await.is_error(413, "Request body is larger than 65536 bytes");
+    let long = format!("{{\"host\":\"{}\"}}", "x".repeat(16 << 10));
+    send(long.as_bytes()).await.is_error(413, "Request body is larger than 16384 bytes");
     assert_eq!(world.get(&job_id).await["status"], "pending");
     assert_eq!(send(b"{}").await.ok()["attempt"], 1);
 }

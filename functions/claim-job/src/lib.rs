@@ -18,8 +18,8 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// Bytes of the largest request body: 64 KiB.
-const BODY_LIMIT: usize = 64 << 10;
+/// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
+const BODY_LIMIT: usize = 16 << 10;
 /// Seconds that a job without a timeout may run: 30 days.
 const LONGEST: i64 = 30 * DAY;
 

@@ -22,6 +22,9 @@ const RESULT_LIMIT: usize = 128 << 10;
 const DETAIL_LIMIT: usize = 16 << 10;
 /// Files of one job.
 const MOST_FILES: usize = 1000;
+/// Bytes of the longest declaration of a file: a name of 926 bytes, each escaped, and the rest. A longer one is not looked into:
+/// a tree of it can be forty times as large.
+const LONGEST_DECLARATION: usize = 8 << 10;
 
 /// A miner's report.
 pub(crate) struct Input {
@@ -106,8 +109,8 @@ fn names(body: &Object, files: &mut BTreeMap<String, OutputFile>, errors: &mut V
     let Some(list) = list(body, "output_filenames", errors) else { return };
     for (at, name) in list.into_iter().enumerate() {
         let loc = vec!["body".into(), "output_filenames".into(), at.into()];
-        let Value::String(name) = name else {
-            errors.push(Invalid::kind("string_type", loc, "Input should be a valid string", name));
+        let Ok(name) = serde_json::from_str::<String>(name.get()) else {
+            errors.push(Invalid::kind("string_type", loc, "Input should be a valid string", echo(name)));
             continue;
         };
         let duplicate = files.contains_key(&name).then_some("must be unique");
@@ -123,7 +126,13 @@ fn declarations(body: &Object, files: &mut BTreeMap<String, OutputFile>, errors:
     let Some(list) = list(body, "output_files", errors) else { return };
     let mut seen = std::collections::BTreeSet::new();
     for (at, declared) in list.into_iter().enumerate() {
-        match declared_file(&declared) {
+        if declared.get().len() > LONGEST_DECLARATION {
+            let loc = vec!["body".into(), "output_files".into(), at.into()];
+            let message = format!("Input should have at most {LONGEST_DECLARATION} bytes");
+            errors.push(Invalid::value(loc, message, Value::Null));
+            continue;
+        }
+        match declared_file(&serde_json::from_str(declared.get()).unwrap_or_default()) {
             Ok(file) if seen.insert(file.filename.clone()) => drop(files.insert(file.filename.clone(), file)),
             Ok(file) => {
                 let loc = vec!["body".into(), "output_files".into(), at.into(), "filename".into()];
@@ -145,17 +154,14 @@ fn declared_file(declared: &Value) -> std::result::Result<OutputFile, Problem> {
 }
 
 /// A list that may be missing or null. One that is too long is not looked at any further.
-fn list(body: &Object, field: &'static str, errors: &mut Vec<Invalid>) -> Option<Vec<Value>> {
+fn list<'a>(body: &'a Object, field: &'static str, errors: &mut Vec<Invalid>) -> Option<Vec<&'a RawValue>> {
     let raw = body.get(field)?;
     match serde_json::from_str::<Option<Vec<&RawValue>>>(raw.get()) {
-        Ok(None) => None,
         Ok(Some(list)) if list.len() > MOST_FILES => {
             errors.push(too_many(field, list.len()));
             None
         }
-        Ok(Some(list)) => {
-            Some(list.into_iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect())
-        }
+        Ok(list) => list,
         Err(_) => {
             errors.push(Invalid::kind("list_type", loc(field), "Input should be a valid list", echo(raw)));
             None
