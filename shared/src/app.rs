@@ -51,7 +51,7 @@ impl App {
     /// With the outputs bucket, for functions that use it: the others do not link S3.
     pub fn with_outputs(mut self) -> Result<Self, lambda_http::Error> {
         let bucket = self.config.require_outputs_bucket()?.to_owned();
-        self.outputs = Some(Outputs::new(self.aws.s3(), bucket));
+        self.outputs = Some(Outputs::new(self.aws.s3(), bucket, self.aws.signer()));
         Ok(self)
     }
 

@@ -26,6 +26,8 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{base64, config_bag::ConfigBag, timeout::TimeoutConfig};
 
+use crate::outputs::Signer;
+
 /// How many calls to each engine a function has made, every attempt counted: they are the bill.
 #[derive(Debug, Clone, Default)]
 pub struct EngineCalls {
@@ -67,7 +69,7 @@ impl Intercept for CountCalls {
 #[derive(Debug)]
 pub struct Aws {
     region: Region,
-    credentials: SharedCredentialsProvider,
+    credentials: Credentials,
     http: SharedHttpClient,
     /// Counts of every client made here.
     pub calls: EngineCalls,
@@ -85,7 +87,7 @@ impl Aws {
         );
         Ok(Self {
             region: Region::new(required("AWS_REGION")?),
-            credentials: SharedCredentialsProvider::new(credentials),
+            credentials,
             http: http_client()?,
             calls: EngineCalls::default(),
         })
@@ -96,7 +98,7 @@ impl Aws {
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()
             .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
             .http_client(self.http.clone())
             .retry_config(retries())
             .timeout_config(timeouts(Duration::from_secs(3)))
@@ -111,7 +113,7 @@ impl Aws {
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()
             .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
             .http_client(self.http.clone())
             .retry_config(retries())
             .timeout_config(timeouts(Duration::from_secs(20)))
@@ -125,12 +127,17 @@ impl Aws {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
+    /// Signs upload URLs.
+    pub fn signer(&self) -> Signer {
+        Signer::new(self.credentials.clone(), self.region.to_string())
+    }
+
     /// A Secrets Manager client.
     pub fn secrets(&self) -> aws_sdk_secretsmanager::Client {
         let mut config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version_latest()
             .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
             .http_client(self.http.clone())
             .retry_config(retries())
             .timeout_config(timeouts(Duration::from_secs(3)))

@@ -4,6 +4,7 @@ pub mod app;
 pub mod auth;
 pub mod aws;
 pub mod check;
+mod compress;
 pub mod config;
 pub mod declaration;
 pub mod envelope;

@@ -1,6 +1,11 @@
 //! The store of output files: S3's outputs bucket.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::{
     error::SdkError,
@@ -12,6 +17,7 @@ use aws_sdk_s3::{
 use aws_smithy_types::{base64, error::metadata::ProvideErrorMetadata};
 use bytes::Bytes;
 
+use self::presign::Target;
 use crate::{
     error::{Context, Error, Result, engine_error},
     filename::content_disposition,
@@ -20,9 +26,11 @@ use crate::{
 };
 
 mod multipart;
+mod presign;
 mod unwrap;
 
 pub use multipart::Upload;
+pub use presign::Signer;
 pub use unwrap::Unwrapped;
 
 /// Seconds that a download URL works.
@@ -33,10 +41,12 @@ const DELETE_BATCH: usize = 1000;
 const PLAIN: &str = "jobchute-plain";
 
 /// The outputs bucket.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Outputs {
     client: aws_sdk_s3::Client,
     bucket: String,
+    signer: Signer,
+    base: OnceLock<String>,
 }
 
 /// A URL that works without credentials, for a while.
@@ -76,23 +86,46 @@ pub struct Head {
 
 impl Outputs {
     /// A store over this bucket.
-    pub fn new(client: aws_sdk_s3::Client, bucket: String) -> Self {
-        Self { client, bucket }
+    pub fn new(client: aws_sdk_s3::Client, bucket: String, signer: Signer) -> Self {
+        Self { client, bucket, signer, base: OnceLock::new() }
     }
 
     /// Where to PUT one file, for `life` seconds. What was declared is signed: S3 refuses any other bytes.
     pub async fn presign_put(&self, key: &str, file: &OutputFile, life: i64) -> Result<Presigned> {
         let sha256 = file.sha256.as_ref().and_then(|text| hex::decode(text).ok()).map(base64::encode);
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .set_content_type(file.content_type.clone())
-            .set_content_length(file.size.and_then(|size| i64::try_from(size).ok()))
-            .set_checksum_sha256(sha256);
-        let (config, expires_at) = expiring(life)?;
-        presigned(request.presigned(config).await, expires_at, "presign: PutObject")
+        let headers = [
+            ("content-length", file.size.map(|size| size.to_string())),
+            ("content-type", file.content_type.clone()),
+            ("x-amz-checksum-sha256", sha256),
+        ];
+        let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        self.presign_upload(key, "x-id=PutObject".to_owned(), headers, life).await
+    }
+
+    /// Where to PUT bytes, with these headers.
+    async fn presign_upload(
+        &self,
+        key: &str,
+        query: String,
+        headers: Vec<(&'static str, String)>,
+        life: i64,
+    ) -> Result<Presigned> {
+        let target = Target { base: self.base().await?, key, query, headers: &headers };
+        let url = self.signer.put(&target, SystemTime::now(), seconds(life))?;
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Presigned { url, headers, expires_at: Timestamp::system().plus_seconds(life) })
+    }
+
+    /// What the URLs of this bucket's objects begin with. The SDK knows every region's and every endpoint's; asked once.
+    async fn base(&self) -> Result<&str> {
+        if self.base.get().is_none() {
+            let (config, _) = expiring(1)?;
+            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(config).await;
+            let known = known.map_err(|error| Error::internal("presign: endpoint", error))?;
+            let base = known.uri().split_once("/key?").map(|(base, _)| base.to_owned());
+            let _ = self.base.set(base.ok_or_else(|| Error::internal("presign: endpoint", "no key in a URL"))?);
+        }
+        self.base.get().map(String::as_str).ok_or_else(|| Error::internal("presign: endpoint", "none"))
     }
 
     /// Where to GET a checked file.
@@ -249,9 +282,13 @@ fn is_gone<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     matches!(code, Some("NoSuchKey" | "NoSuchVersion" | "PreconditionFailed"))
 }
 
+fn seconds(life: i64) -> Duration {
+    Duration::from_secs(life.max(1).unsigned_abs())
+}
+
 /// A presigning of `life` seconds from now, by the clock that S3 goes by: the world's.
 fn expiring(life: i64) -> Result<(PresigningConfig, Timestamp)> {
-    let config = PresigningConfig::expires_in(Duration::from_secs(life.max(1).unsigned_abs()))
+    let config = PresigningConfig::expires_in(seconds(life))
         .map_err(|error| Error::internal("presign: configuration", error))?;
     Ok((config, Timestamp::system().plus_seconds(life)))
 }

@@ -8,8 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     app::App,
+    compress::compressed,
     error::{Cause, Error, Result},
-    request::path,
+    request::{header, path},
     time::Timestamp,
 };
 
@@ -29,6 +30,7 @@ where
     lambda_http::run(service_fn(move |request: Request| async move {
         let started = Instant::now();
         let (route, job_id) = (route(&request), path(&request, "job_id").to_owned());
+        let accepted = header(&request, "accept-encoding").map(str::to_owned);
         let context = request.lambda_context();
         let answer = before_deadline(&context, handle(app, request)).await;
         let (response, cause) = match answer {
@@ -38,6 +40,7 @@ where
                 (error.into_response(), cause)
             }
         };
+        let response = compressed(response, accepted.as_deref());
         log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(response)
     }))

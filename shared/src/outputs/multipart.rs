@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{Object, Outputs, Presigned, expiring, presigned, version};
+use super::{Object, Outputs, Presigned, presign, version};
 use crate::error::{Context, Error, Result, engine_error};
 
 /// An unfinished multipart upload.
@@ -72,16 +72,8 @@ impl Outputs {
 
     /// Where to PUT one part of `size` bytes, for `life` seconds.
     pub async fn presign_part(&self, upload: &Upload, number: i32, size: u64, life: i64) -> Result<Presigned> {
-        let request = self
-            .client
-            .upload_part()
-            .bucket(&self.bucket)
-            .key(&upload.key)
-            .upload_id(&upload.upload_id)
-            .part_number(number)
-            .set_content_length(i64::try_from(size).ok());
-        let (config, expires_at) = expiring(life)?;
-        presigned(request.presigned(config).await, expires_at, "presign: UploadPart")
+        let query = format!("x-id=UploadPart&partNumber={number}&uploadId={}", presign::query(&upload.upload_id));
+        self.presign_upload(&upload.key, query, vec![("content-length", size.to_string())], life).await
     }
 
     /// Makes the object out of its parts.
