@@ -12,7 +12,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::Service;
+use crate::{capacity::Units, faults::Service};
 
 /// Engine calls of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -20,6 +20,8 @@ pub(crate) struct Counts {
     pub(crate) dynamodb: u64,
     pub(crate) s3: u64,
     pub(crate) secretsmanager: u64,
+    /// What DynamoDB's calls consumed, when that is asked for.
+    pub(crate) units: Units,
 }
 
 impl fmt::Display for Counts {
@@ -46,6 +48,12 @@ impl Caller {
             Service::S3 => counts.s3 += 1,
             Service::SecretsManager => counts.secretsmanager += 1,
         }
+    }
+
+    pub(crate) fn consume(&self, units: Units) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.units.read += units.read;
+        counts.units.write += units.write;
     }
 
     /// The calls since the last time, which are those of one request.

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response,
     body::Incoming,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue},
     http::request::Parts,
 };
 use serde_json::json;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::{Caller, Callers},
+    capacity,
     cors::{self, CorsRule},
     dynamodb::DynamoDb,
     faults::{EngineCall, Fault, Faults, Service},
@@ -53,6 +54,8 @@ pub(crate) struct Edge {
     pub(crate) callers: Arc<Callers>,
     pub(crate) faults: Faults,
     pub(crate) sequence: AtomicU64,
+    /// Whether what functions consume of DynamoDB is counted.
+    pub(crate) capacity: bool,
 }
 
 /// Who signed a request.
@@ -109,11 +112,11 @@ impl Edge {
                 return Err(Cut);
             }
             Fault::FailAfter => {
-                self.engine(service, &operation, request).await?;
+                self.engine(service, &operation, request, &signer).await?;
                 return Ok(failure(service, 500, false));
             }
         }
-        self.engine(service, &operation, request).await
+        self.engine(service, &operation, request, &signer).await
     }
 
     async fn engine(
@@ -121,18 +124,38 @@ impl Edge {
         service: Service,
         operation: &str,
         request: Request<Incoming>,
+        signer: &Signer,
     ) -> Result<Response<Body>, Cut> {
         match service {
             Service::S3 => self.s3(request).await,
             Service::DynamoDb => {
                 let (parts, body) = read(request, JSON_LIMIT).await?;
-                self.dynamodb.call(parts, body).await
+                match signer {
+                    Signer::Function(caller) if self.capacity => self.counted(parts, body, operation, caller).await,
+                    _ => self.dynamodb.call(parts, body).await,
+                }
             }
             Service::SecretsManager => {
                 let (_, body) = read(request, JSON_LIMIT).await?;
                 Ok(self.secrets.call(operation, &body))
             }
         }
+    }
+
+    /// A call of DynamoDB whose capacity units are its caller's.
+    async fn counted(
+        &self,
+        mut parts: Parts,
+        body: Bytes,
+        operation: &str,
+        caller: &Caller,
+    ) -> Result<Response<Body>, Cut> {
+        let body = capacity::asking(body);
+        parts.headers.insert(CONTENT_LENGTH, body.len().into());
+        let (parts, answer) = self.dynamodb.call(parts, body).await?.into_parts();
+        let answer = answer.collect().await.map_err(|_| Cut)?.to_bytes();
+        caller.consume(capacity::consumed(operation, &answer));
+        Ok(Response::from_parts(parts, server::full(answer)))
     }
 
     async fn s3(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {

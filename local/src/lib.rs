@@ -10,6 +10,7 @@
 
 mod binaries;
 mod calls;
+mod capacity;
 mod clock;
 mod cors;
 mod dynamodb;
@@ -18,12 +19,15 @@ mod faults;
 mod gateway;
 mod lambda;
 mod logs;
+mod process;
 mod s3;
 mod schedule;
 mod secrets;
 mod server;
+mod share;
 mod stack;
 mod template;
+mod tls;
 
 pub use clock::Clock;
 pub use edge::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};

@@ -29,7 +29,9 @@ use crate::{
     logs::Logs,
     s3, schedule,
     secrets::Secrets,
+    share::CpuShare,
     template::Template,
+    tls,
 };
 
 /// How a stack is to be started.
@@ -44,6 +46,9 @@ pub struct Builder {
     concurrency: usize,
     schedules: bool,
     check: bool,
+    capacity: bool,
+    cpu_share: Option<f64>,
+    tls: bool,
     verbose: bool,
 }
 
@@ -59,6 +64,9 @@ impl Default for Builder {
             concurrency: 16,
             schedules: false,
             check: false,
+            capacity: false,
+            cpu_share: None,
+            tls: false,
             verbose: std::env::var_os("RUST_LOG").is_some(),
         }
     }
@@ -119,6 +127,24 @@ impl Builder {
         self
     }
 
+    /// Counts what functions consume of DynamoDB, and tells it with each answer. Off by default: it costs time.
+    pub fn capacity(mut self, on: bool) -> Self {
+        self.capacity = on;
+        self
+    }
+
+    /// Gives every function this share of a core, as Lambda gives less to functions with less memory. Needs Linux and root.
+    pub fn cpu_share(mut self, share: f64) -> Self {
+        self.cpu_share = Some(share);
+        self
+    }
+
+    /// Has functions speak to the engines through TLS, as they do in AWS.
+    pub fn tls(mut self, on: bool) -> Self {
+        self.tls = on;
+        self
+    }
+
     /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
@@ -156,14 +182,18 @@ impl Builder {
         let logs = Arc::new(Logs::new(self.verbose));
         let tasks = TaskTracker::new();
         let aws_url = format!("http://{aws_address}");
-        let endpoints =
-            ["DYNAMODB", "S3", "SECRETS_MANAGER"].map(|s| (format!("AWS_ENDPOINT_URL_{s}"), aws_url.clone()));
+        let mut endpoints = endpoints(&aws_url);
+        if self.tls {
+            endpoints = tls::start(aws_address, folder, &stop).await?;
+        }
+        let share = self.cpu_share.map(CpuShare::new).transpose()?;
         let lambda = Arc::new(Lambda::new(
             &template.functions,
             Settings {
                 binaries,
                 environment: endpoints.into_iter().chain(self.environment).collect(),
                 concurrency: self.concurrency,
+                share,
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
                 stop: stop.clone(),
@@ -180,6 +210,7 @@ impl Builder {
             callers,
             faults: faults.clone(),
             sequence: AtomicU64::new(0),
+            capacity: self.capacity,
         });
         tokio::spawn(edge.serve(aws, stop.clone()));
         if self.check {
@@ -204,6 +235,11 @@ impl Builder {
             _temporary: temporary,
         })
     }
+}
+
+/// The variables by which the functions' SDKs find their engines.
+pub(crate) fn endpoints(url: &str) -> Vec<(String, String)> {
+    ["DYNAMODB", "S3", "SECRETS_MANAGER"].map(|engine| (format!("AWS_ENDPOINT_URL_{engine}"), url.to_owned())).into()
 }
 
 async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
@@ -284,6 +320,11 @@ impl Stack {
         let schedule = function.and_then(|function| function.schedules.first());
         let schedule = schedule.with_context(|| format!("{package} has no schedule"))?;
         self.invoke(package, schedule::event(schedule, &self.clock)?).await
+    }
+
+    /// Ends every execution environment that waits for work: the next request of each function is a cold start.
+    pub fn reclaim(&self) {
+        self.lambda.reclaim();
     }
 
     /// The clock that tells functions what time it is.

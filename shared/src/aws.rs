@@ -157,9 +157,23 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_attempt_timeout(attempt).build()
 }
 
-/// One connection pool for all clients, trusting the roots that AWS endpoints chain to ("Amazon Trust Services") and
-/// nothing else. `ring`, because its first handshake needs a third of aws-lc's CPU, and aws-lc is not linked otherwise.
+/// One connection pool for all clients. `ring`, because its first handshake needs a third of aws-lc's CPU, and aws-lc is not
+/// linked otherwise.
 fn http_client() -> Result<SharedHttpClient, String> {
+    let context = TlsContext::builder()
+        .with_trust_store(trusted()?)
+        .build()
+        .map_err(|error| format!("cannot configure TLS: {error}"))?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+}
+
+/// The roots that AWS endpoints chain to ("Amazon Trust Services") and nothing else; or, as in every AWS SDK, the PEM file that
+/// `AWS_CA_BUNDLE` names.
+fn trusted() -> Result<TrustStore, String> {
+    if let Ok(file) = std::env::var("AWS_CA_BUNDLE") {
+        let bundle = std::fs::read(file).map_err(|_| "environment variable AWS_CA_BUNDLE names no file")?;
+        return Ok(TrustStore::empty().with_pem_certificate(bundle));
+    }
     let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority"];
     let mut trust = TrustStore::empty();
     for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
@@ -168,9 +182,5 @@ fn http_client() -> Result<SharedHttpClient, String> {
             trust.add_pem_certificate(format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"));
         }
     }
-    let context = TlsContext::builder()
-        .with_trust_store(trust)
-        .build()
-        .map_err(|error| format!("cannot configure TLS: {error}"))?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+    Ok(trust)
 }

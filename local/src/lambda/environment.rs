@@ -18,12 +18,13 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Settings,
+    Settings, Used,
     runtime_api::{Event, RuntimeApi},
 };
 use crate::{
     calls::{Caller, Counts},
     edge::{SECRET_ACCESS_KEY, SESSION_TOKEN},
+    process,
     template::{Function, REGION},
 };
 
@@ -37,6 +38,7 @@ pub(super) struct Environment {
     api: Arc<RuntimeApi>,
     caller: Arc<Caller>,
     exited: watch::Receiver<Option<ExitStatus>>,
+    pid: Option<u32>,
     init_time: Duration,
     kill: CancellationToken,
     _kill_on_drop: DropGuard,
@@ -56,6 +58,7 @@ impl Environment {
         let (exit, exited) = watch::channel(None);
 
         let mut child = spawn(function, settings, &access_key, &address.to_string())?;
+        let pid = child.id();
         let stdout = child.stdout.take().map(|pipe| forward_lines(pipe, settings, function));
         let stderr = child.stderr.take().map(|pipe| forward_lines(pipe, settings, function));
         tokio::spawn(Arc::clone(&api).serve(listener, kill.clone()));
@@ -80,6 +83,7 @@ impl Environment {
             api,
             caller,
             exited,
+            pid,
             init_time: Duration::ZERO,
             kill,
             _kill_on_drop: kill_on_drop,
@@ -108,13 +112,19 @@ impl Environment {
     }
 
     /// Hands over one event and waits for the answer. After an error the environment is unusable.
-    pub(super) async fn invoke(&mut self, event: Bytes) -> Result<Result<Bytes, Bytes>> {
+    pub(super) async fn invoke(&mut self, event: Bytes) -> Result<(Result<Bytes, Bytes>, Used)> {
         self.caller.take_counts();
         let timeout = self.function.timeout;
+        let (started, cpu) = (Instant::now(), self.pid.and_then(process::cpu));
         let answer = self.api.push(Event::new(event, timeout)).await?;
         tokio::select! {
             biased;
-            answer = answer => answer.context("the Runtime API went away"),
+            answer = answer => {
+                let time = started.elapsed();
+                let cpu = self.pid.and_then(process::cpu).zip(cpu).map(|(after, before)| after.saturating_sub(before));
+                let used = Used { time, cpu, peak_memory: self.pid.and_then(process::peak_memory) };
+                Ok((answer.context("the Runtime API went away")?, used))
+            }
             status = exit_status(self.exited.clone()) => bail!("the process ended: {status}"),
             () = tokio::time::sleep(timeout) => {
                 self.kill.cancel();
@@ -149,7 +159,11 @@ async fn exit_status(mut exited: watch::Receiver<Option<ExitStatus>>) -> String 
 fn spawn(function: &Function, settings: &Settings, access_key: &str, runtime_api: &str) -> Result<Child> {
     let binary = settings.binaries.join(&function.package);
     let log_group = format!("/aws/lambda/{}", function.name);
-    Command::new(&binary)
+    let mut command = match &settings.share {
+        Some(share) => share.command(&binary),
+        None => Command::new(&binary),
+    };
+    command
         .env_clear()
         .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
         .envs([

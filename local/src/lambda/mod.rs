@@ -20,7 +20,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     calls::{Callers, Counts},
+    capacity::Units,
     logs::Logs,
+    share::CpuShare,
     template::Function,
 };
 use environment::Environment;
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) environment: BTreeMap<String, String>,
     /// Environments that may serve a request at the same time, over all functions.
     pub(crate) concurrency: usize,
+    /// The share of a core that every environment has, when it has no whole one.
+    pub(crate) share: Option<CpuShare>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) callers: Arc<Callers>,
     /// Ends every process.
@@ -57,13 +61,35 @@ pub(crate) struct Invocation {
     pub(crate) counts: Counts,
     /// How long the environment took to start, when this request started it.
     pub(crate) cold_start: Option<Duration>,
+    /// What it took once the environment had the event.
+    pub(crate) used: Used,
+}
+
+/// What one request took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    /// From the event to the answer: what Lambda bills.
+    pub(crate) time: Duration,
+    /// CPU time of the process, where the system tells.
+    pub(crate) cpu: Option<Duration>,
+    /// KiB that the process had resident at most, since it started.
+    pub(crate) peak_memory: Option<u64>,
 }
 
 impl Invocation {
     /// What was measured, as headers of the answer. Of the local stack only: the demo and the tests read them.
     pub(crate) fn headers(&self) -> HeaderMap {
-        let cold_start = self.cold_start.map(|took| format!("{:.1}", took.as_secs_f64() * 1000.0));
-        let measured = [("x-local-engine-calls", Some(self.counts.to_string())), ("x-local-cold-start-ms", cold_start)];
+        let ms = |took: Duration| format!("{:.3}", took.as_secs_f64() * 1000.0);
+        let units = self.counts.units;
+        let units = (units != Units::default()).then(|| format!("read={} write={}", units.read, units.write));
+        let measured = [
+            ("x-local-engine-calls", Some(self.counts.to_string())),
+            ("x-local-engine-units", units),
+            ("x-local-cold-start-ms", self.cold_start.map(ms)),
+            ("x-local-time-ms", Some(ms(self.used.time))),
+            ("x-local-cpu-ms", self.used.cpu.map(ms)),
+            ("x-local-peak-memory-kib", self.used.peak_memory.map(|kib| kib.to_string())),
+        ];
         let valid = |(name, value): (_, Option<String>)| {
             Some((HeaderName::from_static(name), HeaderValue::try_from(value?).ok()?))
         };
@@ -161,11 +187,18 @@ impl Lambda {
                 (environment, Some(init))
             }
         };
-        let outcome = environment.invoke(event).await.map_err(crashed)?;
+        let (outcome, used) = environment.invoke(event).await.map_err(crashed)?;
         let counts = environment.take_counts();
         pool.put_back(environment);
         drop(permits);
-        Ok(Invocation { outcome, counts, cold_start })
+        Ok(Invocation { outcome, counts, cold_start, used })
+    }
+
+    /// Ends every environment that waits for work: the next request of each function finds none.
+    pub(crate) fn reclaim(&self) {
+        for pool in self.functions.values() {
+            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     /// Starts every function once and lets it go: a function that can't start is told before the first request.
