@@ -1,5 +1,6 @@
 //! `cargo run`: the whole stack on this machine, and one job through it.
 
+mod bench;
 mod demo;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -19,9 +20,19 @@ Usage: cargo run -- [options]
   --once        run the demo job, then exit: 0 when it went through, 1 when not
   --release     build and run the functions optimised
   --verbose     show the functions' logs
-  --help        this text";
+  --help        this text
+
+cargo run --release -- bench measures the functions and what a job costs; bench --help lists its options.";
 
 /// What the command line asks for.
+#[derive(Debug)]
+enum Command {
+    Help(&'static str),
+    Serve(Options),
+    Bench(bench::Options),
+}
+
+/// How to serve.
 #[derive(Debug, PartialEq)]
 struct Options {
     port: u16,
@@ -32,9 +43,8 @@ struct Options {
     verbose: bool,
 }
 
-/// The options, or `None` when the help is wanted.
-fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
-    use lexopt::prelude::{Long, Short, ValueExt as _};
+fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    use lexopt::prelude::{Long, Short, Value, ValueExt as _};
     let mut options = Options { port: 3000, data: None, demo: true, once: false, release: false, verbose: false };
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -44,14 +54,18 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error
             Long("once") => options.once = true,
             Long("release") => options.release = true,
             Long("verbose") => options.verbose = true,
-            Long("help") | Short('h') => return Ok(None),
+            Long("help") | Short('h') => return Ok(Command::Help(HELP)),
+            Value(command) if command == "bench" => {
+                let options = bench::parse(&mut arguments)?;
+                return Ok(options.map_or(Command::Help(bench::HELP), Command::Bench));
+            }
             other => return Err(other.unexpected()),
         }
     }
     if options.once && !options.demo {
         return Err("--once runs the demo that --no-demo leaves out".into());
     }
-    Ok(Some(options))
+    Ok(Command::Serve(options))
 }
 
 #[tokio::main]
@@ -66,14 +80,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<ExitCode> {
-    let options = parse(lexopt::Parser::from_env()).map_err(|error| anyhow!("{error}; see --help"))?;
-    let Some(options) = options else {
-        println!("{HELP}");
-        return Ok(ExitCode::SUCCESS);
-    };
+    let command = parse(lexopt::Parser::from_env()).map_err(|error| anyhow!("{error}; see --help"))?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let work = async {
+        match command {
+            Command::Help(text) => println!("{text}"),
+            Command::Bench(options) => bench::run(options).await?,
+            Command::Serve(options) => return serve(options).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    };
     tokio::select! {
-        done = serve(options) => done,
+        done = work => done,
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
         _ = terminate.recv() => Ok(ExitCode::SUCCESS),
     }
@@ -110,10 +128,19 @@ mod tests {
     #[test]
     fn options_are_read_or_refused() {
         let options = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
-        let given = options(&["--port=4000", "--data", "x", "--once"]).expect("valid").expect("no help");
+        let given = options(&["--port=4000", "--data", "x", "--once"]).expect("valid");
+        let Command::Serve(given) = given else { panic!("it serves") };
         assert_eq!((given.port, given.data, given.once), (4000, Some("x".into()), true));
-        assert_eq!(options(&["--help"]).expect("valid"), None);
-        for wrong in [&["--port", "70000"][..], &["--frobnicate"], &["serve"], &["--once", "--no-demo"]] {
+        assert!(matches!(options(&["--help"]), Ok(Command::Help(HELP))));
+        assert!(matches!(options(&["bench", "--help"]), Ok(Command::Help(bench::HELP))));
+        assert!(matches!(options(&["bench", "--stored", "1000,100"]), Ok(Command::Bench(_))));
+        for wrong in [
+            &["--port", "70000"][..],
+            &["--frobnicate"],
+            &["serve"],
+            &["--once", "--no-demo"],
+            &["bench", "--stored", "x"],
+        ] {
             assert!(options(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -38,7 +38,8 @@ impl CpuShare {
         fs::create_dir(&folder).context("can't make a control group; this needs Linux and root")?;
         let group = Self { members: folder.join(members), folder };
         for (file, value) in settings {
-            fs::write(group.folder.join(file), value).with_context(|| format!("can't set {file} of a control group"))?;
+            fs::write(group.folder.join(file), value)
+                .with_context(|| format!("can't set {file} of a control group"))?;
         }
         Ok(group)
     }

@@ -301,6 +301,17 @@ impl Stack {
             .with_context(|| format!("there is no resource {logical_id}"))
     }
 
+    /// The file that is a function's program.
+    pub fn binary(&self, package: &str) -> PathBuf {
+        self.lambda.binary(package)
+    }
+
+    /// The megabytes that the template gives to a function.
+    pub fn memory(&self, package: &str) -> Option<u64> {
+        let function = self.template.functions.iter().find(|function| function.package == package)?;
+        Some(function.memory_mb)
+    }
+
     /// Invokes a function by its package, as `aws lambda invoke` does. An error that the function reports is one here.
     pub async fn invoke(&self, package: &str, event: Value) -> Result<Value> {
         let invocation = self.lambda.invoke(package, event.to_string().into()).await;

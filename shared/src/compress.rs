@@ -13,7 +13,7 @@ use lambda_http::{
 const SHORTEST: usize = 1400;
 
 /// The answer, in gzip when `accept_encoding` (RFC 9110) takes it and there is something to save.
-pub fn compressed(mut response: Response<Body>, accept_encoding: Option<&str>) -> Response<Body> {
+pub(crate) fn compressed(mut response: Response<Body>, accept_encoding: Option<&str>) -> Response<Body> {
     if !accept_encoding.is_some_and(takes_gzip) || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
@@ -67,10 +67,10 @@ mod tests {
     fn a_long_answer_gets_short_and_comes_out_whole() {
         let text = "https://outputs.s3.amazonaws.com/jobs/…".repeat(1000);
         let response = compressed(answer(&text), Some("gzip"));
-        assert_eq!((&response.headers()["content-encoding"], &response.headers()["vary"]), (
-            &HeaderValue::from_static("gzip"),
-            &HeaderValue::from_static("accept-encoding"),
-        ));
+        assert_eq!(
+            (&response.headers()["content-encoding"], &response.headers()["vary"]),
+            (&HeaderValue::from_static("gzip"), &HeaderValue::from_static("accept-encoding"),)
+        );
         assert!(response.body().len() < text.len() / 20);
         let mut whole = String::new();
         flate2::read::GzDecoder::new(response.body().as_ref()).read_to_string(&mut whole).expect("gzip");

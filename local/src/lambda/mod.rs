@@ -194,6 +194,11 @@ impl Lambda {
         Ok(Invocation { outcome, counts, cold_start, used })
     }
 
+    /// The file that is a function's program.
+    pub(crate) fn binary(&self, package: &str) -> PathBuf {
+        self.settings.binaries.join(package)
+    }
+
     /// Ends every environment that waits for work: the next request of each function finds none.
     pub(crate) fn reclaim(&self) {
         for pool in self.functions.values() {

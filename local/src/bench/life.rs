@@ -1,0 +1,159 @@
+//! A job's life over HTTP, request by request, with what each took.
+
+use anyhow::{Context, Result, ensure};
+use local::Stack;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::samples::{Sample, Samples};
+
+/// A user, a miner and a chute, and everything that their requests took.
+pub(super) struct Bench<'a> {
+    stack: &'a Stack,
+    http: Client,
+    pub(super) chute: Uuid,
+    pub(super) user: String,
+    user_key: String,
+    miner_key: String,
+    pub(super) samples: Samples,
+    /// The requests of the last life.
+    pub(super) last: Vec<(String, Sample)>,
+}
+
+/// An answer that was measured.
+struct Answer {
+    body: Value,
+    location: Option<String>,
+}
+
+/// Output files to be: how many, and bytes of each.
+#[derive(Clone, Copy)]
+pub(super) struct Outputs {
+    pub(super) files: usize,
+    pub(super) size: usize,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) async fn start(stack: &'a Stack) -> Result<Self> {
+        let id = |answer: Value, field: &str| answer[field].as_str().map(str::to_owned).context("admin: no id");
+        let admin = async |command| stack.invoke("admin", command).await;
+        let user = id(admin(json!({"command": "create_user"})).await?, "user_id")?;
+        let quotas = json!({"command": "set_quotas", "user_id": user, "quotas": {"*": u32::MAX, "global": u32::MAX}});
+        admin(quotas).await?;
+        let user_key = id(admin(json!({"command": "create_key", "user_id": user})).await?, "key")?;
+        let miner = id(admin(json!({"command": "create_user", "roles": ["miner"]})).await?, "user_id")?;
+        let miner_key = id(admin(json!({"command": "create_key", "user_id": miner})).await?, "key")?;
+        let chute = Uuid::new_v4();
+        admin(json!({"command": "put_chute", "chute": {
+            "chute_id": chute, "user_id": user, "name": "bench", "public": true, "version": "1",
+            "methods": [{"name": "run", "timeout": 3600, "upload": true}],
+        }}))
+        .await?;
+        let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let (samples, last) = (Samples::default(), Vec::new());
+        Ok(Self { stack, http, chute, user, user_key, miner_key, samples, last })
+    }
+
+    /// One job from its creation to the download of its files.
+    pub(super) async fn life(&mut self, outputs: Outputs) -> Result<()> {
+        self.last.clear();
+        let job = self.create().await?;
+        let (user, miner) = (self.user_key.clone(), self.miner_key.clone());
+        let url = format!("{}/jobs/{job}", self.stack.url());
+        let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
+        self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
+        let claim = self.call("claim-job", Method::PUT, &format!("{url}/claim"), &miner, Some(json!({}))).await?;
+        let own = claim.body["job_status_url"].as_str().context("no job_status_url")?.to_owned();
+        let beat = own.replace("?token=", "/heartbeat?token=");
+        self.call("heartbeat-job", Method::PUT, &beat, "", Some(json!({"progress": 0.5}))).await?;
+
+        let names: Vec<_> = (0..outputs.files).map(|n| format!("outputs/checkpoint-{n:04}.safetensors")).collect();
+        let files: Vec<_> = names.iter().map(|name| json!({"filename": name, "size": outputs.size})).collect();
+        let report = json!({"status": "complete", "result": {"loss": 0.5}, "output_files": files});
+        let finished = self.call("finish-job", Method::POST, &own, "", Some(report)).await?;
+        if let Some(name) = names.first() {
+            let renew = own.replace("?token=", "/upload?token=");
+            self.call("upload-job-file", Method::PUT, &renew, "", Some(json!({"path": name}))).await?;
+        }
+        let bytes = bytes::Bytes::from(vec![7; outputs.size]);
+        for target in finished.body["uploads"].as_array().into_iter().flatten() {
+            self.upload(target, &bytes).await?;
+        }
+        let done = self.call("complete-job", Method::PUT, &own, "", None).await?;
+        ensure!(done.body["status"] == "complete", "the job is {}", done.body["status"]);
+
+        let job = self.call("get-job", Method::GET, &url, &user, None).await?;
+        let files = job.body["output_files"].as_object().map(|files| files.keys().cloned().collect::<Vec<_>>());
+        for file in files.into_iter().flatten().take(10) {
+            let path = format!("{url}/download/{file}");
+            let found = self.call("download-output-file", Method::GET, &path, &user, None).await?;
+            ensure!(found.location.is_some(), "no Location");
+        }
+        Ok(())
+    }
+
+    /// What is no part of a usual life: a delete, the reaper, and the two programs that all others are held against.
+    pub(super) async fn others(&mut self) -> Result<()> {
+        let user = self.user_key.clone();
+        let job = self.create().await?;
+        self.call("delete-job", Method::DELETE, &format!("{}/jobs/{job}", self.stack.url()), &user, None).await?;
+        for function in ["reap-jobs"] {
+            let url = format!("{}/2015-03-31/functions/{function}/invocations", self.stack.aws_url());
+            self.call(function, Method::POST, &url, "", Some(json!({}))).await?;
+        }
+        for function in ["hello", "hello-get-item"] {
+            self.call(function, Method::GET, &format!("{}/{function}", self.stack.url()), "", None).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&mut self) -> Result<String> {
+        let url = format!("{}/jobs/{}/run", self.stack.url(), self.chute);
+        let user = self.user_key.clone();
+        let job = self.call("create-job", Method::POST, &url, &user, Some(json!({"epochs": 3}))).await?;
+        job.body["job_id"].as_str().map(str::to_owned).context("no job_id")
+    }
+
+    /// Sends a file where its target says, in parts when it says so.
+    async fn upload(&self, target: &Value, bytes: &bytes::Bytes) -> Result<()> {
+        let put = async |url: &Value, bytes: bytes::Bytes| -> Result<()> {
+            let url = url.as_str().context("no upload URL")?;
+            self.http.put(url).body(bytes).send().await?.error_for_status()?;
+            Ok(())
+        };
+        let Some(parts) = target["parts"].as_array() else { return put(&target["url"], bytes.clone()).await };
+        for part in parts {
+            let number = |field: &str| part[field].as_u64().and_then(|n| usize::try_from(n).ok()).context("no number");
+            let (offset, size) = (number("offset")?, number("size")?);
+            put(&part["url"], bytes.slice(offset..offset + size)).await?;
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &mut self,
+        function: &str,
+        method: Method,
+        url: &str,
+        key: &str,
+        body: Option<Value>,
+    ) -> Result<Answer> {
+        let mut request = self.http.request(method, url);
+        if !key.is_empty() {
+            request = request.bearer_auth(key);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let bytes = answer.bytes().await?;
+        ensure!(status.is_success() || status == 307, "{function}: {status} {}", String::from_utf8_lossy(&bytes));
+        let sample = Sample::read(&headers, bytes.len());
+        self.samples.add(function, sample);
+        self.last.push((function.to_owned(), sample));
+        let location = headers.get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(Answer { body: serde_json::from_slice(&bytes).unwrap_or_default(), location })
+    }
+}

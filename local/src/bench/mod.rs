@@ -1,0 +1,320 @@
+//! `cargo run --release -- bench`: what the functions take, each against the least that a function can be, and what a job costs.
+
+mod life;
+mod price;
+mod samples;
+mod stored;
+
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
+
+use anyhow::{Context, Result};
+use flate2::{Compression, write::ZlibEncoder};
+use local::{Builder, Stack};
+use serde::Serialize;
+
+use life::{Bench, Outputs};
+use price::{Life, Prices};
+use samples::Figures;
+use stored::Point;
+
+/// Cold starts of every function.
+const COLD: usize = 21;
+/// Lives with warm functions.
+const WARM: usize = 200;
+/// Shares of a core: a whole one, and what Lambda gives at 256 and at 128 MB (1,769 MB are one vCPU).
+const SHARES: [f64; 3] = [1.0, 0.14, 0.07];
+
+pub(crate) const HELP: &str = "\
+What the functions take, and what a job costs in AWS.
+
+Usage: cargo run --release -- bench [options]
+
+  --json FILE     write all figures as JSON
+  --prices FILE   other prices than those of local/src/bench/prices.json
+  --stored LIST   numbers of stored jobs to measure with, such as 1000,10000,100000,1000000 (default: none)
+  --plot FILE     draw cost and latency against them (SVG)
+  --tls           measure cold starts through TLS at shares of a core (Linux, root)";
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    json: Option<PathBuf>,
+    prices: Option<PathBuf>,
+    stored: Vec<usize>,
+    plot: Option<PathBuf>,
+    tls: bool,
+}
+
+/// The options after `bench`, or `None` when the help is wanted.
+pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
+    use lexopt::prelude::{Long, Short, ValueExt as _};
+    let mut options = Options::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("json") => options.json = Some(arguments.value()?.into()),
+            Long("prices") => options.prices = Some(arguments.value()?.into()),
+            Long("stored") => {
+                let list = arguments.value()?.string()?;
+                let numbers: Result<Vec<usize>, _> = list.split(',').map(str::parse).collect();
+                options.stored = numbers.map_err(|error| format!("--stored {list}: {error}"))?;
+                options.stored.sort_unstable();
+            }
+            Long("plot") => options.plot = Some(arguments.value()?.into()),
+            Long("tls") => options.tls = true,
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    functions: BTreeMap<String, Function>,
+    thousand_files: Option<Figures>,
+    lives: BTreeMap<String, Life>,
+    tls: Vec<Tls>,
+    stored: Vec<Point>,
+}
+
+/// One function.
+#[derive(Debug, Serialize)]
+struct Function {
+    /// Megabytes, compressed as a package is.
+    zip_mb: f64,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+/// A cold start through TLS.
+#[derive(Debug, Serialize)]
+struct Tls {
+    function: &'static str,
+    share: f64,
+    init_ms: f64,
+    first_ms: f64,
+}
+
+/// Measures, and prints tables.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let prices = match &options.prices {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?,
+        None => include_str!("prices.json").to_owned(),
+    };
+    let prices: Prices = serde_json::from_str(&prices).context("the prices are not usable")?;
+    if cfg!(debug_assertions) {
+        eprintln!("Not optimised: these are no figures to quote. Use cargo run --release -- bench.");
+    }
+    let template = Template::write()?;
+    let stack = template.stack().capacity(true).start().await?;
+    let mut report = Report {
+        functions: BTreeMap::new(),
+        thousand_files: None,
+        lives: BTreeMap::new(),
+        tls: Vec::new(),
+        stored: Vec::new(),
+    };
+
+    functions(&stack, &mut report).await?;
+    print_functions(&report);
+    thousand_files(&stack, &mut report).await?;
+    lives(&stack, &prices, &mut report).await?;
+    print_lives(&report, &prices);
+    if options.tls {
+        for share in SHARES {
+            report.tls.extend(through_tls(&template, share).await?);
+        }
+        print_tls(&report.tls);
+    }
+    if !options.stored.is_empty() {
+        report.stored = stored::measure(&stack, &options.stored).await?;
+        print_stored(&report.stored);
+        if let Some(file) = &options.plot {
+            stored::plot(&report.stored, file)?;
+        }
+    }
+    if let Some(file) = &options.json {
+        let json = serde_json::to_string_pretty(&report).context("figures are JSON")?;
+        std::fs::write(file, json).with_context(|| format!("can't write {}", file.display()))?;
+    }
+    stack.shutdown().await;
+    Ok(())
+}
+
+/// The repository's template, with the two functions that all others are held against.
+struct Template(tempfile::TempDir);
+
+impl Template {
+    fn write() -> Result<Self> {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"))?;
+        let mut baselines = String::from("Resources:\n");
+        for (id, package) in [("HelloFunction", "hello"), ("HelloGetItemFunction", "hello-get-item")] {
+            baselines += &format!(
+                "  {id}:\n    Type: AWS::Serverless::Function\n    \
+                 Metadata: {{BuildMethod: rust-cargolambda, BuildProperties: {{Binary: {package}}}}}\n    \
+                 Properties:\n      \
+                 Policies: [{{Version: \"2012-10-17\", Statement: [{{Effect: Allow, Action: [dynamodb:GetItem], \
+                 Resource: [!GetAtt RegistryTable.Arn]}}]}}]\n      \
+                 Events: {{Route: {{Type: HttpApi, Properties: {{ApiId: !Ref HttpApi, Method: GET, Path: /{package}}}}}}}\n"
+            );
+        }
+        let folder = tempfile::tempdir().context("can't make a temporary folder")?;
+        std::fs::write(folder.path().join("template.yaml"), text.replacen("Resources:\n", &baselines, 1))?;
+        Ok(Self(folder))
+    }
+
+    fn stack(&self) -> Builder {
+        Stack::builder().release(!cfg!(debug_assertions)).template(self.0.path().join("template.yaml"))
+    }
+}
+
+/// Every function cold and warm, with one output file of 1 KiB.
+async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
+    let mut bench = Bench::start(stack).await?;
+    let small = Outputs { files: 1, size: 1024 };
+    for _ in 0..COLD {
+        stack.reclaim();
+        bench.life(small).await?;
+        bench.others().await?;
+    }
+    for _ in 0..WARM {
+        bench.life(small).await?;
+        bench.others().await?;
+    }
+    for function in bench.samples.functions() {
+        let figures = bench.samples.figures(function).context("no samples")?;
+        let binary = std::fs::read(stack.binary(function)).with_context(|| format!("no binary of {function}"))?;
+        let mut zip = ZlibEncoder::new(Vec::new(), Compression::default());
+        zip.write_all(&binary)?;
+        let zip_mb = zip.finish()?.len() as f64 / 1e6;
+        report.functions.insert(function.to_owned(), Function { zip_mb, figures });
+    }
+    Ok(())
+}
+
+/// A finish that asks for a thousand upload URLs.
+async fn thousand_files(stack: &Stack, report: &mut Report) -> Result<()> {
+    let mut bench = Bench::start(stack).await?;
+    for _ in 0..5 {
+        bench.life(Outputs { files: 1000, size: 16 }).await?;
+    }
+    report.thousand_files = bench.samples.figures("finish-job");
+    if let Some(figures) = &report.thousand_files {
+        println!("\nfinish-job with 1,000 files: {:.1} ms, {:.1} ms of CPU", figures.warm_ms, figures.cpu_ms);
+    }
+    Ok(())
+}
+
+/// Whole lives with outputs of several sizes; the largest is not uploaded here, but counted.
+async fn lives(stack: &Stack, prices: &Prices, report: &mut Report) -> Result<()> {
+    let memory = |function: &str| stack.memory(function).map_or(128.0, |mb| mb as f64);
+    let mut bench = Bench::start(stack).await?;
+    for (name, outputs) in [
+        ("1 file of 1 KiB", Outputs { files: 1, size: 1 << 10 }),
+        ("1 file of 10 MiB", Outputs { files: 1, size: 10 << 20 }),
+        ("2 files of 10 MiB", Outputs { files: 2, size: 10 << 20 }),
+    ] {
+        bench.life(outputs).await?;
+        bench.life(outputs).await?;
+        let parts = outputs.files as f64;
+        report.lives.insert(name.to_owned(), prices.life(&bench.last, outputs, parts, memory));
+        if outputs.files == 2 {
+            let through = prices.life_through_lambda(&bench.last, outputs);
+            report.lives.insert(format!("{name}, at 512 MB and through Lambda"), through);
+        }
+    }
+    // Over 64 MiB a file goes in parts: CreateMultipartUpload, a PUT for each 16 MiB, ListMultipartUploads, a ListParts for each
+    // thousand, CompleteMultipartUpload.
+    let large = Outputs { files: 1, size: 10 << 30 };
+    bench.life(Outputs { files: 1, size: 65 << 20 }).await?;
+    let parts = large.size.div_ceil(16 << 20) as f64;
+    report.lives.insert("1 file of 10 GiB".to_owned(), prices.life(&bench.last, large, parts, memory));
+    Ok(())
+}
+
+/// Cold starts of the usual read through TLS, at a share of a core.
+async fn through_tls(template: &Template, share: f64) -> Result<Vec<Tls>> {
+    let mut builder = template.stack().tls(true);
+    if share < 1.0 {
+        builder = builder.cpu_share(share);
+    }
+    let stack = builder.start().await?;
+    let mut bench = Bench::start(&stack).await?;
+    for _ in 0..COLD / 2 {
+        stack.reclaim();
+        bench.life(Outputs { files: 0, size: 0 }).await?;
+        bench.others().await?;
+    }
+    let of = |function: &'static str| {
+        let figures = bench.samples.figures(function)?;
+        Some(Tls { function, share, init_ms: figures.init_ms, first_ms: figures.first_ms })
+    };
+    let measured = ["hello", "get-job", "finish-job"].into_iter().filter_map(of).collect();
+    stack.shutdown().await;
+    Ok(measured)
+}
+
+fn print_functions(report: &Report) {
+    let hello = report.functions.get("hello").map_or(1.0, |hello| hello.figures.init_ms);
+    println!("\n{:<22} zip MB  init ms  × hello  first ms  warm ms    p99   CPU ms  MiB  calls  RCU   WCU", "");
+    for (name, Function { zip_mb, figures: f }) in &report.functions {
+        println!(
+            "{name:<22} {zip_mb:>6.2} {:>8.1} {:>8.2} {:>9.1} {:>8.2} {:>6.1} {:>8.2} {:>4.0} {:>3}+{:<2} {:>4.1} {:>5.1}",
+            f.init_ms,
+            f.init_ms / hello,
+            f.first_ms,
+            f.warm_ms,
+            f.warm_p99_ms,
+            f.cpu_ms,
+            f.peak_mib,
+            f.dynamodb_calls,
+            f.s3_calls,
+            f.read_units,
+            f.write_units,
+        );
+    }
+    let warm = |name: &str| report.functions.get(name).map_or(0.0, |function| function.figures.warm_ms);
+    let ratio = warm("get-job") / warm("hello-get-item");
+    println!("calls: DynamoDB+S3. get-job, warm: {ratio:.2} × hello-get-item");
+}
+
+fn print_lives(report: &Report, prices: &Prices) {
+    println!("\nA job's life, dollars per million jobs ({}, {}):", prices.source, prices.date);
+    println!("{:<46} requests  calls   RCU   WCU  GB-s/M    API  Lambda  DynamoDB    S3   total  (storage)", "");
+    for (name, life) in &report.lives {
+        println!(
+            "{name:<46} {:>8} {:>3}+{:<3} {:>5.1} {:>5.1} {:>7.0} {:>6.2} {:>7.2} {:>9.2} {:>6.2} {:>7.2} {:>9.0}",
+            life.requests,
+            life.dynamodb_calls,
+            life.s3_calls,
+            life.read_units,
+            life.write_units,
+            life.gb_seconds * 1e6,
+            life.api,
+            life.lambda,
+            life.dynamodb,
+            life.s3,
+            life.per_million,
+            life.storage,
+        );
+    }
+    println!(
+        "Billed time is what was measured here and, for each call, {} ms to DynamoDB or {} ms to S3 more.",
+        prices.assumed_ms_per_dynamodb_call, prices.assumed_ms_per_s3_call
+    );
+}
+
+fn print_tls(measured: &[Tls]) {
+    println!("\nCold starts through TLS:\n{:<12} core   init ms  first ms  both", "");
+    for Tls { function, share, init_ms, first_ms } in measured {
+        println!("{function:<12} {share:>4.2} {init_ms:>9.1} {first_ms:>9.1} {:>6.1}", init_ms + first_ms);
+    }
+}
+
+fn print_stored(points: &[Point]) {
+    println!("\nWith jobs stored:\n{:<22}  stored  warm ms  units", "");
+    for Point { stored, function, warm_ms, units } in points {
+        println!("{function:<22} {stored:>7} {warm_ms:>8.2} {units:>6.1}");
+    }
+}

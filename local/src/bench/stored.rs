@@ -1,0 +1,110 @@
+//! Cost and latency against the number of stored jobs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use local::{ACCESS_KEY_ID, Stack};
+use plotters::prelude::{
+    ChartBuilder, Circle, Color, IntoDrawingArea, IntoLogRange, LineSeries, RGBColor, SVGBackend, WHITE,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    life::{Bench, Outputs},
+    samples::Samples,
+};
+
+/// Items in one BatchWriteItem.
+const BATCH: usize = 25;
+/// Lives that a point is the median of.
+const LIVES: usize = 30;
+/// Requests whose cost should not depend on what is stored.
+const WATCHED: [&str; 4] = ["create-job", "list-claimable-jobs", "claim-job", "get-job"];
+
+/// A function with this many jobs stored.
+#[derive(Debug, Serialize)]
+pub(super) struct Point {
+    pub(super) stored: usize,
+    pub(super) function: &'static str,
+    pub(super) warm_ms: f64,
+    pub(super) units: f64,
+}
+
+/// Measures at each of these numbers of jobs, all of one user, on one chute, and each waiting for a miner: the worst case.
+pub(super) async fn measure(stack: &Stack, numbers: &[usize]) -> Result<Vec<Point>> {
+    let mut bench = Bench::start(stack).await?;
+    bench.life(Outputs { files: 1, size: 1024 }).await?;
+    let (mut points, mut stored) = (Vec::new(), 0);
+    for &number in numbers {
+        fill(stack, &bench, stored..number).await?;
+        stored = number;
+        bench.samples = Samples::default();
+        for _ in 0..LIVES {
+            bench.life(Outputs { files: 1, size: 1024 }).await?;
+        }
+        for function in WATCHED {
+            let figures = bench.samples.figures(function).context("no samples")?;
+            let units = figures.read_units + figures.write_units;
+            points.push(Point { stored, function, warm_ms: figures.warm_ms, units });
+        }
+        eprintln!("  {number} jobs stored");
+    }
+    Ok(points)
+}
+
+/// Stores pending jobs as create-job stores them.
+async fn fill(stack: &Stack, bench: &Bench<'_>, numbers: std::ops::Range<usize>) -> Result<()> {
+    let (table, chute, http) = (stack.resource("JobsTable")?, bench.chute, reqwest::Client::new());
+    let item = |number: usize| {
+        json!({
+            "job_id": {"S": Uuid::new_v4()}, "user_id": {"S": bench.user}, "chute_id": {"S": chute},
+            "method": {"S": "run"}, "status": {"S": "pending"}, "terminal": {"BOOL": false}, "attempt": {"N": "0"},
+            // After all that is measured, so that claims find their own jobs.
+            "created_at": {"N": (4_000_000_000_000_usize + number).to_string()}, "job_args": {"S": "{\"_disk_gb\":10}"},
+            "queue": {"S": format!("claimable#{chute}")}, "due_at": {"N": (4_000_000_000_000_usize + number).to_string()},
+        })
+    };
+    let numbers: Vec<_> = numbers.collect();
+    for batch in numbers.chunks(BATCH) {
+        let puts: Vec<Value> = batch.iter().map(|number| json!({"PutRequest": {"Item": item(*number)}})).collect();
+        let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
+        let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
+        let request = http.post(stack.aws_url()).header("authorization", signed);
+        let request =
+            request.header("x-amz-date", "20260101T000000Z").header("content-type", "application/x-amz-json-1.0");
+        let request = request.header("x-amz-target", "DynamoDB_20120810.BatchWriteItem");
+        let answer = request.body(json!({"RequestItems": {table: puts}}).to_string()).send().await?;
+        ensure!(answer.status().is_success(), "BatchWriteItem: {}", answer.text().await?);
+    }
+    Ok(())
+}
+
+/// Latency above, capacity below; both against the number of stored jobs.
+pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
+    const COLOURS: [RGBColor; 4] =
+        [RGBColor(31, 119, 180), RGBColor(255, 127, 14), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
+    let area = SVGBackend::new(file, (800, 800)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let (first, last) = (points.iter().map(|p| p.stored).min(), points.iter().map(|p| p.stored).max());
+    let range = (first.unwrap_or(1) as f64..last.unwrap_or(1) as f64).log_scale();
+    let figures: [(&str, fn(&Point) -> f64); 2] =
+        [("warm request, median (ms)", |point| point.warm_ms), ("capacity units per request", |point| point.units)];
+    for (half, (title, figure)) in area.split_evenly((2, 1)).iter().zip(figures) {
+        let most = points.iter().map(figure).fold(0.0, f64::max) * 1.2;
+        let mut chart = ChartBuilder::on(half);
+        chart.caption(title, ("sans-serif", 18)).margin(12).x_label_area_size(36).y_label_area_size(48);
+        let mut chart = chart.build_cartesian_2d(range.clone(), 0.0..most)?;
+        chart.configure_mesh().x_desc("jobs stored").draw()?;
+        for (function, colour) in WATCHED.into_iter().zip(COLOURS) {
+            let line: Vec<_> =
+                points.iter().filter(|p| p.function == function).map(|p| (p.stored as f64, figure(p))).collect();
+            chart.draw_series(line.iter().map(|at| Circle::new(*at, 3, colour.filled())))?;
+            let drawn = chart.draw_series(LineSeries::new(line, colour))?.label(function);
+            drawn.legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+        }
+        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+    }
+    area.present().context("can't write the plot")
+}
