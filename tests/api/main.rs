@@ -8,6 +8,7 @@ mod auth;
 mod bad_input;
 mod claim_job;
 mod complete_job;
+mod compression;
 mod config;
 mod create_job;
 mod data_folder;

@@ -1,0 +1,48 @@
+//! Long answers come compressed to whoever asks for that (RFC 9110, "Accept-Encoding").
+
+use std::io::Read;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Client, World};
+
+fn unzipped(bytes: &[u8]) -> Value {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_thousand_upload_urls_take_a_tenth_when_gzip_is_taken() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let names: Vec<_> = (0..1000).map(|number| format!("checkpoints/{number}.bin")).collect();
+    let report = json!({"status": "complete", "output_filenames": names}).to_string().into_bytes();
+    let plain = Client::nobody().send(Method::POST, &job.path, report.clone(), &[]).await;
+    assert_eq!(plain.header("content-encoding"), None);
+    let asked = [("accept-encoding", "br, gzip;q=0.8")];
+    let zipped = Client::nobody().send(Method::POST, &job.path, report, &asked).await;
+    assert_eq!((zipped.header("content-encoding"), zipped.header("vary")), (Some("gzip"), Some("accept-encoding")));
+    assert_eq!(zipped.header("content-type"), Some("application/json"));
+    assert!(zipped.bytes.len() * 10 < plain.bytes.len(), "{} of {}", zipped.bytes.len(), plain.bytes.len());
+    let (names, urls) = (|body: &Value| body["output_files"].clone(), |body: &Value| body["uploads"].clone());
+    let zipped = unzipped(&zipped.bytes);
+    assert_eq!(names(&zipped), names(&plain.body));
+    assert_eq!(urls(&zipped).as_array().unwrap().len(), 1000);
+}
+
+#[tokio::test]
+async fn a_short_answer_and_one_for_a_client_that_does_not_ask_stay_as_they_are() {
+    let world = World::new().await;
+    let path = format!("/jobs/{}/train", world.chute_id);
+    let long = json!({"prompt": "x".repeat(5000)});
+    let job = world.user.post(&path, long.clone()).await;
+    assert_eq!((job.header("content-encoding"), &job.body["job_args"]["prompt"]), (None, &long["prompt"]));
+    for refused in ["identity", "gzip;q=0", "br"] {
+        let body = long.to_string().into_bytes();
+        let answer = world.user.send(Method::POST, &path, body, &[("accept-encoding", refused)]).await;
+        assert_eq!(answer.header("content-encoding"), None, "{refused}");
+    }
+    let missing = world.user.send(Method::GET, "/jobs/none", Vec::new(), &[("accept-encoding", "gzip")]).await;
+    missing.is_error(404, "Job none not found or does not belong to you");
+}
