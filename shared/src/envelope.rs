@@ -11,6 +11,8 @@ pub const WINDOW: u64 = 16 << 10;
 
 /// Headers of one part.
 const MOST_HEADERS: usize = 16;
+/// The longest media type: a type and a subtype of 127 characters. (RFC 6838, 4.2.)
+const LONGEST_TYPE: usize = 255;
 
 /// Where the file is inside an envelope.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,10 +83,16 @@ impl Part {
         };
         let value = |name: &str| {
             let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-            std::str::from_utf8(header.value).ok()
+            // Old clients write a file's name in Latin-1.
+            Some(String::from_utf8_lossy(header.value))
         };
-        let name = parameter(value("content-disposition")?, "name")?;
-        Some(Self { name, content_type: value("content-type").map(str::to_owned), length: length + 2 })
+        let name = parameter(&value("content-disposition")?, "name")?;
+        // What S3 would not take as an object's own stays behind.
+        let is_type = |kind: &str| {
+            (1..=LONGEST_TYPE).contains(&kind.len()) && kind.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        };
+        let content_type = value("content-type").filter(|kind| is_type(kind)).map(|kind| kind.into_owned());
+        Some(Self { name, content_type, length: length + 2 })
     }
 }
 
@@ -189,6 +197,8 @@ mod tests {
             Just(b"--".to_vec()),
             Just(format!("--{boundary}").into_bytes()),
             Just(inner),
+            Just(envelope(&boundary, true, "inner", b"inner content")),
+            Just(envelope(&boundary, false, "inner", b"inner content")),
             proptest::collection::vec(any::<u8>(), 0..40),
         ];
         proptest::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
@@ -200,6 +210,18 @@ mod tests {
                 hostile(boundary.clone()).prop_map(move |content| (boundary.clone(), first, name.clone(), content))
             },
         )
+    }
+
+    #[test]
+    fn a_media_type_that_no_object_can_have_is_left_out() {
+        for (kind, kept) in
+            [("a/b; c=\"d\"", Some("a/b; c=\"d\"")), ("", None), ("ü/x", None), (&"x".repeat(256), None)]
+        {
+            let head = format!("--b\r\nContent-Type: {kind}\r\nContent-Disposition: form-data; name=\"file\"");
+            let object = [head.as_bytes(), b"; filename=\"\xfc\"\r\n\r\nx\r\n--b--\r\n"].concat();
+            let payload = open("b", &object, 1000).expect("whole");
+            assert_eq!((bytes(&object, &payload), payload.content_type.as_deref()), (&b"x"[..], kept));
+        }
     }
 
     proptest! {

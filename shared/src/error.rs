@@ -202,11 +202,16 @@ where
     }
 }
 
-/// DynamoDB's and S3's codes for "later, please". (AWS: "Error handling with DynamoDB", "Error responses" of S3.)
-const TRANSIENT: [&str; 11] = [
+/// DynamoDB's and S3's codes for "later, please", and for an object or upload that was there a moment ago: somebody else was
+/// faster, and the next look tells. (AWS: "Error handling with DynamoDB", "Error responses" of S3.)
+const TRANSIENT: [&str; 15] = [
     "InternalError",
     "InternalServerError",
     "LimitExceededException",
+    "NoSuchKey",
+    "NoSuchUpload",
+    "NoSuchVersion",
+    "PreconditionFailed",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestTimeout",

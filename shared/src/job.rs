@@ -187,7 +187,7 @@ pub struct OutputFile {
     /// Bytes: declared, or found.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// SHA-256 in hex: declared.
+    /// SHA-256 in hex: declared. S3 checks it as the file arrives; of a file in parts it can't, and this is the miner's word.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Media type: declared, or found.
@@ -196,6 +196,9 @@ pub struct OutputFile {
     /// Bytes of each part that the miner wants to send a large file in: declared.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub part_size: Option<u64>,
+    /// Size or hash were declared when a URL without them was out already: what arrived need not be what was declared.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub redeclared: bool,
     /// The object's version that was checked.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
@@ -330,7 +333,7 @@ impl Job {
 pub struct Uploads {
     /// Presigned URL by filename.
     pub urls: BTreeMap<String, String>,
-    /// The same in full; left out when the answer would not fit into Lambda's limit.
+    /// The same in full; left out when they are too many.
     pub targets: Option<Vec<UploadTarget>>,
 }
 
@@ -408,8 +411,9 @@ pub struct JobResponse<'a> {
     max_attempts: u32,
     progress: Option<f64>,
     miner_hotkey: Option<&'a str>,
+    /// Finish's upload targets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    uploads: Option<Vec<UploadTarget>>,
+    pub uploads: Option<Vec<UploadTarget>>,
 }
 
 /// One of JobResponse's `output_files`.

@@ -325,7 +325,7 @@ impl Transition {
 /// Bytes of a file list from which on room is kept: below, a job cannot reach DynamoDB's 400 KB.
 const LONG_LIST: usize = 50_000;
 /// Bytes that completing adds to a file: size, version, media type.
-const ROOM_PER_FILE: usize = 150;
+const ROOM_PER_FILE: usize = 170;
 /// Bytes that completing may add to the error's detail.
 pub const ROOM_FOR_DETAIL: usize = 16 << 10;
 

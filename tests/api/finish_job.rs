@@ -337,7 +337,7 @@ async fn a_declaration_that_can_not_be_is_named() {
     let hex = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     let size = "size must be a whole number of bytes up to 5 TiB";
     let sha256 = "sha256 must be 64 hex digits";
-    let kind = "content_type must be a media type of at most 60 characters";
+    let kind = "content_type must be a media type of at most 80 characters";
     let part = "part_size must be a whole number of bytes from 5 MiB to 5 GiB";
     for (field, value, message) in [
         ("size", json!(-1), size),
@@ -353,7 +353,7 @@ async fn a_declaration_that_can_not_be_is_named() {
         ("sha256", json!(5), sha256),
         ("content_type", json!("text"), kind),
         ("content_type", json!("text/plain\r\nX-Evil: 1"), kind),
-        ("content_type", json!(format!("text/{}", "x".repeat(56))), kind),
+        ("content_type", json!(format!("text/{}", "x".repeat(76))), kind),
         ("part_size", json!((5 << 20) - 1), part),
         ("part_size", json!((5_u64 << 30) + 1), part),
         ("part_size", json!(-5), part),

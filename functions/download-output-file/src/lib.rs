@@ -40,8 +40,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let key = format!("{}{}", job.files_prefix(), file.filename);
     if file.version_id.is_none() && job.terminal {
         // A bucket without versions: what is there now has to be what was checked.
-        let object = app.outputs()?.head(&key).await?;
-        if object.and_then(|object| object.etag) != file.etag {
+        let head = app.outputs()?.head(&key, None).await?;
+        if head.and_then(|head| head.object.etag) != file.etag {
             return Err(Error::Conflict("Output file changed after the job completed".to_owned()));
         }
     }

@@ -44,5 +44,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         Outcome::Gone => return Err(Job::not_found(path(&request, "job_id"))),
     };
     let uploads = uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?;
-    Ok(reply::json(200, &job.response(Some(uploads))?))
+    let mut answer = job.response(Some(uploads))?;
+    let response = reply::json(200, &answer);
+    if reply::fits(&response) {
+        return Ok(response);
+    }
+    // Long names. Route 5 gives the targets one by one.
+    answer.uploads = None;
+    Ok(reply::json(200, &answer))
 }

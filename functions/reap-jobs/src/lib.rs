@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
-    check::check_files,
+    check::{Seen, check_files, tidy},
     job::Job,
     jobs::Outcome,
     lifecycle::{self, SHARDS},
@@ -118,8 +118,9 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     if job.terminal || job.lease_expires_at.is_none() {
         return Ok(Reaped::Unchanged);
     }
+    let mut seen = Seen::default();
     let (transition, reaped) = if job.report.is_some() {
-        check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
+        seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
         (lifecycle::complete_for_lost_miner(&job, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, now), Reaped::Requeued)
@@ -127,7 +128,10 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         (lifecycle::time_out(&job, now), Reaped::TimedOut)
     };
     match app.jobs.change(job.job_id, &transition, "reap: UpdateItem").await? {
-        Outcome::Changed(_) => Ok(reaped),
+        Outcome::Changed(job) => {
+            tidy(app.outputs()?, seen, &job).await;
+            Ok(reaped)
+        }
         Outcome::Refused(_) | Outcome::Gone => Ok(Reaped::Unchanged),
     }
 }

@@ -19,7 +19,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let claims = app.job_tokens()?.verify(job_token(&request)?, job_id, now(&request)).await?;
     match header(&request, "content-type") {
         Some(kind) if kind.starts_with("application/json") => renew::handle(app, &request, claims).await,
-        _ => form::handle(app, &request, claims).await,
+        _ => form::handle(app, request, claims).await,
     }
 }
 
