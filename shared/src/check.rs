@@ -28,7 +28,7 @@ enum Arrival {
     Missing(Option<String>),
 }
 
-/// What a check saw in the bucket and made there: once the job has ended, most of it is of no use.
+/// What a check saw in the bucket: once the job has ended, some of it is of no use.
 #[derive(Debug, Default)]
 pub struct Seen {
     versions: Vec<(String, String)>,
@@ -57,14 +57,11 @@ pub async fn check_files(outputs: &Outputs, job: &mut Job, threshold: u64) -> Re
     }
     let checked: Vec<Checked> = stream::iter(checks).buffer_unordered(AT_ONCE).try_collect().await?;
 
-    let mut seen = Seen { versions: listing.versions, uploads: parts.into_values().flatten().collect() };
+    let seen = Seen { versions: listing.versions, uploads: parts.into_values().flatten().collect() };
     let (mut missing, mut notes) = (Vec::new(), Vec::new());
-    for Checked { key, file, note, .. } in &checked {
-        seen.versions.extend(file.version_id.clone().map(|id| (key.clone(), id)));
-        if !file.uploaded {
-            missing.push(file.filename.clone());
-            notes.extend(note.clone());
-        }
+    for Checked { file, note, .. } in checked.iter().filter(|checked| !checked.file.uploaded) {
+        missing.push(file.filename.clone());
+        notes.extend(note.clone());
     }
     missing.sort();
     notes.sort();
@@ -81,9 +78,13 @@ pub async fn tidy(outputs: &Outputs, seen: Seen, job: &Job) {
     }
     let files = job.files.iter().flat_map(|files| files.values());
     let kept: BTreeSet<_> = files.filter_map(|file| file.version_id.as_deref()).collect();
-    let versions: BTreeSet<_> = seen.versions.into_iter().filter(|(_, id)| !kept.contains(id.as_str())).collect();
+    let is_left = |(_, id): &(String, String)| !kept.contains(id.as_str());
     let tidied = async {
-        outputs.delete(versions.into_iter().map(|(key, id)| (key, Some(id))).collect()).await?;
+        if seen.versions.iter().any(is_left) {
+            // A write whose answer was lost left a version that only a new listing shows.
+            let versions = outputs.list(&job.files_prefix()).await?.versions.into_iter().filter(is_left);
+            outputs.delete(versions.map(|(key, id)| (key, Some(id))).collect()).await?;
+        }
         for upload in &seen.uploads {
             outputs.abort(upload).await?;
         }
@@ -96,7 +97,6 @@ pub async fn tidy(outputs: &Outputs, seen: Seen, job: &Job) {
 
 /// One file as it was found; the note is for the owner when it is missing.
 struct Checked {
-    key: String,
     file_id: Uuid,
     file: OutputFile,
     note: Option<String>,
@@ -122,7 +122,7 @@ async fn check(
         (None, _) => Arrival::Missing(None),
     };
     let note = record(&mut file, arrival);
-    Ok(Checked { key, file_id, file, note })
+    Ok(Checked { file_id, file, note })
 }
 
 /// S3 took no other bytes than those declared, unless they came to a URL from before the declaration.

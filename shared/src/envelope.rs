@@ -56,11 +56,9 @@ pub fn payload(boundary: &str, head: &[u8], tail: &[u8], size: u64) -> Result<Pa
     // From the back: the closing delimiter, and before it the path where it is not in front.
     let closed = tail.strip_suffix(b"\r\n").unwrap_or(tail).strip_suffix(b"--").ok_or(CutShort)?;
     let mut end = closed.strip_suffix(delimiter).ok_or(CutShort)?.len();
-    if file_is_first
-        && let Some(last) = rfind(&tail[..end], delimiter)
-        && Part::parse(&tail[last + delimiter.len()..end]).is_some_and(|part| part.name == "path")
-    {
-        end = last;
+    if file_is_first {
+        let is_path = |at: &usize| is_path(&tail[at + delimiter.len()..end]);
+        end = rfind(&tail[..end], delimiter).find(is_path).unwrap_or(end);
     }
     let end = tail_at + end as u64;
     if start <= end { Ok(Payload { range: start..end, content_type }) } else { Err(CutShort) }
@@ -96,6 +94,12 @@ impl Part {
     }
 }
 
+/// Whether this is the part `path`, to its end: a name has no line ends, so whatever has some is still the payload.
+fn is_path(bytes: &[u8]) -> bool {
+    let content = |part: &Part| bytes[part.length..].iter().all(|byte| !byte.is_ascii_control());
+    Part::parse(bytes).is_some_and(|part| part.name == "path" && content(&part))
+}
+
 /// A parameter of a header like `form-data; name="file"; filename="a;b"`.
 fn parameter(header: &str, wanted: &str) -> Option<String> {
     let mut rest = header.split_once(';')?.1;
@@ -127,8 +131,9 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-fn rfind(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).rposition(|window| window == wanted)
+/// All places, the last first.
+fn rfind<'a>(bytes: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> {
+    bytes.windows(wanted.len()).enumerate().rev().filter(move |(_, window)| *window == wanted).map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -210,6 +215,14 @@ mod tests {
                 hostile(boundary.clone()).prop_map(move |content| (boundary.clone(), first, name.clone(), content))
             },
         )
+    }
+
+    #[test]
+    fn a_name_that_begins_like_the_boundary_is_not_taken_for_it() {
+        for file_first in [true, false] {
+            let object = envelope("b", file_first, "--b", b"content");
+            assert_eq!(bytes(&object, &open("b", &object, 1000).expect("whole")), b"content");
+        }
     }
 
     #[test]

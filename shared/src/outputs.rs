@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Range, sync::Arc, time::Duration};
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     error::SdkError,

@@ -146,22 +146,24 @@ async fn in_parts(
     begun: Option<Vec<Upload>>,
 ) -> Result<Option<(Upload, Parts)>> {
     let repeated = begun.is_some();
-    let mut best: Option<(u64, Upload, Parts)> = None;
+    let (mut best, mut most) = (None, 0);
     for upload in begun.unwrap_or_default() {
         let arrived = outputs.parts(&upload).await?;
         let bytes = arrived.values().map(|(size, _)| size).sum();
-        if best.as_ref().is_none_or(|(most, ..)| bytes > *most) {
-            best = Some((bytes, upload, arrived));
+        if best.is_none() || bytes > most {
+            (best, most) = (Some((upload, arrived)), bytes);
         }
     }
-    if let Some((_, upload, arrived)) = best {
-        return Ok(Some((upload, arrived)));
-    }
-    if repeated && outputs.head(key, None).await?.is_some_and(|head| Some(head.object.size) == file.size) {
+    if repeated && most == 0 && outputs.head(key, None).await?.is_some_and(|head| Some(head.object.size) == file.size) {
         return Ok(None);
     }
-    let upload = outputs.begin(key, file.content_type.as_deref(), file.sha256.as_deref()).await?;
-    Ok(Some((upload, Parts::new())))
+    match best {
+        Some(best) => Ok(Some(best)),
+        None => {
+            let upload = outputs.begin(key, file.content_type.as_deref(), file.sha256.as_deref()).await?;
+            Ok(Some((upload, Parts::new())))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use shared::{
-    App, Result,
-    declaration,
+    App, Result, declaration,
     error::Invalid,
     job::Job,
     job_token::JobClaims,

@@ -80,8 +80,7 @@ impl Sent {
         let name: String = self.name.chars().filter(|char| !char.is_control() && *char != '\\').take(200).collect();
         let quoted = name.replace('"', "%22");
         let kind = self.kind().map(|kind| format!("Content-Type: {kind}\r\n")).unwrap_or_default();
-        let head =
-            format!("{kind}Content-Disposition: form-data; filename=\"{quoted}\"; name=\"file\"\r\n\r\n");
+        let head = format!("{kind}Content-Disposition: form-data; filename=\"{quoted}\"; name=\"file\"\r\n\r\n");
         let file = [format!("--{boundary}\r\n{head}").as_bytes(), payload, b"\r\n"].concat();
         let path = format!("--{boundary}\r\ncontent-disposition: form-data; name=path\r\n\r\n{name}\r\n");
         let parts = if self.file_first { [&file[..], path.as_bytes()] } else { [path.as_bytes(), &file] };
