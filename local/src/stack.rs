@@ -171,6 +171,7 @@ impl Builder {
             },
         ));
         let faults = Faults::default();
+        let serving = TaskTracker::new();
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
@@ -180,6 +181,7 @@ impl Builder {
             callers,
             faults: faults.clone(),
             sequence: AtomicU64::new(0),
+            serving: serving.clone(),
         });
         tokio::spawn(edge.serve(aws, stop.clone()));
         if self.check {
@@ -198,6 +200,7 @@ impl Builder {
             clock,
             faults,
             logs,
+            serving,
             tasks,
             stop,
             _stop_on_drop: stop_on_drop,
@@ -222,6 +225,7 @@ pub struct Stack {
     clock: Clock,
     faults: Faults,
     logs: Arc<Logs>,
+    serving: TaskTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -294,6 +298,13 @@ impl Stack {
     /// Asks `hook` what happens to each engine call of a function, and of a client with a presigned URL, from now on.
     pub fn set_faults(&self, hook: impl Fn(&EngineCall) -> Fault + Send + Sync + 'static) {
         self.faults.set(hook);
+    }
+
+    /// Waits until every engine call that was begun has ended. A process that was killed may have left some under way.
+    pub async fn engines_at_rest(&self) {
+        self.serving.close();
+        self.serving.wait().await;
+        self.serving.reopen();
     }
 
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment

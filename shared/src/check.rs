@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     job::{Job, OutputFile},
     lifecycle::{ROOM_FOR_DETAIL, Status},
     outputs::{Object, Outputs, Unwrapped, Upload},
@@ -76,7 +76,8 @@ async fn check(
         Some(object) => match outputs.unwrap(&key, object).await? {
             Unwrapped::File(object, content_type) => Arrival::Arrived(object, content_type),
             Unwrapped::CutShort => Arrival::Missing(Some(format!("The upload of {} was cut short", file.filename))),
-            Unwrapped::Gone => Arrival::Missing(None),
+            // Another look at the same time took it out of its envelope: what it has put there, the repeat finds.
+            Unwrapped::Gone => return Err(Error::busy("check: GetObject", "the object changed meanwhile")),
         },
         None => assemble(outputs, &file, parts).await?,
     };

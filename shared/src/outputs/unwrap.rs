@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, ops::Range};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Object, Outputs, Upload};
+use super::{Object, Outputs, Upload, is_gone};
 use crate::{
     envelope::{Payload, WINDOW, boundary, payload},
-    error::{Context, Result},
+    error::{Context, Error, Result, engine_error},
     // S3 also copies ranges out of objects over this only. ("UploadPartCopy".)
     uploads::SMALLEST_PART,
 };
@@ -95,9 +95,12 @@ impl Outputs {
                 .set_copy_source_if_match(object.etag.clone())
                 .copy_source_range(format!("bytes={}-{}", part.start, part.end - 1));
             copies.push(async move {
-                let answer = request.send().await.context("unwrap: UploadPartCopy")?;
+                let answer = request.send().await.map_err(|error| match is_gone(&error) {
+                    true => Error::busy("unwrap: UploadPartCopy", "the object changed meanwhile"),
+                    false => engine_error("unwrap: UploadPartCopy", &error),
+                })?;
                 let etag = answer.copy_part_result.and_then(|result| result.e_tag);
-                Ok::<_, crate::Error>((number, (size, etag)))
+                Ok::<_, Error>((number, (size, etag)))
             });
         }
         let copied: Vec<_> = stream::iter(copies).buffer_unordered(COPIES).try_collect().await?;
