@@ -42,6 +42,7 @@ pub struct Builder {
     parameters: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     concurrency: usize,
+    queue_time: Duration,
     schedules: bool,
     check: bool,
     verbose: bool,
@@ -57,6 +58,7 @@ impl Default for Builder {
             parameters: BTreeMap::new(),
             environment: BTreeMap::new(),
             concurrency: 16,
+            queue_time: Duration::from_secs(5),
             schedules: false,
             check: false,
             verbose: std::env::var_os("RUST_LOG").is_some(),
@@ -101,9 +103,16 @@ impl Builder {
         self
     }
 
-    /// Requests that may run at the same time, over all functions; 16 by default. More wait up to 5 seconds, then get 503.
+    /// Requests that may run at the same time, over all functions; 16 by default.
     pub fn concurrency(mut self, environments: usize) -> Self {
         self.concurrency = environments;
+        self
+    }
+
+    /// How long a request waits when as many run as may, before it gets 503; 5 seconds by default. Lambda lets none wait, and has
+    /// room for a thousand.
+    pub fn queue_time(mut self, time: Duration) -> Self {
+        self.queue_time = time;
         self
     }
 
@@ -164,6 +173,7 @@ impl Builder {
                 binaries,
                 environment: endpoints.into_iter().chain(self.environment).collect(),
                 concurrency: self.concurrency,
+                queue_time: self.queue_time,
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
                 stop: stop.clone(),

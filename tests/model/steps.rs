@@ -140,7 +140,7 @@ fn what() -> impl Strategy<Value = What> {
         10 => recent().prop_map(|request| What::Again { request }),
         2 => (recent(), recent()).prop_map(|(claim, job)| What::Steal { claim, job }),
         8 => prop_oneof![
-            3 => Just(91_i64), 3 => Just(3_700), 2 => Just(7_300), 1 => Just(599), 1 => Just(1), 1 => Just(-1), 1 => Just(-4_000),
+            3 => Just(91_i64), 3 => Just(3_700), 2 => Just(7_300), 1 => Just(599), 1 => Just(1), 1 => Just(-1), 1 => Just(-600),
         ].prop_map(|seconds| What::Jump { seconds }),
     ]
 }
