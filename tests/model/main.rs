@@ -9,7 +9,10 @@ mod reference;
 mod steps;
 mod world;
 
-use std::{cell::RefCell, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    time::Instant,
+};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use world::World;
@@ -27,7 +30,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_stuck() {
     println!("MODEL_STEPS={steps} MODEL_SEED={seed}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = RefCell::new(runtime.block_on(World::start()));
-    let first = RefCell::new(None::<String>);
+    let first = Cell::new(true);
     let started = Instant::now();
 
     let cases = u32::try_from(steps.div_ceil(LENGTH as u64)).expect("fewer steps");
@@ -38,14 +41,14 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_stuck() {
     let run = runner.run(&steps::steps(LENGTH), |steps| {
         let taken = world.borrow().taken;
         let run = runtime.block_on(world.borrow_mut().run(&steps));
-        if let Err(error) = &run {
-            first.borrow_mut().get_or_insert_with(|| format!("after {taken} steps: {error}"));
+        if let (Err(error), true) = (&run, first.replace(false)) {
+            println!("after {taken} steps: {error}");
         }
         run.map_err(TestCaseError::fail)
     });
     let world = world.borrow();
     println!("{} steps, {} faults, {:.0} s", world.taken, world.failed, started.elapsed().as_secs_f64());
     if let Err(error) = run {
-        panic!("MODEL_SEED={seed}, {}\n{error}", first.take().unwrap_or_default());
+        panic!("MODEL_SEED={seed}: {error}");
     }
 }
