@@ -16,7 +16,7 @@ use hyper::{
 };
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     calls::{Caller, Callers},
@@ -53,6 +53,8 @@ pub(crate) struct Edge {
     pub(crate) callers: Arc<Callers>,
     pub(crate) faults: Faults,
     pub(crate) sequence: AtomicU64,
+    /// Calls that are being served.
+    pub(crate) serving: TaskTracker,
 }
 
 /// Who signed a request.
@@ -68,7 +70,9 @@ impl Edge {
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let handle = move |request, _| {
             let edge = Arc::clone(&self);
-            async move { edge.handle(request).await }
+            // An engine carries out what it was asked to, also when whoever asked dies meanwhile.
+            let served = self.serving.spawn(async move { edge.handle(request).await });
+            async move { served.await.unwrap_or(Err(Cut)) }
         };
         server::serve(listener, stop, handle).await;
     }
@@ -102,15 +106,18 @@ impl Edge {
             Fault::FailBefore(status) => return refuse(service, request, status, false).await,
             Fault::Throttle => return refuse(service, request, 503, true).await,
             Fault::Cut => return Err(Cut),
-            Fault::KillFunction => {
+            Fault::FailAfter => {
+                self.engine(service, &operation, request).await?;
+                return Ok(failure(service, 500, false));
+            }
+            Fault::KillFunction | Fault::KillAfter => {
+                if fault == Fault::KillAfter {
+                    self.engine(service, &operation, request).await?;
+                }
                 if let Signer::Function(caller) = &signer {
                     caller.kill.cancel();
                 }
                 return Err(Cut);
-            }
-            Fault::FailAfter => {
-                self.engine(service, &operation, request).await?;
-                return Ok(failure(service, 500, false));
             }
         }
         self.engine(service, &operation, request).await

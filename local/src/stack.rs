@@ -42,6 +42,7 @@ pub struct Builder {
     parameters: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     concurrency: usize,
+    queue_time: Duration,
     schedules: bool,
     check: bool,
     verbose: bool,
@@ -57,6 +58,7 @@ impl Default for Builder {
             parameters: BTreeMap::new(),
             environment: BTreeMap::new(),
             concurrency: 16,
+            queue_time: Duration::from_secs(5),
             schedules: false,
             check: false,
             verbose: std::env::var_os("RUST_LOG").is_some(),
@@ -101,9 +103,16 @@ impl Builder {
         self
     }
 
-    /// Requests that may run at the same time, over all functions; 16 by default. More wait up to 5 seconds, then get 503.
+    /// Requests that may run at the same time, over all functions; 16 by default.
     pub fn concurrency(mut self, environments: usize) -> Self {
         self.concurrency = environments;
+        self
+    }
+
+    /// How long a request waits when as many run as may, before it gets 503; 5 seconds by default. Lambda lets none wait, and has
+    /// room for a thousand.
+    pub fn queue_time(mut self, time: Duration) -> Self {
+        self.queue_time = time;
         self
     }
 
@@ -164,6 +173,7 @@ impl Builder {
                 binaries,
                 environment: endpoints.into_iter().chain(self.environment).collect(),
                 concurrency: self.concurrency,
+                queue_time: self.queue_time,
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
                 stop: stop.clone(),
@@ -171,6 +181,7 @@ impl Builder {
             },
         ));
         let faults = Faults::default();
+        let serving = TaskTracker::new();
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
@@ -180,6 +191,7 @@ impl Builder {
             callers,
             faults: faults.clone(),
             sequence: AtomicU64::new(0),
+            serving: serving.clone(),
         });
         tokio::spawn(edge.serve(aws, stop.clone()));
         if self.check {
@@ -198,6 +210,7 @@ impl Builder {
             clock,
             faults,
             logs,
+            serving,
             tasks,
             stop,
             _stop_on_drop: stop_on_drop,
@@ -222,6 +235,7 @@ pub struct Stack {
     clock: Clock,
     faults: Faults,
     logs: Arc<Logs>,
+    serving: TaskTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -294,6 +308,13 @@ impl Stack {
     /// Asks `hook` what happens to each engine call of a function, and of a client with a presigned URL, from now on.
     pub fn set_faults(&self, hook: impl Fn(&EngineCall) -> Fault + Send + Sync + 'static) {
         self.faults.set(hook);
+    }
+
+    /// Waits until every engine call that was begun has ended. A process that was killed may have left some under way.
+    pub async fn engines_at_rest(&self) {
+        self.serving.close();
+        self.serving.wait().await;
+        self.serving.reopen();
     }
 
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment

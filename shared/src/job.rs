@@ -215,8 +215,13 @@ impl OutputFile {
 }
 
 impl Job {
-    /// Seconds that a terminal job, and its files, are kept: 30 days.
-    pub const RETENTION: i64 = 30 * DAY;
+    /// Seconds that a terminal job is kept: 30 days, and one more in which the last token of the longest job ends.
+    pub const RETENTION: i64 = 31 * DAY;
+
+    /// Seconds that an attempt may run: the method's timeout, or 30 days.
+    pub fn longest_run(&self) -> i64 {
+        self.timeout.map_or(30 * DAY, i64::from)
+    }
 
     /// From the table.
     pub fn from_item(item: Item) -> Result<Self> {
@@ -233,9 +238,9 @@ impl Job {
         format!("claimable#{chute_id}")
     }
 
-    /// The id of a job that a user creates with an `Idempotency-Key`. When one was deleted, the next `generation` takes over.
-    pub fn id_of_key(user_id: Uuid, key: &str, generation: u32) -> Uuid {
-        Uuid::new_v5(&user_id, format!("Idempotency-Key:{generation}:{key}").as_bytes())
+    /// The id of the job that a user creates with an `Idempotency-Key`.
+    pub fn id_of_key(user_id: Uuid, key: &str) -> Uuid {
+        Uuid::new_v5(&user_id, format!("Idempotency-Key:{key}").as_bytes())
     }
 
     /// The id of an output file: the same name is the same file.

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{
+        put_item::PutItemError,
         query::builders::QueryFluentBuilder,
         transact_write_items::{TransactWriteItemsError, builders::TransactWriteItemsFluentBuilder},
         update_item::UpdateItemError,
@@ -58,13 +59,27 @@ pub enum Inserted {
     OverQuota(Usage),
 }
 
-/// A hotkey's signature over a mutation: good for one.
+/// A hotkey's signature over a mutation: good for one job. The same request again, whose first answer may have been lost, is
+/// about the same job; on any other job the signature is a replay.
 #[derive(Debug, Clone)]
 pub struct Signature {
     /// SHA-256 of its bytes.
     pub hash: [u8; 32],
     /// When its nonce is too old anyway, in seconds.
     pub expires_at: i64,
+}
+
+/// Holds for a signature that was not used yet, or for this job.
+const UNSPENT: &str = "attribute_not_exists(pk) OR job_id = :job";
+
+impl Signature {
+    fn row(&self, job_id: Uuid) -> Item {
+        HashMap::from([
+            ("pk".to_owned(), text(format!("replay#{}", hex::encode(self.hash)))),
+            ("job_id".to_owned(), text(job_id.to_string())),
+            ("expires_at".to_owned(), number(self.expires_at)),
+        ])
+    }
 }
 
 /// A pending job, as the `queue` index shows it to miners.
@@ -86,10 +101,10 @@ pub struct Claimable {
     pub ports: Vec<Port>,
 }
 
-/// Jobs that the reaper reads at a time.
-const DUE_PAGE: i32 = 100;
+/// Jobs of one shard that the reaper reads at a time.
+const DUE_PAGE: i32 = 50;
 
-/// Where a page of the `queue` index ended: `due_at` and job id.
+/// A place in the `queue` index: `due_at` in milliseconds, and the job's id.
 pub type Cursor = (i64, Uuid);
 
 impl Jobs {
@@ -99,7 +114,7 @@ impl Jobs {
     }
 
     /// Stores a new job and counts it, in one transaction: never more than `chute_quota` and `total_quota` a day, however
-    /// many creates run at once, and never twice for one signature.
+    /// many creates run at once, and never a second job for one signature.
     pub async fn insert(
         &self,
         job: &Job,
@@ -122,7 +137,7 @@ impl Jobs {
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(TransactWriteItem::builder().update(usage).build());
         let request = match signature {
-            Some(signature) => request.transact_items(self.once(signature)?),
+            Some(signature) => request.transact_items(self.spend(signature, job.job_id)?),
             None => request,
         };
         let Some(refusals) = transact(request, DOING).await? else { return Ok(Inserted::Created) };
@@ -158,16 +173,36 @@ impl Jobs {
             .map_err(|error| Error::internal("create job: usage", error))
     }
 
-    /// The row that remembers a signature until its nonce is too old anyway.
-    fn once(&self, signature: &Signature) -> Result<TransactWriteItem> {
+    /// The row that remembers, until its nonce is too old anyway, which job a signature was for.
+    fn spend(&self, signature: &Signature, job_id: Uuid) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(&self.registry)
-            .item("pk", text(format!("replay#{}", hex::encode(signature.hash))))
-            .item("expires_at", number(signature.expires_at))
-            .condition_expression("attribute_not_exists(pk)")
+            .set_item(Some(signature.row(job_id)))
+            .condition_expression(UNSPENT)
+            .expression_attribute_values(":job", text(job_id.to_string()))
             .build()
             .map_err(|error| Error::internal("replay guard", error))?;
         Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Spends a signature on a request that changes nothing, because its change was made before. 401 when it was for another
+    /// job.
+    pub async fn spend_on_repeat(&self, signature: Option<&Signature>, job_id: Uuid) -> Result<()> {
+        let Some(signature) = signature else { return Ok(()) };
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.registry)
+            .set_item(Some(signature.row(job_id)))
+            .condition_expression(UNSPENT)
+            .expression_attribute_values(":job", text(job_id.to_string()));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(replayed()),
+                _ => Err(engine_error("replay guard: PutItem", &error)),
+            },
+        }
     }
 
     /// The job, strongly consistent, also when it is being deleted.
@@ -238,7 +273,7 @@ impl Jobs {
             .client
             .transact_write_items()
             .transact_items(TransactWriteItem::builder().update(update).build())
-            .transact_items(self.once(signature)?);
+            .transact_items(self.spend(signature, job.job_id)?);
         let Some(refusals) = transact(request, doing).await? else {
             // A transaction answers no attributes. What the guards allow the answer to depend on is as it was read.
             let after = transition.apply(&job.to_item()?);
@@ -255,20 +290,9 @@ impl Jobs {
         }
     }
 
-    /// Removes the item of a deleted job, once nothing of it can arrive any more.
-    pub async fn remove(&self, job_id: Uuid) -> Result<()> {
-        let request = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key("job_id", text(job_id.to_string()))
-            .condition_expression("attribute_not_exists(job_id) OR attribute_exists(deleted_at)");
-        request.send().await.context("sweep: DeleteItem")?;
-        Ok(())
-    }
-
-    /// A page of the jobs that have waited for the reaper in this shard since `now` or before, and where the next one begins.
-    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<(Vec<Uuid>, Option<Cursor>)> {
+    /// A page of the jobs that are due for the reaper in this shard at `now`, the longest due first, and where the next page
+    /// begins. The index may be behind the table.
+    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<(Vec<Cursor>, Option<Cursor>)> {
         let queue = lifecycle::due_shard(shard);
         let request = self
             .queue(&queue, after)
@@ -276,9 +300,8 @@ impl Jobs {
             .expression_attribute_values(":now", number(now.millis()))
             .limit(DUE_PAGE);
         let answer = request.send().await.context("reap: Query")?;
-        let items = answer.items.unwrap_or_default();
-        let id = |item: &Item| Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok();
-        Ok((items.iter().filter_map(id).collect(), cursor(answer.last_evaluated_key)))
+        let due = answer.items.unwrap_or_default().iter().filter_map(cursor).collect();
+        Ok((due, answer.last_evaluated_key.as_ref().and_then(cursor)))
     }
 
     /// A page of a chute's pending jobs, oldest first, and where the next one begins.
@@ -293,7 +316,7 @@ impl Jobs {
         let answer = request.send().await.context("claimable jobs: Query")?;
         let jobs = serde_dynamo::from_items(answer.items.unwrap_or_default());
         let jobs = jobs.map_err(|error| Error::internal("claimable jobs: items", error))?;
-        Ok((jobs, cursor(answer.last_evaluated_key)))
+        Ok((jobs, answer.last_evaluated_key.as_ref().and_then(cursor)))
     }
 
     /// A query of the index `queue`, from where a page ended.
@@ -313,10 +336,9 @@ impl Jobs {
     }
 }
 
-fn cursor(last: Option<Item>) -> Option<Cursor> {
-    let last = last?;
-    let due_at = last.get("due_at")?.as_n().ok()?.parse().ok()?;
-    Some((due_at, Uuid::try_parse(last.get("job_id")?.as_s().ok()?).ok()?))
+fn cursor(item: &Item) -> Option<Cursor> {
+    let due_at = item.get("due_at")?.as_n().ok()?.parse().ok()?;
+    Some((due_at, Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok()?))
 }
 
 fn replayed() -> Error {

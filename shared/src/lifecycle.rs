@@ -13,7 +13,7 @@
 //!
 //!  heartbeat: moves the lease of a running job, and of one whose uploads are under way
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
-//!  delete, from any state, by the owner: gone for everyone; its item goes when nothing of it can arrive any more
+//!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
 //! ```
 //!
 //! Nothing reads, decides and then writes blindly: a refused write returns the job as it was, and the answer follows from that.
@@ -29,18 +29,21 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     job::{Job, OutputFile},
-    time::Timestamp,
+    time::{DAY, Timestamp},
     transition::{Guard, Transition, number, text},
 };
 
 /// Seconds that a heartbeat holds a job for.
 pub const HEARTBEAT: i64 = 90;
-/// Parts of the index `queue` that the reaper reads, so that no one of them takes all writes.
+/// Parts of the index `queue` that the reaper reads, so that no one of them takes all writes: a heartbeat moves one entry, which
+/// is two writes of the 1,000 a second that a part takes. ("Best practices for designing partition keys".)
 pub const SHARDS: u8 = 4;
 /// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
 const LATE_ARRIVALS: i64 = 3600;
 /// Seconds that a delete may take before the reaper goes on with it.
 const DELETE_TIME: i64 = 60;
+/// Seconds after which the reaper tries again what it could not do.
+const POSTPONED: i64 = 60;
 
 /// What a client sees as `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,7 +240,8 @@ pub fn time_out(job: &Job, now: Timestamp) -> Transition {
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
-/// reaper sweeps until the last of them has ended. Else no file can ever come, and the item just expires.
+/// reaper sweeps until the last of them has ended. Else no file can ever come. What is left expires when no token can be
+/// valid any more: an `Idempotency-Key` may then give its id to another job.
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
     let change = live_job()
@@ -258,15 +262,31 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
             .remove("expires_at"),
         None => change
             .when(Guard::Absent("report"))
-            .set("expires_at", number(gone.seconds()))
+            .set("expires_at", number(tokens_end(job, now).seconds()))
             .remove("queue")
             .remove("due_at"),
     }
 }
 
-/// The files of a deleted job were removed once more; the last time is still to come.
-pub fn sweep_later(gone: Timestamp) -> Transition {
-    Transition::default().when(Guard::Exists("deleted_at".to_owned())).set("due_at", number(gone.millis()))
+/// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
+pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
+    let change = Transition::default().when(Guard::Exists("deleted_at".to_owned()));
+    match now >= gone {
+        true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
+        false => change.set("due_at", number(gone.millis())),
+    }
+}
+
+/// When the last token that a miner may have for the job has ended, whatever the upload window (12 hours at most, twice).
+fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
+    now.plus_seconds(job.longest_run() + DAY)
+}
+
+/// The reaper could not look after a job: others that are due come first, and this one again after a while.
+pub fn postpone(due_at: i64, now: Timestamp) -> Transition {
+    Transition::default()
+        .when(Guard::Is("due_at", number(due_at)))
+        .set("due_at", number(now.plus_seconds(POSTPONED).millis()))
 }
 
 /// The key in the index `queue` under which a job waits for the reaper.

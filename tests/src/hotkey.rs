@@ -34,7 +34,11 @@ impl Hotkey {
 
     /// The three headers of a request, signed now by the stack's clock.
     pub fn headers(&self, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
-        let nonce = stack().clock().now() / 1000;
+        self.headers_at(stack().clock().now() / 1000, method, path, body)
+    }
+
+    /// The same, signed at another time, in Unix seconds.
+    pub fn headers_at(&self, nonce: i64, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
         let what = match method {
             "POST" | "PUT" | "PATCH" => hex::encode(Sha256::digest(body)),
             _ => format!("{method}:{}", path.split('?').next().unwrap_or_default()),

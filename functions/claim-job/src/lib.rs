@@ -14,14 +14,12 @@ use shared::{
     read::Read,
     reply,
     request::{Object, api_base, now, object, path, path_uuid},
-    time::{DAY, Timestamp, rfc3339_option},
+    time::{Timestamp, rfc3339_option},
 };
 use uuid::Uuid;
 
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
-/// Seconds that a job without a timeout may run: 30 days.
-const LONGEST: i64 = 30 * DAY;
 
 /// JobAssignment: what the SDK inside the miner's container reads.
 #[derive(Serialize)]
@@ -50,20 +48,22 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let job = found.job()?.ok_or_else(|| not_found(&request))?;
     let instance = instance(object(&request, BODY_LIMIT)?, &job)?;
 
+    let once = caller.signature.as_ref();
     let job = match check(&job, &caller)? {
-        Claimed::ByCaller => job,
+        Claimed::ByCaller => {
+            app.jobs.spend_on_repeat(once, job.job_id).await?;
+            job
+        }
         Claimed::ByNobody => {
             let miner = caller.miner();
-            let runs = job.timeout.map_or(LONGEST, i64::from);
             let claim = Claim {
                 miner: &miner,
                 hotkey: caller.hotkey.as_deref(),
                 instance: Some(instance.to_attribute()?),
                 now,
-                deadline: now.plus_seconds(runs + app.config.upload_window),
+                deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
             };
-            let (transition, once) = (lifecycle::claim(&job, &claim), caller.signature.as_ref());
-            match app.jobs.change_once(&job, &transition, once, "claim job").await? {
+            match app.jobs.change_once(&job, &lifecycle::claim(&job, &claim), once, "claim job").await? {
                 Outcome::Changed(job) => *job,
                 // Lost to another miner, or won by an earlier try whose answer was lost.
                 Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {

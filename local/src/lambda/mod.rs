@@ -28,9 +28,6 @@ use environment::Environment;
 /// The most that a request's event or a response may be ("Lambda quotas": 6 MB).
 pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
-/// How long a request waits for an environment when as many run as may.
-const QUEUE_TIME: Duration = Duration::from_secs(5);
-
 /// What every environment is started with.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -40,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) environment: BTreeMap<String, String>,
     /// Environments that may serve a request at the same time, over all functions.
     pub(crate) concurrency: usize,
+    /// How long a request waits when as many run as may.
+    pub(crate) queue_time: Duration,
     pub(crate) logs: Arc<Logs>,
     pub(crate) callers: Arc<Callers>,
     /// Ends every process.
@@ -150,7 +149,8 @@ impl Lambda {
             };
             Some((reserved, permit(&self.running).await?))
         };
-        let permits = tokio::time::timeout(QUEUE_TIME, permits).await.ok().flatten().ok_or(InvokeError::Throttled)?;
+        let permits = tokio::time::timeout(self.settings.queue_time, permits).await;
+        let permits = permits.ok().flatten().ok_or(InvokeError::Throttled)?;
 
         let idle = pool.take_idle();
         let (mut environment, cold_start) = match idle {

@@ -63,7 +63,12 @@ impl Outputs {
         let request = self.client.list_parts().bucket(&self.bucket).key(&upload.key).upload_id(&upload.upload_id);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
-            for part in page.context("multipart: ListParts")?.parts.unwrap_or_default() {
+            let page = page.map_err(|error| match error.code() {
+                // Assembled or aborted meanwhile: the next look at the bucket tells.
+                Some("NoSuchUpload") => Error::busy("multipart: ListParts", "the upload is gone"),
+                _ => engine_error("multipart: ListParts", &error),
+            })?;
+            for part in page.parts.unwrap_or_default() {
                 if let Some(number) = part.part_number {
                     parts.insert(number, (super::size(part.size), part.e_tag));
                 }
