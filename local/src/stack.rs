@@ -1,7 +1,7 @@
 //! The whole stack in one process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use tokio_util::{
 };
 
 use crate::{
-    Clock, EngineCall, Fault, LogLine, binaries,
+    Clock, EngineCall, Fault, LogLine, Right, binaries,
     calls::Callers,
     dynamodb::DynamoDb,
     edge::Edge,
@@ -27,6 +27,7 @@ use crate::{
     gateway::Gateway,
     lambda::{Lambda, Settings},
     logs::Logs,
+    rights::Rights,
     s3, schedule,
     secrets::Secrets,
     template::Template,
@@ -171,6 +172,8 @@ impl Builder {
             },
         ));
         let faults = Faults::default();
+        let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
+        let rights = Arc::new(Rights::new(granted.collect()));
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
@@ -179,6 +182,7 @@ impl Builder {
             lambda: Arc::clone(&lambda),
             callers,
             faults: faults.clone(),
+            rights: Arc::clone(&rights),
             sequence: AtomicU64::new(0),
         });
         tokio::spawn(edge.serve(aws, stop.clone()));
@@ -197,6 +201,7 @@ impl Builder {
             lambda,
             clock,
             faults,
+            rights,
             logs,
             tasks,
             stop,
@@ -221,6 +226,7 @@ pub struct Stack {
     lambda: Arc<Lambda>,
     clock: Clock,
     faults: Faults,
+    rights: Arc<Rights>,
     logs: Arc<Logs>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -296,17 +302,23 @@ impl Stack {
         self.faults.set(hook);
     }
 
+    /// What the template's policies allow and no call has needed so far, by package. What they do not allow is refused.
+    pub fn unused_rights(&self) -> BTreeSet<(String, Right)> {
+        self.rights.unused()
+    }
+
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment
     /// after its answer.
     pub fn logs(&self) -> Vec<LogLine> {
         self.logs.lines()
     }
 
-    /// Stops everything and waits until the last process is gone.
-    pub async fn shutdown(self) {
+    /// Stops everything and waits until the last process is gone: what functions wrote, to the last line.
+    pub async fn shutdown(self) -> Vec<LogLine> {
         self.stop.cancel();
         self.tasks.close();
         // A process that was killed and does not go is the kernel's.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+        self.logs.lines()
     }
 }

@@ -34,12 +34,16 @@ impl Hotkey {
 
     /// The three headers of a request, signed now by the stack's clock.
     pub fn headers(&self, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
-        let nonce = stack().clock().now() / 1000;
+        self.headers_at(&(stack().clock().now() / 1000).to_string(), method, path, body)
+    }
+
+    /// The same with any nonce.
+    pub fn headers_at(&self, nonce: &str, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
         let what = match method {
             "POST" | "PUT" | "PATCH" => hex::encode(Sha256::digest(body)),
             _ => format!("{method}:{}", path.split('?').next().unwrap_or_default()),
         };
-        self.headers_over(&nonce.to_string(), &what)
+        self.headers_over(nonce, &what)
     }
 
     /// The same with any nonce, over anything.

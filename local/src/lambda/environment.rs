@@ -186,8 +186,9 @@ fn forward_lines(
     settings: &Arc<Settings>,
     function: &Arc<Function>,
 ) -> JoinHandle<Option<String>> {
-    let (settings, function) = (Arc::clone(settings), Arc::clone(function));
+    let (settings, function, read) = (Arc::clone(settings), Arc::clone(function), settings.tasks.token());
     tokio::spawn(async move {
+        let _read = read;
         let (mut lines, mut last) = (BufReader::new(pipe).split(b'\n'), None);
         while let Ok(Some(line)) = lines.next_segment().await {
             let line = String::from_utf8_lossy(&line).into_owned();

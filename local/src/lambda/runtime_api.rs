@@ -205,6 +205,7 @@ mod tests {
             memory_mb: 128,
             timeout: Duration::from_secs(3),
             reserved_concurrency: None,
+            rights: Default::default(),
             routes: Vec::new(),
             schedules: Vec::new(),
         };

@@ -1,0 +1,8 @@
+//! What an operator relies on: rights, logs, metrics, and items that outlive a release.
+
+// A test that cannot go on says why and stops.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod day;
+mod logs;
+mod rights;
