@@ -16,6 +16,7 @@ use crate::{
     error::{Context, Error, Result, engine_error},
     filename::content_disposition,
     job::OutputFile,
+    metrics::Metrics,
     time::Timestamp,
 };
 
@@ -37,6 +38,7 @@ const PLAIN: &str = "jobchute-plain";
 pub struct Outputs {
     client: aws_sdk_s3::Client,
     bucket: String,
+    metrics: Metrics,
 }
 
 /// A URL that works without credentials, for a while.
@@ -75,9 +77,9 @@ pub struct Head {
 }
 
 impl Outputs {
-    /// A store over this bucket.
-    pub fn new(client: aws_sdk_s3::Client, bucket: String) -> Self {
-        Self { client, bucket }
+    /// A store over this bucket, which counts in `metrics` what it does.
+    pub fn new(client: aws_sdk_s3::Client, bucket: String, metrics: Metrics) -> Self {
+        Self { client, bucket, metrics }
     }
 
     /// Where to PUT one file, for `life` seconds. What was declared is signed: S3 refuses any other bytes.

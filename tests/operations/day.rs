@@ -25,7 +25,7 @@ const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) struct Day {
     pub(crate) stack: Stack,
     pub(crate) user_id: String,
-    key: String,
+    pub(crate) key: String,
     jwt: String,
     hotkey: Hotkey,
     pub(crate) chute_id: String,
@@ -115,7 +115,8 @@ impl Day {
         self.claim(&text(&job["job_id"])).await
     }
 
-    async fn claim(&mut self, job_id: &str) -> Claimed {
+    /// This job, claimed by signature and held by a heartbeat.
+    pub(crate) async fn claim(&mut self, job_id: &str) -> Claimed {
         let ports = json!({"port_mappings": [{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]});
         let answer = self.sign(Method::PUT, &format!("/jobs/{job_id}/claim"), ports.to_string().as_bytes()).await;
         let job = Claimed { job_id: job_id.to_owned(), url: text(&answer.ok()["job_status_url"]) };
@@ -124,10 +125,16 @@ impl Day {
         job
     }
 
-    /// A job whose files are all there but not yet checked: two envelopes, one of which S3 copies from, a file in parts, one
-    /// that came through the API and one that was sent twice.
+    /// A job whose files are all there but not yet checked.
     pub(crate) async fn reported(&mut self, method: &str) -> Claimed {
         let job = self.claimed(method).await;
+        self.report(&job).await;
+        job
+    }
+
+    /// Reports success and sends the files: two envelopes, one of which S3 copies from, a file in parts, one
+    /// that came through the API and one that was sent twice.
+    pub(crate) async fn report(&mut self, job: &Claimed) {
         let report = json!({
             "status": "complete", "result": {"loss": 0.5}, "output_filenames": ["envelope", "large", "small", "twice"],
             "output_files": [{"filename": "in parts", "size": 20}],
@@ -157,7 +164,6 @@ impl Day {
         let fresh = Client::nobody().put(&job.route("upload"), json!({"path": "twice"})).await.ok();
         self.remember_signatures([&fresh["url"]]);
         assert_eq!(upload_to(&fresh, b"last").await.status, 200);
-        job
     }
 
     async fn download(&mut self, job_id: &str) {

@@ -5,4 +5,6 @@
 
 mod day;
 mod logs;
+mod metrics;
 mod rights;
+mod schema;

@@ -9,6 +9,7 @@ use shared::{
     job::Job,
     jobs::Inserted,
     lifecycle::Status,
+    metrics::Metric,
     read::Read,
     registry::{Chute, Usage},
     reply,
@@ -63,7 +64,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             job.request = Some(key.request.clone());
         }
         match app.jobs.insert(&job, quotas.chute, quotas.total, caller.signature.as_ref()).await? {
-            Inserted::Created => break,
+            Inserted::Created => {
+                app.metrics.add(Metric::JobsCreated, 1);
+                break;
+            }
             Inserted::OverQuota(usage) => return Err(quotas.exceeded(&usage, now)),
             // A job of this key that was deleted keeps its id until it is swept.
             Inserted::Exists(job) if job.deleted_at.is_some() => {}

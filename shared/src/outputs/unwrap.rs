@@ -9,6 +9,7 @@ use super::{Object, Outputs, Upload};
 use crate::{
     envelope::{Payload, WINDOW, boundary, payload},
     error::{Context, Result},
+    metrics::Metric,
     // S3 also copies ranges out of objects over this only. ("UploadPartCopy".)
     uploads::SMALLEST_PART,
 };
@@ -62,6 +63,7 @@ impl Outputs {
             self.put(key, bytes, content_type.clone()).await?
         };
         self.forget(key, &object).await?;
+        self.metrics.add(Metric::Envelopes, 1);
         Ok(Unwrapped::File(file, content_type))
     }
 
