@@ -49,6 +49,7 @@ const KNOWN: &[&str] = &[
     "Description",
     "Environment",
     "EphemeralStorage",
+    "EventInvokeConfig",
     "Events",
     "FunctionName",
     "Handler",
@@ -114,7 +115,10 @@ pub(super) fn function(
         schedules: Vec::new(),
     };
     for (event_id, event) in merged.get("Events").and_then(Value::as_object).into_iter().flatten() {
-        let properties = resolver.value(&event["Properties"]).and_then(object).with_context(|| event_id.clone())?;
+        let mut properties = object(event["Properties"].clone()).with_context(|| event_id.clone())?;
+        // Where events that failed go to changes no answer.
+        properties.remove("DeadLetterConfig");
+        let properties = resolver.value(&properties.into()).and_then(object).with_context(|| event_id.clone())?;
         match event["Type"].as_str().unwrap_or_default() {
             "HttpApi" => function.routes.push(route(&properties).with_context(|| event_id.clone())?),
             "Schedule" => function.schedules.extend(schedule("aws.events", "Schedule", &properties)?),
@@ -166,7 +170,6 @@ fn schedule(source: &'static str, expression: &str, properties: &Map<String, Val
     only(
         properties,
         &[
-            "DeadLetterConfig",
             "Description",
             "Enabled",
             "FlexibleTimeWindow",
