@@ -19,7 +19,8 @@ use tokio_util::{
 };
 
 use crate::{
-    Clock, EngineCall, Fault, LogLine, Right, binaries,
+    Clock, EngineCall, Fault, LogLine, Right,
+    binaries::{self, Binaries},
     calls::Callers,
     dynamodb::DynamoDb,
     edge::Edge,
@@ -39,6 +40,7 @@ pub struct Builder {
     port: u16,
     data: Option<PathBuf>,
     release: bool,
+    artifacts: Option<PathBuf>,
     template: PathBuf,
     parameters: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
@@ -54,6 +56,7 @@ impl Default for Builder {
             port: 0,
             data: None,
             release: false,
+            artifacts: None,
             template: binaries::workspace().join("template.yaml"),
             parameters: BTreeMap::new(),
             environment: BTreeMap::new(),
@@ -81,6 +84,12 @@ impl Builder {
     /// Runs the functions' release build.
     pub fn release(mut self, release: bool) -> Self {
         self.release = release;
+        self
+    }
+
+    /// Runs what `sam build` has made in this folder, and builds nothing.
+    pub fn artifacts(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.artifacts = Some(folder.into());
         self
     }
 
@@ -133,11 +142,12 @@ impl Builder {
         let (api, api_address) = listen(self.port).await?;
         let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
         let (aws, aws_address) = listen(aws_port).await?;
-        let binaries = binaries::build(self.release).await?;
+        let binaries = match self.artifacts {
+            Some(folder) => Binaries::Sam(folder),
+            None => binaries::build(self.release).await?,
+        };
         for function in &template.functions {
-            if !binaries.join(&function.package).exists() {
-                bail!("the template names the package {:?}, which the workspace does not have", function.package);
-            }
+            binaries.check(function)?;
         }
 
         let temporary = match &self.data {

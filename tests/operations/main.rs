@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod access_logs;
+mod artifacts;
 mod day;
 mod logs;
 mod metrics;

@@ -147,7 +147,7 @@ async fn exit_status(mut exited: watch::Receiver<Option<ExitStatus>>) -> String 
 
 /// Starts the binary with the variables that Lambda sets, and nothing of the user's own environment.
 fn spawn(function: &Function, settings: &Settings, access_key: &str, runtime_api: &str) -> Result<Child> {
-    let binary = settings.binaries.join(&function.package);
+    let binary = settings.binaries.of(function);
     let log_group = format!("/aws/lambda/{}", function.name);
     Command::new(&binary)
         .env_clear()

@@ -7,7 +7,6 @@ mod runtime_api;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    binaries::Binaries,
     calls::{Callers, Counts},
     logs::Logs,
     template::Function,
@@ -34,8 +34,8 @@ const QUEUE_TIME: Duration = Duration::from_secs(5);
 /// What every environment is started with.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The folder of the functions' binaries.
-    pub(crate) binaries: PathBuf,
+    /// The functions' binaries.
+    pub(crate) binaries: Binaries,
     /// Variables of every function: endpoints, and what a test adds.
     pub(crate) environment: BTreeMap<String, String>,
     /// Environments that may serve a request at the same time, over all functions.

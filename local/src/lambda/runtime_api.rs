@@ -199,6 +199,7 @@ mod tests {
     /// A Runtime API, and the address that its function has.
     async fn start() -> (Arc<RuntimeApi>, String, CancellationToken) {
         let function = Function {
+            id: "GetJobFunction".into(),
             package: "get-job".into(),
             name: "jobchute-GetJobFunction".into(),
             environment: BTreeMap::new(),

@@ -14,6 +14,8 @@ use crate::{gateway::Route, rights::Right};
 /// One Lambda function.
 #[derive(Clone, Debug)]
 pub(crate) struct Function {
+    /// Its logical name.
+    pub(crate) id: String,
     /// The cargo package whose binary it runs.
     pub(crate) package: String,
     /// Its physical name.
@@ -101,6 +103,7 @@ pub(super) fn function(
         Some(value) => resolver.string(value)?.parse().with_context(|| format!("{name} is not a number")),
     };
     let mut function = Function {
+        id: id.to_owned(),
         package: package.to_owned(),
         name: resolver.physical(id)?,
         environment,
