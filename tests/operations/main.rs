@@ -5,6 +5,7 @@
 
 mod access_logs;
 mod artifacts;
+mod dashboard;
 mod day;
 mod logs;
 mod metrics;
