@@ -18,6 +18,8 @@ Usage: cargo run -- [options]
   --no-demo     serve only
   --once        run the demo job, then exit: 0 when it went through, 1 when not
   --release     build and run the functions optimised
+  --artifacts DIR
+                run what `sam build` has made in DIR, which is .aws-sam/build
   --verbose     show the functions' logs
   --help        this text";
 
@@ -29,13 +31,15 @@ struct Options {
     demo: bool,
     once: bool,
     release: bool,
+    artifacts: Option<PathBuf>,
     verbose: bool,
 }
 
 /// The options, or `None` when the help is wanted.
 fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::{Long, Short, ValueExt as _};
-    let mut options = Options { port: 3000, data: None, demo: true, once: false, release: false, verbose: false };
+    let mut options =
+        Options { port: 3000, data: None, demo: true, once: false, release: false, artifacts: None, verbose: false };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => options.port = arguments.value()?.parse()?,
@@ -43,10 +47,14 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error
             Long("no-demo") => options.demo = false,
             Long("once") => options.once = true,
             Long("release") => options.release = true,
+            Long("artifacts") => options.artifacts = Some(arguments.value()?.into()),
             Long("verbose") => options.verbose = true,
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
         }
+    }
+    if options.release && options.artifacts.is_some() {
+        return Err("--release builds what --artifacts brings along".into());
     }
     if options.once && !options.demo {
         return Err("--once runs the demo that --no-demo leaves out".into());
@@ -85,6 +93,9 @@ async fn serve(options: Options) -> Result<ExitCode> {
     if options.verbose {
         builder = builder.verbose(true);
     }
+    if let Some(folder) = options.artifacts {
+        builder = builder.artifacts(folder);
+    }
     if let Some(folder) = options.data {
         builder = builder.data_dir(folder);
     }
@@ -110,10 +121,18 @@ mod tests {
     #[test]
     fn options_are_read_or_refused() {
         let options = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
-        let given = options(&["--port=4000", "--data", "x", "--once"]).expect("valid").expect("no help");
+        let given =
+            options(&["--port=4000", "--data", "x", "--once", "--artifacts", "y"]).expect("valid").expect("no help");
         assert_eq!((given.port, given.data, given.once), (4000, Some("x".into()), true));
+        assert_eq!(given.artifacts, Some("y".into()));
         assert_eq!(options(&["--help"]).expect("valid"), None);
-        for wrong in [&["--port", "70000"][..], &["--frobnicate"], &["serve"], &["--once", "--no-demo"]] {
+        for wrong in [
+            &["--port", "70000"][..],
+            &["--frobnicate"],
+            &["serve"],
+            &["--once", "--no-demo"],
+            &["--release", "--artifacts=x"],
+        ] {
             assert!(options(wrong).is_err(), "{wrong:?}");
         }
     }

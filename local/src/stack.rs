@@ -1,7 +1,7 @@
 //! The whole stack in one process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -19,7 +19,8 @@ use tokio_util::{
 };
 
 use crate::{
-    Clock, EngineCall, Fault, LogLine, binaries,
+    Clock, EngineCall, Fault, LogLine, Right,
+    binaries::{self, Binaries},
     calls::Callers,
     dynamodb::DynamoDb,
     edge::Edge,
@@ -27,6 +28,7 @@ use crate::{
     gateway::Gateway,
     lambda::{Lambda, Settings},
     logs::Logs,
+    rights::Rights,
     s3, schedule,
     secrets::Secrets,
     template::Template,
@@ -38,6 +40,7 @@ pub struct Builder {
     port: u16,
     data: Option<PathBuf>,
     release: bool,
+    artifacts: Option<PathBuf>,
     template: PathBuf,
     parameters: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
@@ -54,6 +57,7 @@ impl Default for Builder {
             port: 0,
             data: None,
             release: false,
+            artifacts: None,
             template: binaries::workspace().join("template.yaml"),
             parameters: BTreeMap::new(),
             environment: BTreeMap::new(),
@@ -82,6 +86,12 @@ impl Builder {
     /// Runs the functions' release build.
     pub fn release(mut self, release: bool) -> Self {
         self.release = release;
+        self
+    }
+
+    /// Runs what `sam build` has made in this folder, and builds nothing.
+    pub fn artifacts(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.artifacts = Some(folder.into());
         self
     }
 
@@ -141,11 +151,12 @@ impl Builder {
         let (api, api_address) = listen(self.port).await?;
         let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
         let (aws, aws_address) = listen(aws_port).await?;
-        let binaries = binaries::build(self.release).await?;
+        let binaries = match self.artifacts {
+            Some(folder) => Binaries::Sam(folder),
+            None => binaries::build(self.release).await?,
+        };
         for function in &template.functions {
-            if !binaries.join(&function.package).exists() {
-                bail!("the template names the package {:?}, which the workspace does not have", function.package);
-            }
+            binaries.check(function)?;
         }
 
         let temporary = match &self.data {
@@ -182,6 +193,8 @@ impl Builder {
         ));
         let faults = Faults::default();
         let serving = TaskTracker::new();
+        let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
+        let rights = Arc::new(Rights::new(granted.collect()));
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
@@ -190,6 +203,7 @@ impl Builder {
             lambda: Arc::clone(&lambda),
             callers,
             faults: faults.clone(),
+            rights: Arc::clone(&rights),
             sequence: AtomicU64::new(0),
             serving: serving.clone(),
         });
@@ -209,6 +223,7 @@ impl Builder {
             lambda,
             clock,
             faults,
+            rights,
             logs,
             serving,
             tasks,
@@ -234,6 +249,7 @@ pub struct Stack {
     lambda: Arc<Lambda>,
     clock: Clock,
     faults: Faults,
+    rights: Arc<Rights>,
     logs: Arc<Logs>,
     serving: TaskTracker,
     tasks: TaskTracker,
@@ -317,17 +333,23 @@ impl Stack {
         self.serving.reopen();
     }
 
+    /// What the template's policies allow and no call has needed so far, by package. What they do not allow is refused.
+    pub fn unused_rights(&self) -> BTreeSet<(String, Right)> {
+        self.rights.unused()
+    }
+
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment
     /// after its answer.
     pub fn logs(&self) -> Vec<LogLine> {
         self.logs.lines()
     }
 
-    /// Stops everything and waits until the last process is gone.
-    pub async fn shutdown(self) {
+    /// Stops everything and waits until the last process is gone: what functions wrote, to the last line.
+    pub async fn shutdown(self) -> Vec<LogLine> {
         self.stop.cancel();
         self.tasks.close();
         // A process that was killed and does not go is the kernel's.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+        self.logs.lines()
     }
 }

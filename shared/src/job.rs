@@ -12,6 +12,7 @@ use crate::{
     lifecycle::Status,
     read::Item,
     registry::{Chute, Image, Port},
+    schema,
     time::{DAY, Timestamp, rfc3339, rfc3339_option},
 };
 
@@ -225,12 +226,15 @@ impl Job {
 
     /// From the table.
     pub fn from_item(item: Item) -> Result<Self> {
+        schema::check(&item, "read: job")?;
         serde_dynamo::from_item(item).map_err(|error| Error::internal("read: job", error))
     }
 
     /// For the table.
     pub fn to_item(&self) -> Result<Item> {
-        serde_dynamo::to_item(self).map_err(|error| Error::internal("write: job", error))
+        let mut item = serde_dynamo::to_item(self).map_err(|error| Error::internal("write: job", error))?;
+        schema::stamp(&mut item);
+        Ok(item)
     }
 
     /// The index key under which a chute's pending jobs wait.

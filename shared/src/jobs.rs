@@ -25,6 +25,7 @@ use crate::{
     lifecycle,
     read::Item,
     registry::{Port, Usage},
+    schema,
     time::{DAY, Timestamp},
     transition::{Transition, number, text},
 };
@@ -157,14 +158,16 @@ impl Jobs {
         Update::builder()
             .table_name(&self.registry)
             .key("pk", text(Usage::pk(job.user_id, job.created_at)))
-            .update_expression("ADD #total :one, #chute :one SET #expires = :expires")
+            .update_expression("ADD #total :one, #chute :one SET #expires = :expires, #v = :v")
             .condition_expression(
                 "(attribute_not_exists(#total) OR #total < :total) AND (attribute_not_exists(#chute) OR #chute < :chute)",
             )
             .expression_attribute_names("#total", "total")
             .expression_attribute_names("#chute", Usage::chute_attribute(job.chute_id))
             .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_names("#v", schema::ATTRIBUTE)
             .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":v", number(schema::VERSION))
             .expression_attribute_values(":total", AttributeValue::N(total_quota.to_string()))
             .expression_attribute_values(":chute", AttributeValue::N(chute_quota.to_string()))
             .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
@@ -314,7 +317,10 @@ impl Jobs {
         let request =
             self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue").limit(limit);
         let answer = request.send().await.context("claimable jobs: Query")?;
-        let jobs = serde_dynamo::from_items(answer.items.unwrap_or_default());
+        let mut items = answer.items.unwrap_or_default();
+        // Nobody could claim what a newer release has made.
+        items.retain(schema::is_known);
+        let jobs = serde_dynamo::from_items(items);
         let jobs = jobs.map_err(|error| Error::internal("claimable jobs: items", error))?;
         Ok((jobs, answer.last_evaluated_key.as_ref().and_then(cursor)))
     }

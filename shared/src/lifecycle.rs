@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     job::{Job, OutputFile},
+    schema,
     time::{DAY, Timestamp},
     transition::{Guard, Transition, number, text},
 };
@@ -299,8 +300,9 @@ pub fn due_shard(shard: u8) -> String {
     format!("due#{shard}")
 }
 
+/// A job that this release understands, and that is not being deleted.
 fn live_job() -> Transition {
-    Transition::default().when(Guard::Exists("job_id".to_owned())).when(Guard::Absent("deleted_at"))
+    Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).when(Guard::Absent("deleted_at"))
 }
 
 /// What only the miner that holds the job may do: an earlier attempt is fenced off.

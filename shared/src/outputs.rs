@@ -22,6 +22,7 @@ use crate::{
     error::{Context, Error, Result, engine_error},
     filename::content_disposition,
     job::OutputFile,
+    metrics::Metrics,
     time::Timestamp,
 };
 
@@ -49,6 +50,7 @@ pub struct Outputs {
     memory: Arc<Semaphore>,
     /// Copies that may still begin.
     copies: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 /// A URL that works without credentials, for a while.
@@ -96,10 +98,10 @@ pub struct Head {
 }
 
 impl Outputs {
-    /// A store over this bucket.
-    pub fn new(client: aws_sdk_s3::Client, bucket: String) -> Self {
+    /// A store over this bucket, which counts in `metrics` what it does.
+    pub fn new(client: aws_sdk_s3::Client, bucket: String, metrics: Metrics) -> Self {
         let memory = Arc::new(Semaphore::new(unwrap::IN_MEMORY));
-        Self { client, bucket, memory, copies: Arc::new(Semaphore::new(unwrap::COPIES)) }
+        Self { client, bucket, memory, copies: Arc::new(Semaphore::new(unwrap::COPIES)), metrics }
     }
 
     /// Where to PUT one file, for `life` seconds. What was declared is signed: S3 refuses any other bytes.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     error::{Context, Error, Result},
     read::Item,
+    schema,
     time::Timestamp,
     transition::text,
 };
@@ -30,17 +31,24 @@ impl Registry {
     pub async fn get<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>> {
         let request = self.client.get_item().table_name(&self.table).key("pk", text(pk)).consistent_read(true);
         let item = request.send().await.context("registry: GetItem")?.item;
-        item.map(serde_dynamo::from_item).transpose().map_err(|error| Error::internal("registry: row", error))
+        item.map(row).transpose()
     }
 
     /// Creates or replaces a row.
     pub async fn put(&self, pk: String, row: &impl Serialize) -> Result<()> {
         let mut item: Item = serde_dynamo::to_item(row).map_err(|error| Error::internal("registry: row", error))?;
         item.insert("pk".to_owned(), text(pk));
+        schema::stamp(&mut item);
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
         request.send().await.context("registry: PutItem")?;
         Ok(())
     }
+}
+
+/// What a row says.
+pub(crate) fn row<T: DeserializeOwned>(item: Item) -> Result<T> {
+    schema::check(&item, "registry: row")?;
+    serde_dynamo::from_item(item).map_err(|error| Error::internal("registry: row", error))
 }
 
 /// What an account may do beyond owning jobs.

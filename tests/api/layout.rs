@@ -55,7 +55,9 @@ fn a_library_and_its_wiring_say_their_route_first() {
 
 #[test]
 fn every_function_has_an_event() {
-    assert_eq!(names("events"), packages());
+    // The administrator's function has one for each of its commands.
+    let package = |event: String| if event.starts_with("admin-") { "admin".to_owned() } else { event };
+    assert_eq!(names("events").into_iter().map(package).collect::<BTreeSet<_>>(), packages());
 }
 
 #[test]

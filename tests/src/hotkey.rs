@@ -37,8 +37,14 @@ impl Hotkey {
         self.headers_at(stack().clock().now() / 1000, method, path, body)
     }
 
-    /// The same, signed at another time, in Unix seconds.
-    pub fn headers_at(&self, nonce: i64, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
+    /// The same with any nonce: Unix seconds.
+    pub fn headers_at(
+        &self,
+        nonce: impl std::fmt::Display,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> [(&'static str, String); 3] {
         let what = match method {
             "POST" | "PUT" | "PATCH" => hex::encode(Sha256::digest(body)),
             _ => format!("{method}:{}", path.split('?').next().unwrap_or_default()),

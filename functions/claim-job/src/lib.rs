@@ -11,6 +11,7 @@ use shared::{
     job_token::{JobClaims, JobTokenKeys},
     jobs::Outcome,
     lifecycle::{self, Claim, Status},
+    metrics::Metric,
     read::Read,
     reply,
     request::{Object, api_base, now, object, path, path_uuid},
@@ -42,7 +43,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     if let Some(job_id) = job_id {
         read.job(job_id);
     }
-    let (read, keys) = tokio::join!(read.with_caller(app, credentials, |_, _| ()), app.job_tokens()?.keys());
+    let (read, keys) = tokio::join!(read.with_caller(app, credentials, |_, _| ()), app.job_tokens()?.keys_at(now));
     let (caller, found) = read?;
     caller.require_miner()?;
     let job = found.job()?.ok_or_else(|| not_found(&request))?;
@@ -64,7 +65,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
             };
             match app.jobs.change_once(&job, &lifecycle::claim(&job, &claim), once, "claim job").await? {
-                Outcome::Changed(job) => *job,
+                Outcome::Changed(claimed) => {
+                    app.metrics.add(Metric::JobsClaimed, 1);
+                    app.metrics.longest(Metric::QueueAge, job.updated_at, now);
+                    *claimed
+                }
                 // Lost to another miner, or won by an earlier try whose answer was lost.
                 Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {
                     Claimed::ByCaller => *job,

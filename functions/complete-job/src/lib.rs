@@ -25,7 +25,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         let seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
         let transition = lifecycle::complete(&job, now)?;
         job = match app.jobs.change(claims.sub, &transition, "complete job: UpdateItem").await? {
-            Outcome::Changed(job) => *job,
+            Outcome::Changed(job) => {
+                app.metrics.ended(&job);
+                *job
+            }
             // Completed by an earlier try whose answer was lost.
             Outcome::Refused(job) => job.held_by(claims.att)?,
             Outcome::Gone => return Err(Job::not_found(&claims.sub.to_string())),

@@ -9,6 +9,7 @@ use shared::{
     job::Job,
     jobs::Inserted,
     lifecycle::Status,
+    metrics::Metric,
     read::Read,
     registry::{Chute, Usage},
     reply,
@@ -64,7 +65,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         job.request = Some(key.request.clone());
     }
     match app.jobs.insert(&job, quotas.chute, quotas.total, caller.signature.as_ref()).await? {
-        Inserted::Created => Ok(reply::json(200, &job.response(None)?)),
+        Inserted::Created => {
+            app.metrics.add(Metric::JobsCreated, 1);
+            Ok(reply::json(200, &job.response(None)?))
+        }
         Inserted::OverQuota(usage) => Err(quotas.exceeded(&usage, now)),
         Inserted::Exists(job) => match &key {
             Some(key) => key.replay(&job),

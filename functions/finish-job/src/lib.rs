@@ -33,7 +33,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     };
     let transition = lifecycle::finish(claims.sub, claims.att, app.config.upload_window, report)?;
     let (job, repeated) = match app.jobs.change(claims.sub, &transition, "finish job: UpdateItem").await? {
-        Outcome::Changed(job) => (*job, false),
+        Outcome::Changed(job) => {
+            app.metrics.ended(&job);
+            (*job, false)
+        }
         Outcome::Refused(job) => {
             let job = job.held_by(claims.att)?;
             if job.report.as_ref() != Some(&digest) {

@@ -12,6 +12,7 @@ use shared::{
     job::Job,
     jobs::Outcome,
     lifecycle::{self, SHARDS},
+    metrics::Metric,
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -97,6 +98,9 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
         let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
         while let Some(reaped) = reaped.next().await {
+            if reaped.is_err() {
+                app.metrics.add(Metric::ReapFailures, 1);
+            }
             output.count(reaped);
         }
     }
@@ -139,9 +143,8 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
 async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     // The index may be behind: the job itself tells what it is due for.
     let Some(mut job) = app.jobs.get(job_id).await? else { return Ok(Reaped::Unchanged) };
-    if job.due_at.is_none_or(|due| due > now) {
-        return Ok(Reaped::Unchanged);
-    }
+    let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };
+    app.metrics.longest(Metric::ReapDelay, due, now);
     if let Some(gone) = job.deleted_at.and(job.gone_at) {
         return sweep(app, &job, gone, now).await;
     }
@@ -159,6 +162,8 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     };
     match app.jobs.change(job.job_id, &transition, "reap: UpdateItem").await? {
         Outcome::Changed(job) => {
+            app.metrics.add(Metric::LeasesLost, 1);
+            app.metrics.ended(&job);
             tidy(app.outputs()?, seen, &job).await;
             Ok(reaped)
         }

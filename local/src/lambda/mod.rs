@@ -7,7 +7,6 @@ mod runtime_api;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    binaries::Binaries,
     calls::{Callers, Counts},
     logs::Logs,
     template::Function,
@@ -31,8 +31,8 @@ pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 /// What every environment is started with.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The folder of the functions' binaries.
-    pub(crate) binaries: PathBuf,
+    /// The functions' binaries.
+    pub(crate) binaries: Binaries,
     /// Variables of every function: endpoints, and what a test adds.
     pub(crate) environment: BTreeMap<String, String>,
     /// Environments that may serve a request at the same time, over all functions.

@@ -14,6 +14,7 @@ use super::{Object, Outputs, PLAIN, Parts, Upload, read};
 use crate::{
     envelope::{Payload, WINDOW, boundary, payload},
     error::{Context, Error, Result},
+    metrics::Metric,
     // S3 also copies ranges out of objects over this only. ("UploadPartCopy".)
     uploads::{PARTS_LIMIT, SMALLEST_PART},
 };
@@ -64,6 +65,7 @@ impl Outputs {
             1..=SMALLEST_PART => self.carry_over(key, &object, range, content_type.as_deref()).await?,
             _ => self.copy_out(key, &object, range, content_type.as_deref()).await?,
         };
+        self.metrics.add(Metric::Envelopes, 1);
         Ok(Unwrapped::File(file, content_type))
     }
 
