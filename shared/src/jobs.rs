@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::{
     error::{Context, Error, Result, engine_error},
-    job::Job,
-    lifecycle,
+    job::{ChuteSnapshot, Job},
+    lifecycle::{self, Status},
     read::Item,
     registry::{Port, Usage},
     schema,
@@ -102,10 +102,73 @@ pub struct Claimable {
     pub ports: Vec<Port>,
 }
 
+/// A job, as the index `by_user` shows it to its owner.
+#[derive(Debug, Deserialize)]
+pub struct Listed {
+    /// Its id.
+    pub job_id: Uuid,
+    /// Its chute.
+    pub chute_id: Uuid,
+    /// The chute, as it was when the job was created.
+    pub chute: ChuteSnapshot,
+    /// Which of the chute's jobs.
+    pub method: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// It will never change again.
+    pub terminal: bool,
+    /// Which attempt is or was the last to run.
+    pub attempt: u32,
+    /// Attempts that it gets.
+    pub max_attempts: u32,
+    /// How far it is, 0 to 1.
+    #[serde(default)]
+    pub progress: Option<f64>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it was last claimed.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// When the miner reported its result.
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Which of a user's jobs are listed. Jobs that are being deleted never are.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// In this state.
+    pub status: Option<Status>,
+    /// Over, or not.
+    pub terminal: Option<bool>,
+    /// On this chute.
+    pub chute_id: Option<Uuid>,
+}
+
+impl Filter {
+    fn add_to(&self, request: QueryFluentBuilder) -> QueryFluentBuilder {
+        let conditions = [
+            self.status.map(|status| ("#status", "status", text(status.as_str()))),
+            self.terminal.map(|terminal| ("#terminal", "terminal", AttributeValue::Bool(terminal))),
+            self.chute_id.map(|chute_id| ("#chute_id", "chute_id", text(chute_id.to_string()))),
+        ];
+        let mut expression = "attribute_not_exists(deleted_at)".to_owned();
+        let mut request = request;
+        for (alias, name, value) in conditions.into_iter().flatten() {
+            expression.push_str(&format!(" AND {alias} = :{name}"));
+            request = request.expression_attribute_names(alias, name);
+            request = request.expression_attribute_values(format!(":{name}"), value);
+        }
+        request.filter_expression(expression)
+    }
+}
+
 /// Jobs of one shard that the reaper reads at a time.
 const DUE_PAGE: i32 = 50;
 
-/// A place in the `queue` index: `due_at` in milliseconds, and the job's id.
+/// A place in an index: the time that it is sorted by, in milliseconds, and the job's id.
 pub type Cursor = (i64, Uuid);
 
 impl Jobs {
@@ -303,26 +366,58 @@ impl Jobs {
             .expression_attribute_values(":now", number(now.millis()))
             .limit(DUE_PAGE);
         let answer = request.send().await.context("reap: Query")?;
-        let due = answer.items.unwrap_or_default().iter().filter_map(cursor).collect();
-        Ok((due, answer.last_evaluated_key.as_ref().and_then(cursor)))
+        let due = answer.items.unwrap_or_default().iter().filter_map(|item| cursor(item, "due_at")).collect();
+        Ok((due, answer.last_evaluated_key.and_then(|last| cursor(&last, "due_at"))))
     }
 
     /// A page of a chute's pending jobs, oldest first, and where the next one begins.
     pub async fn claimable(
         &self,
         chute_id: Uuid,
-        limit: i32,
+        limit: u32,
         after: Option<Cursor>,
     ) -> Result<(Vec<Claimable>, Option<Cursor>)> {
-        let request =
-            self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue").limit(limit);
+        let request = self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue");
+        let request = request.limit(limit.cast_signed());
         let answer = request.send().await.context("claimable jobs: Query")?;
         let mut items = answer.items.unwrap_or_default();
         // Nobody could claim what a newer release has made.
         items.retain(schema::is_known);
         let jobs = serde_dynamo::from_items(items);
         let jobs = jobs.map_err(|error| Error::internal("claimable jobs: items", error))?;
-        Ok((jobs, answer.last_evaluated_key.as_ref().and_then(cursor)))
+        Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "due_at"))))
+    }
+
+    /// The jobs of a user that pass the filter, newest first, out of the next `read` ones of the user's; and where the reading
+    /// ended, when there is more.
+    pub async fn of_user(
+        &self,
+        user_id: Uuid,
+        filter: &Filter,
+        read: u32,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Listed>, Option<Cursor>)> {
+        let start = after.map(|(created_at, job_id)| {
+            HashMap::from([
+                ("user_id".to_owned(), text(user_id.to_string())),
+                ("created_at".to_owned(), number(created_at)),
+                ("job_id".to_owned(), text(job_id.to_string())),
+            ])
+        });
+        let request = self.client.query().table_name(&self.table).index_name("by_user");
+        let request = request
+            .key_condition_expression("user_id = :user")
+            .expression_attribute_values(":user", text(user_id.to_string()))
+            .scan_index_forward(false)
+            .limit(read.cast_signed())
+            .set_exclusive_start_key(start);
+        let answer = filter.add_to(request).send().await.context("list jobs: Query")?;
+        let mut items = answer.items.unwrap_or_default();
+        // What a newer release has made is its own to show.
+        items.retain(schema::is_known);
+        let jobs = serde_dynamo::from_items(items);
+        let jobs = jobs.map_err(|error| Error::internal("list jobs: items", error))?;
+        Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "created_at"))))
     }
 
     /// A query of the index `queue`, from where a page ended.
@@ -342,9 +437,9 @@ impl Jobs {
     }
 }
 
-fn cursor(item: &Item) -> Option<Cursor> {
-    let due_at = item.get("due_at")?.as_n().ok()?.parse().ok()?;
-    Some((due_at, Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok()?))
+fn cursor(item: &Item, sorted_by: &str) -> Option<Cursor> {
+    let at = item.get(sorted_by)?.as_n().ok()?.parse().ok()?;
+    Some((at, Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok()?))
 }
 
 fn replayed() -> Error {

@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod lifecycle;
 pub mod metrics;
 pub mod outputs;
+pub mod page;
 pub mod read;
 pub mod registry;
 pub mod reply;

@@ -22,6 +22,7 @@ mod heartbeat_job;
 mod job_token;
 mod layout;
 mod list_claimable_jobs;
+mod list_jobs;
 mod lost_replies;
 mod overload;
 mod reap_jobs;
