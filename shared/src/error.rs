@@ -8,6 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::reply;
 
@@ -61,7 +62,7 @@ pub struct Cause {
 }
 
 /// One entry of a 422 list, as FastAPI words it.
-#[derive(Debug, Clone, Serialize, PartialEq)]
+#[derive(Debug, Clone, Serialize, PartialEq, ToSchema)]
 pub struct Invalid {
     /// Pydantic's error type, such as `missing`.
     pub r#type: &'static str,

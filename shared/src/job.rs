@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -109,7 +110,7 @@ pub struct Job {
 }
 
 /// What a job remembers of its chute.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChuteSnapshot {
     /// The chute's name.
     pub name: String,
@@ -166,7 +167,7 @@ impl Instance {
 }
 
 /// A port of the job and the public port that leads to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PortMapping {
     /// Inside the container.
     pub internal_port: u16,
@@ -347,7 +348,7 @@ pub struct Uploads {
 }
 
 /// Where a miner sends one file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UploadTarget {
     /// The file's name.
     pub filename: String,
@@ -369,7 +370,7 @@ pub struct UploadTarget {
 }
 
 /// Where a miner sends one part of a large file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UploadPart {
     /// 1 to 10,000.
     pub part_number: i32,
@@ -382,51 +383,84 @@ pub struct UploadPart {
 }
 
 /// The wire's JobResponse.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobResponse<'a> {
+    /// The job's id.
     job_id: Uuid,
+    /// Who created it.
     user_id: Uuid,
+    /// On which chute.
     chute_id: Uuid,
+    /// The chute's version when the job was created.
     version: &'a str,
+    /// The SDK's version that the chute was built with.
     chutes_version: &'a str,
+    /// Which of the chute's jobs.
     method: &'a str,
+    /// The miner's name for where it runs.
     instance_id: Option<&'a str>,
+    /// How to reach the instance.
     host: Option<&'a str>,
+    /// It is claimed and not over.
     active: bool,
+    /// It was claimed.
     verified: bool,
+    /// When it was created.
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
+    /// Always null.
     #[serde(serialize_with = "rfc3339_option")]
     last_queried_at: Option<Timestamp>,
+    /// When it last changed.
     #[serde(serialize_with = "rfc3339_option")]
     updated_at: Option<Timestamp>,
+    /// When the miner reported its result.
     #[serde(serialize_with = "rfc3339_option")]
     finished_at: Option<Timestamp>,
+    /// The arguments, as they were given, and `_disk_gb`.
+    #[schema(value_type = Object)]
     job_args: Box<RawValue>,
+    /// What the miner reported: any JSON.
+    #[schema(value_type = Option<Value>)]
     result: Option<Box<RawValue>>,
+    /// By file id. Null before the report.
     output_files: Option<BTreeMap<Uuid, FileResponse<'a>>>,
+    /// How the job's ports are reached.
     port_mappings: Option<&'a [PortMapping]>,
+    /// The chute, as it was when the job was created.
     chute: ChuteResponse<'a>,
+    /// Where it runs.
     instance: Option<InstanceResponse<'a>>,
+    /// Presigned URL by filename, in the answer to the miner's report; else empty.
     output_storage_urls: BTreeMap<String, String>,
+    /// Where it is in its life.
     status: Status,
+    /// It will never change again.
     terminal: bool,
+    /// What went wrong.
     error_detail: Option<&'a str>,
+    /// When it was last claimed.
     #[serde(serialize_with = "rfc3339_option")]
     started_at: Option<Timestamp>,
+    /// When the attempt is over.
     #[serde(serialize_with = "rfc3339_option")]
     deadline_at: Option<Timestamp>,
+    /// Which attempt is or was the last to run; 0 before the first claim.
     attempt: u32,
+    /// Attempts that it gets.
     max_attempts: u32,
+    /// How far it is, 0 to 1.
     progress: Option<f64>,
+    /// The hotkey that signed the claim.
     miner_hotkey: Option<&'a str>,
-    /// Finish's upload targets.
+    /// Where the files go, in the answer to the miner's report; left out when it would be too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uploads: Option<Vec<UploadTarget>>,
 }
 
 /// One of JobResponse's `output_files`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OutputFile)]
 struct FileResponse<'a> {
     filename: &'a str,
     path: String,
@@ -450,7 +484,8 @@ impl<'a> FileResponse<'a> {
 }
 
 /// JobResponse's `chute`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobChute)]
 struct ChuteResponse<'a> {
     chute_id: Uuid,
     #[serde(flatten)]
@@ -458,7 +493,8 @@ struct ChuteResponse<'a> {
 }
 
 /// JobResponse's `instance`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobInstance)]
 struct InstanceResponse<'a> {
     instance_id: Option<&'a str>,
     region: Option<&'a str>,

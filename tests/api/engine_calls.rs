@@ -80,6 +80,8 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     counted.is("finish-job", &without_files.finish(json!({"status": "complete"})).await, 1, 0);
     counted.is("complete-job", &without_files.complete().await, 1, 0);
 
+    counted.is("docs", &Client::nobody().get("/docs").await, 0, 0);
+
     let routed = functions().into_iter().filter(|function| !function.routes.is_empty());
     let routed: BTreeSet<_> = routed.map(|function| function.package).collect();
     assert_eq!(counted.0.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), routed);

@@ -23,6 +23,10 @@ async fn every_event_is_answered() {
             continue;
         }
         let status = answer["statusCode"].as_u64().expect(package);
+        if package == "docs" {
+            assert_eq!((status, &answer["isBase64Encoded"]), (200, &Value::from(true)));
+            continue;
+        }
         // The credentials of an event that is in a repository are nobody's.
         assert_eq!(status, 401, "{package}: {answer}");
         assert_eq!(answer["headers"]["content-type"], "application/json");

@@ -3,7 +3,7 @@
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
-use crate::{Hotkey, stack};
+use crate::{Hotkey, description, stack};
 
 /// How a client proves who it is.
 #[derive(Clone)]
@@ -75,7 +75,8 @@ impl Client {
         self.send(Method::PUT, path, body, &[("content-type", "application/json")]).await
     }
 
-    /// Any request to the API, or to an absolute URL, with this identity's headers and `headers`.
+    /// Any request to the API, or to an absolute URL, with this identity's headers and `headers`. The answer has to be as
+    /// the API's description says.
     pub async fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
         self.try_send(method, path, body, headers).await.expect("the stack answers")
     }
@@ -102,7 +103,11 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.body(body).send().await?).await
+        let response = request.body(body).send().await?;
+        let url = response.url().clone();
+        let answer = Answer::read(response).await?;
+        description::check(&method, &url, &answer);
+        Ok(answer)
     }
 }
 

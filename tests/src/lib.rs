@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod client;
+mod description;
 mod engine;
 mod envelope;
 mod form;

@@ -17,16 +17,19 @@ use shared::{
     request::{Object, api_base, now, object, path, path_uuid},
     time::{Timestamp, rfc3339_option},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
 
 /// JobAssignment: what the SDK inside the miner's container reads.
-#[derive(Serialize)]
-struct Output<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobAssignment)]
+pub struct Output<'a> {
     job_id: Uuid,
     job_method: &'a str,
+    #[schema(value_type = Object)]
     job_data: &'a RawValue,
     job_status_url: String,
     attempt: u32,

@@ -9,9 +9,12 @@ use shared::{
     request::{header, path, path_uuid},
     time::{Timestamp, rfc3339},
 };
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Output<'a> {
+/// Where the file is, for 15 minutes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Download)]
+pub struct Output<'a> {
     url: &'a str,
     filename: &'a str,
     size: Option<u64>,

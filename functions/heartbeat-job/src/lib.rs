@@ -11,12 +11,15 @@ use shared::{
     request::{job_token, now, object, path_uuid},
     time::{Timestamp, rfc3339_option},
 };
+use utoipa::ToSchema;
 
 /// Bytes of the largest request body: 4 KiB.
 const BODY_LIMIT: usize = 4 << 10;
 
-#[derive(Serialize)]
-struct Output {
+/// How long the miner holds the job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lease)]
+pub struct Output {
     #[serde(serialize_with = "rfc3339_option")]
     lease_expires_at: Option<Timestamp>,
     /// The miner should stop: nothing that it reports will count.

@@ -11,15 +11,20 @@ use shared::{
     reply,
     time::{Timestamp, rfc3339},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-#[derive(Serialize)]
-struct Output {
+/// A page of a chute's pending jobs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClaimablePage)]
+pub struct Output {
     jobs: Vec<Job>,
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A job that waits for a miner.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClaimableJob)]
 struct Job {
     job_id: Uuid,
     chute_id: Uuid,

@@ -12,18 +12,23 @@ use shared::{
     reply,
     time::{Timestamp, rfc3339, rfc3339_option},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Jobs that one request reads at most, however few of them pass its filter: about 0.7 MB of the index.
 const MOST_READ: u32 = 1000;
 
-#[derive(Serialize)]
-struct Output {
+/// A page of a user's jobs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobPage)]
+pub struct Output {
     jobs: Vec<Job>,
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A job in a list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedJob)]
 struct Job {
     job_id: Uuid,
     chute_id: Uuid,

@@ -15,6 +15,7 @@ use shared::{
     lifecycle, reply,
     request::{header, now},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{changed, expected_file};
@@ -22,8 +23,10 @@ use crate::{changed, expected_file};
 /// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
 const FILE_LIMIT: u64 = 4 << 20;
 
-#[derive(Serialize)]
-struct Output {
+/// That the file is stored.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Uploaded)]
+pub struct Output {
     status: &'static str,
     filename: String,
     file_id: Uuid,

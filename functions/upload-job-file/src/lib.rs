@@ -4,6 +4,8 @@
 mod form;
 mod renew;
 
+pub use form::Output;
+
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
