@@ -14,7 +14,7 @@ use utoipa::{
 };
 
 pub use refusals::{Error, GatewayError, ValidationError};
-pub use requests::{Arguments, Claim, DeclaredFile, Heartbeat, Renewal, Report, Reported, UploadForm};
+pub use requests::{Arguments, Claim, DeclaredFile, Filename, Heartbeat, Renewal, Report, Reported, UploadForm};
 
 /// Real answers, with ids and times that do not change: by operation, status and name; `request` is the body that was sent.
 /// Recorded by `tests/api/openapi.rs`.
@@ -22,8 +22,6 @@ const EXAMPLES: &str = include_str!("../examples.json");
 
 /// Schemas of what clients send. All others are of answers, which name every field, null or not.
 const REQUESTS: &[&str] = &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
-/// Routes that take a job token.
-const BY_TOKEN: &[&str] = &["heartbeat-job", "finish-job", "upload-job-file", "complete-job"];
 /// Fields that answers leave out.
 const LEFT_OUT: &[&str] = &["ctx", "uploads"];
 
@@ -33,7 +31,8 @@ const LEFT_OUT: &[&str] = &["ctx", "uploads"];
         title = "Jobchute",
         description = "Jobs for GPU work on other people's machines: users create them, miners claim and run them, and output \
                        files go straight to S3 and back.\n\nUsers and miners show an API key or a JWT, or sign each request \
-                       with an sr25519 hotkey. A claimed job's own routes take the job token of its `job_status_url`.",
+                       with an sr25519 hotkey. A claimed job's own \
+                       routes take a job token as a parameter.",
     ),
     servers((url = "/")),
     paths(
@@ -83,8 +82,6 @@ impl Modify for Schemes {
             let key = ApiKey::Header(ApiKeyValue::with_description(header, description));
             components.add_security_scheme(name, SecurityScheme::ApiKey(key));
         }
-        let token = ApiKeyValue::with_description("token", "The job token of this attempt.");
-        components.add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Query(token)));
     }
 }
 
@@ -114,9 +111,7 @@ pub fn document() -> Value {
 fn complete(operation: &mut Value, examples: &Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     if operation.get("security").is_none() {
-        let by_token = BY_TOKEN.contains(&id.as_str());
-        let account = json!([{"bearer": []}, {"hotkey": [], "nonce": [], "signature": []}]);
-        operation["security"] = if by_token { json!([{"token": []}]) } else { account };
+        operation["security"] = json!([{"bearer": []}, {"hotkey": [], "nonce": [], "signature": []}]);
     }
     let examples = &examples[&id];
     for (status, response) in object(&mut operation["responses"]) {

@@ -56,7 +56,10 @@ pub(crate) fn create_job() {}
         ("terminal" = Option<bool>, Query, description = "Jobs that are over, or those that are not."),
         ("chute_id" = Option<Uuid>, Query, description = "Jobs on this chute only."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Jobs on the page. 20 unless given."),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        (
+            "cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}\.[0-9a-f]{32}$",
+            description = "`next_cursor` of the page before."
+        ),
     ),
     responses((status = 200, description = "A page.", body = list_jobs::Output))
 )]
@@ -117,7 +120,10 @@ pub(crate) fn download_output_file() {}
     params(
         ("chute_id" = Uuid, Query, description = "The chute."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Jobs on the page. 20 unless given."),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        (
+            "cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}\.[0-9a-f]{32}$",
+            description = "`next_cursor` of the page before."
+        ),
     ),
     responses((status = 200, description = "A page.", body = list_claimable_jobs::Output))
 )]
@@ -144,7 +150,11 @@ pub(crate) fn claim_job() {}
     summary = "Hold the job, tell the progress",
     description = "A miner that sends heartbeats has to go on: the lease ends 90 seconds after each, and the job goes to another \
                    miner then.",
-    params(("job_id" = Uuid, Path, description = "A claimed job.")),
+    security(()),
+    params(
+        ("job_id" = Uuid, Path, description = "A claimed job."),
+        ("token" = String, Query, description = "The job token of `job_status_url`."),
+    ),
     request_body(content = Heartbeat, description = "At most 4 KiB. May be empty."),
     responses((status = 200, description = "The lease. `cancelled`: stop, nothing will count.", body = heartbeat_job::Output))
 )]
@@ -158,7 +168,11 @@ pub(crate) fn heartbeat_job() {}
     summary = "Report the result, get upload URLs",
     description = "Python's `NaN` is taken in `result`, and stored as null. Repeating the same report gives fresh URLs and \
                    forgets nothing. Send each file as its entry in `uploads` says, then complete the job.",
-    params(("job_id" = Uuid, Path, description = "A claimed job.")),
+    security(()),
+    params(
+        ("job_id" = Uuid, Path, description = "A claimed job."),
+        ("token" = String, Query, description = "The job token of `job_status_url`."),
+    ),
     request_body(content = Report, description = "Every field is optional."),
     responses((status = 200, description = "The job, with `output_storage_urls` and `uploads`.", body = JobResponse<'_>))
 )]
@@ -172,7 +186,11 @@ pub(crate) fn finish_job() {}
     summary = "Send a small file, or renew an upload URL",
     description = "A form brings a file of at most 4 MiB. JSON asks for a fresh target; of a file in parts, for the parts that are \
                    still missing. A file token, as in `renew_url`, opens this route for its own file.",
-    params(("job_id" = Uuid, Path, description = "A job whose uploads are under way.")),
+    security(()),
+    params(
+        ("job_id" = Uuid, Path, description = "A job whose uploads are under way."),
+        ("token" = String, Query, description = "The job token of `job_status_url`, or the file token of `renew_url`."),
+    ),
     request_body(content((UploadForm = "multipart/form-data"), (Renewal = "application/json"))),
     responses((status = 200, description = "Stored, or where the file goes.", body = UploadAnswer))
 )]
@@ -186,7 +204,11 @@ pub(crate) fn upload_job_file() {}
     summary = "Have the uploads checked",
     description = "Every file that was reported is looked for; then the job is terminal: `complete`, or `partial_failure` when \
                    files are missing. The body is ignored. 503 means that checking goes on where it stopped when repeated.",
-    params(("job_id" = Uuid, Path, description = "A job that was reported.")),
+    security(()),
+    params(
+        ("job_id" = Uuid, Path, description = "A job that was reported."),
+        ("token" = String, Query, description = "The job token of `job_status_url`."),
+    ),
     responses((status = 200, description = "The job.", body = JobResponse<'_>))
 )]
 pub(crate) fn complete_job() {}

@@ -39,17 +39,16 @@ pub struct Heartbeat {
 #[derive(ToSchema)]
 pub struct Report {
     /// `error` unless the miner says otherwise.
-    #[schema(inline)]
+    #[schema(inline, value_type = Reported, required = false)]
     status: Option<Reported>,
     /// Any JSON, at most 128 KiB.
     #[schema(value_type = Option<Value>)]
     result: Option<()>,
     /// What went wrong. Kept to 16 KiB, cut in the middle.
     detail: Option<String>,
-    /// Relative paths of the files that the miner will upload, at most 1,000. No empty, `.` or `..` segments, no backslash, no
-    /// control characters.
+    /// The files that the miner will upload, at most 1,000.
     #[schema(max_items = 1000)]
-    output_filenames: Option<Vec<String>>,
+    output_filenames: Option<Vec<Filename>>,
     /// The same with what is known of each file. S3 then refuses any other bytes. A name may be in both lists.
     #[schema(max_items = 1000)]
     output_files: Option<Vec<DeclaredFile>>,
@@ -65,12 +64,21 @@ pub enum Reported {
     Cancelled,
 }
 
+/// A relative path. Segments are not empty, `.` or `..`; no backslash and no control characters. At most 926 bytes: with what
+/// goes before it, a key in S3 has 1,024.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$",
+    min_length = 1,
+    max_length = 926
+)]
+pub struct Filename(String);
+
 /// A file that a miner will upload.
 #[derive(ToSchema)]
 pub struct DeclaredFile {
-    /// A relative path.
-    #[schema(min_length = 1)]
-    filename: String,
+    /// Its name.
+    filename: Filename,
     /// Bytes, up to 5 TiB.
     #[schema(minimum = 0, maximum = 5497558138880_i64)]
     size: Option<u64>,

@@ -39,13 +39,19 @@ impl Problem {
     }
 }
 
+/// A whole number, also one that is written `5.0`: JSON has one kind of number.
+fn whole(value: &Value) -> Option<u64> {
+    let float = |float: &f64| float.fract() == 0.0 && (0.0..=(1_u64 << 53) as f64).contains(float);
+    value.as_u64().or_else(|| value.as_f64().filter(float).map(|float| float as u64))
+}
+
 /// The file with what is declared of it. Every field may be missing or null: what is known already then holds.
 pub fn declare(declared: &Value, known: OutputFile) -> Result<OutputFile, Problem> {
     const PART_SIZE: &str = "must be a whole number of bytes from 5 MiB to 5 GiB";
     let field = |name: &str| declared.get(name).filter(|value| !value.is_null());
     let bytes = |name: &'static str, problem: &str, good: RangeInclusive<u64>| match field(name) {
         None => Ok(None),
-        Some(value) => match value.as_u64().filter(|bytes| good.contains(bytes)) {
+        Some(value) => match whole(value).filter(|bytes| good.contains(bytes)) {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(Problem::of(declared, name, problem)),
         },

@@ -170,11 +170,22 @@ impl Instance {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PortMapping {
     /// Inside the container.
+    #[schema(maximum = 65535)]
+    #[serde(deserialize_with = "port")]
     pub internal_port: u16,
     /// On the instance's host.
+    #[schema(maximum = 65535)]
+    #[serde(deserialize_with = "port")]
     pub external_port: u16,
     /// `tcp`, `udp` or `http`.
     pub proto: String,
+}
+
+/// A port, also one that is written `22.0`: JSON has one kind of number.
+fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let port = f64::deserialize(deserializer)?;
+    let is_one = port.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&port);
+    if is_one { Ok(port as u16) } else { Err(serde::de::Error::custom("not a port")) }
 }
 
 /// An output file. Names in the table are short: a job may have a thousand of them in its one item.

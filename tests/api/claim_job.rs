@@ -246,3 +246,18 @@ async fn a_body_that_is_no_small_json_object_claims_nothing() {
     assert_eq!(world.get(&job_id).await["status"], "pending");
     assert_eq!(send(b"{}").await.ok()["attempt"], 1);
 }
+
+#[tokio::test]
+async fn a_port_may_be_written_as_any_whole_number() {
+    let world = World::new().await;
+    let job_id = text(&world.user.post(&format!("/jobs/{}/serve", world.chute_id), json!({})).await.ok()["job_id"]);
+    let claim =
+        |port: f64| json!({"port_mappings": [{"internal_port": 2222.0, "external_port": port, "proto": "tcp"}]});
+    for port in [0.5, -1.0, 65536.0] {
+        let (status, _) = world.miner.put(&format!("/jobs/{job_id}/claim"), claim(port)).await.error();
+        assert_eq!(status, 422, "{port}");
+    }
+    world.claim_with(&job_id, claim(30022.0)).await;
+    let mapping = &world.get(&job_id).await["port_mappings"][0];
+    assert_eq!(*mapping, json!({"internal_port": 2222, "external_port": 30022, "proto": "tcp"}));
+}

@@ -508,3 +508,16 @@ async fn of_two_reports_at_once_one_counts() {
     loser.is_error(400, "Job already finished");
     assert_eq!(world.get(&job.job_id).await["result"], winner.ok()["result"]);
 }
+
+#[tokio::test]
+async fn a_size_may_be_written_as_any_whole_number() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    for size in [0.5, -1.0, 1e30] {
+        let (status, _) = job.finish(json!({"output_files": [{"filename": "a", "size": size}]})).await.error();
+        assert_eq!(status, 422, "{size}");
+    }
+    let files = json!([{"filename": "a", "size": 5.0}]);
+    let finished = job.finish(json!({"status": "complete", "output_files": files})).await.ok();
+    assert_eq!(finished["output_files"].as_object().unwrap().values().next().unwrap()["size"], 5);
+}

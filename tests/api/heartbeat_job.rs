@@ -56,6 +56,16 @@ async fn progress_outside_0_to_1_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn progress_too_small_for_dynamodb_is_none() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    for (told, kept) in [(2.2e-308, 0.0), (1e-5, 0.0), (0.123456, 0.1235), (0.99999, 1.0)] {
+        heartbeat(&job, json!({"progress": told})).await.ok();
+        assert_eq!(world.get(&job.job_id).await["progress"], kept, "{told}");
+    }
+}
+
+#[tokio::test]
 async fn while_files_are_uploaded_a_heartbeat_holds_the_job_for_the_upload_window() {
     let world = World::new().await;
     let (job, _) = world.finished(&["a.bin"]).await;

@@ -16,6 +16,9 @@ use utoipa::ToSchema;
 /// Bytes of the largest request body: 4 KiB.
 const BODY_LIMIT: usize = 4 << 10;
 
+/// Steps from 0 to 1 that a progress is told in.
+const PRECISION: f64 = 10_000.0;
+
 /// How long the miner holds the job.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Lease)]
@@ -64,7 +67,8 @@ fn progress(request: &Request) -> Result<Option<f64>> {
     let body = object(request, BODY_LIMIT)?;
     let Some(raw) = body.get("progress").map(|raw| raw.get()).filter(|text| *text != "null") else { return Ok(None) };
     match serde_json::from_str::<f64>(raw) {
-        Ok(progress) if (0.0..=1.0).contains(&progress) => Ok(Some(progress)),
+        // DynamoDB has no numbers as small as JSON may have.
+        Ok(progress) if (0.0..=1.0).contains(&progress) => Ok(Some((progress * PRECISION).round() / PRECISION)),
         _ => {
             let loc = vec!["body".into(), "progress".into()];
             let input = serde_json::from_str(raw).unwrap_or_default();
