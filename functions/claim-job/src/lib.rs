@@ -23,14 +23,17 @@ use uuid::Uuid;
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
 
-/// JobAssignment: what the SDK inside the miner's container reads.
+/// What a miner's client needs to run the job.
 #[derive(Serialize, ToSchema)]
 #[schema(as = JobAssignment)]
 pub struct Output<'a> {
     job_id: Uuid,
+    /// Which of the chute's jobs.
     job_method: &'a str,
+    /// The job's arguments.
     #[schema(value_type = Object)]
     job_data: &'a RawValue,
+    /// The job's own routes begin with this address, which holds the job token.
     job_status_url: String,
     attempt: u32,
     #[serde(serialize_with = "rfc3339_option")]

@@ -1,7 +1,7 @@
 // The console: asks for the jobs again and again while somebody looks at them, and for one job until it is over.
 
 import { deleteJob, download, getJob, key, listJobs } from "./api.js";
-import { listed, whole } from "./view.js";
+import { listed, runs, whole, words } from "./view.js";
 
 const LIST_EVERY = 3000;
 const JOB_EVERY = 1500;
@@ -80,7 +80,9 @@ async function refreshJob() {
   try {
     const answer = await getJob(id);
     if (mine !== round) return;
-    if (JSON.stringify(answer) !== JSON.stringify(job) || !answer.terminal) showJob(answer);
+    // What stands still can be selected and read out.
+    if (JSON.stringify(answer) !== JSON.stringify(job)) showJob(answer);
+    else if ($("runs")) $("runs").textContent = runs(answer);
     trouble(null);
     if (answer.terminal) return;
   } catch (error) {
@@ -97,8 +99,10 @@ function showJob(answer) {
   job = answer;
   $("job").replaceChildren(...whole(job, { onDownload, onDelete }).filter(Boolean));
   $("job").querySelector("details").open = open;
-  const again = [...$("job").querySelectorAll("a, button, summary")].find((it) => it.textContent === label);
-  again?.focus();
+  const same = [...$("job").querySelectorAll("a, button, summary")].find((it) => it.textContent === label);
+  same?.focus();
+  const news = `${job.chute.name} · ${job.method}: ${words(job.status)}`;
+  if ($("news").textContent !== news) $("news").textContent = news;
 }
 
 async function onDownload(file, button) {

@@ -1,7 +1,7 @@
 // What jobs look like. Everything that comes from a job is set as text, never as HTML.
 
 /** An element with properties and children; null children are left out. */
-export function element(name, properties = {}, ...children) {
+function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return made;
@@ -18,11 +18,15 @@ const WORDS = {
   timeout: "Timeout",
 };
 
-export function badge(status) {
-  return element("span", { className: `badge ${status}` }, WORDS[status] ?? status);
+export function words(status) {
+  return WORDS[status] ?? status;
 }
 
-export function bytes(size) {
+function badge(status) {
+  return element("span", { className: `badge ${status}` }, words(status));
+}
+
+function bytes(size) {
   if (size === null) return "";
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
@@ -77,7 +81,8 @@ function fact(name, value) {
   return value === null || value === undefined ? [] : [element("dt", {}, name), element("dd", {}, value)];
 }
 
-function runs(job) {
+/** How long the job ran, or has been running. */
+export function runs(job) {
   if (!job.started_at) return null;
   return duration((job.finished_at ? Date.parse(job.finished_at) : Date.now()) - Date.parse(job.started_at));
 }
@@ -115,7 +120,7 @@ export function whole(job, { onDownload, onDelete }) {
       {},
       fact("Job", element("code", {}, job.job_id)),
       fact("Created", time(job.created_at)),
-      fact(job.finished_at ? "Ran for" : "Running for", runs(job)),
+      fact(job.finished_at ? "Ran for" : "Running for", job.started_at && element("span", { id: "runs" }, runs(job))),
       fact("Attempt", attempt),
       fact("Miner", job.miner_hotkey && element("code", {}, job.miner_hotkey)),
       fact("Region", job.instance?.region),

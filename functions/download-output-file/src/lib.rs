@@ -15,9 +15,12 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Download)]
 pub struct Output<'a> {
+    /// A presigned URL.
     url: &'a str,
     filename: &'a str,
+    /// Bytes.
     size: Option<u64>,
+    /// In hex, when the miner declared it.
     sha256: Option<&'a str>,
     content_type: Option<&'a str>,
     #[serde(serialize_with = "rfc3339")]

@@ -19,6 +19,7 @@ use uuid::Uuid;
 #[schema(as = ClaimablePage)]
 pub struct Output {
     jobs: Vec<Job>,
+    /// Where the next page begins. Null on the last one.
     next_cursor: Option<String>,
 }
 
@@ -31,7 +32,9 @@ struct Job {
     method: String,
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
+    /// Seconds that it may run. Null: the deployment's longest.
     timeout: Option<u32>,
+    /// Ports that the miner has to open.
     ports: Vec<Port>,
 }
 

@@ -23,6 +23,7 @@ const MOST_READ: u32 = 1000;
 #[schema(as = JobPage)]
 pub struct Output {
     jobs: Vec<Job>,
+    /// Where the next page begins. Null on the last one.
     next_cursor: Option<String>,
 }
 
@@ -32,19 +33,27 @@ pub struct Output {
 struct Job {
     job_id: Uuid,
     chute_id: Uuid,
+    /// As it was when the job was created.
     chute_name: String,
+    /// Which of the chute's jobs.
     method: String,
     status: Status,
+    /// It will never change again.
     terminal: bool,
+    /// Which attempt is or was the last to run; 0 before the first claim.
     attempt: u32,
     max_attempts: u32,
+    /// How far it is, 0 to 1.
     progress: Option<f64>,
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
+    /// When it last changed.
     #[serde(serialize_with = "rfc3339")]
     updated_at: Timestamp,
+    /// When it was last claimed.
     #[serde(serialize_with = "rfc3339_option")]
     started_at: Option<Timestamp>,
+    /// When the miner reported its result.
     #[serde(serialize_with = "rfc3339_option")]
     finished_at: Option<Timestamp>,
 }

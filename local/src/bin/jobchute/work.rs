@@ -1,6 +1,6 @@
 //! `jobchute work`: a miner that runs a command for every job of a chute.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{collections::HashSet, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result};
 use reqwest::Method;
@@ -19,16 +19,20 @@ const DETAIL: usize = 8 << 10;
 
 /// Claims and runs one job after the other; with `once`, one.
 pub(crate) async fn work(api: &Api, chute: &str, once: bool, command: &[String]) -> Result<()> {
+    // Another miner was faster, or this one lost the job before.
+    let mut refused = HashSet::new();
     loop {
         let page = api.json(Method::GET, &format!("/jobs/claimable?chute_id={chute}"), None).await?;
         let jobs = page["jobs"].as_array().context("the answer has no jobs")?;
-        for job in jobs {
-            let job_id = job["job_id"].as_str().unwrap_or_default();
-            // Another miner may have been faster, or this one may have lost the job before.
+        for job_id in jobs.iter().filter_map(|job| job["job_id"].as_str()) {
+            if refused.contains(job_id) {
+                continue;
+            }
             let assignment = match api.json(Method::PUT, &format!("/jobs/{job_id}/claim"), Some(&json!({}))).await {
                 Ok(assignment) => assignment,
                 Err(error) => {
                     println!("{error:#}");
+                    refused.insert(job_id.to_owned());
                     continue;
                 }
             };
