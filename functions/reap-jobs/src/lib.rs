@@ -98,7 +98,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
         let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
         while let Some(reaped) = reaped.next().await {
-            if reaped.is_err() {
+            if matches!(reaped, Reaped::Failed) {
                 app.metrics.add(Metric::ReapFailures, 1);
             }
             output.count(reaped);
