@@ -30,7 +30,7 @@ const ALWAYS: &[u16] = &[413, 429, 431, 500, 503];
 
 /// The others, by operation.
 const REFUSALS: &[(&str, &[u16])] = &[
-    ("create-job", &[400, 401, 404, 422]),
+    ("create-job", &[400, 401, 404, 409, 422]),
     ("list-jobs", &[401, 422]),
     ("get-job", &[401, 404]),
     ("delete-job", &[401, 404]),
@@ -67,7 +67,7 @@ fn response(status: u16) -> Value {
         401 => ("The caller did not prove who they are.", OWN),
         403 => ("The caller may not do this.", OWN),
         404 => ("There is no such thing, or it is not the caller's.", OWN),
-        409 => ("Somebody else was first.", OWN),
+        409 => ("Somebody else was first, or it has changed since.", OWN),
         413 => ("The body is larger than its limit.", BOTH),
         422 => ("A value is not acceptable: every field that is wrong.", FIELDS),
         429 => ("The day's quota is used up, or requests come too fast.", BOTH),
