@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use futures_util::{
     StreamExt, TryStreamExt,
     future::{Either, ready},
@@ -61,8 +60,11 @@ impl Outputs {
         };
         let Payload { range, content_type } = payload;
         let file = match range.end - range.start {
-            0 => self.put(key, Bytes::new(), content_type.as_deref(), None).await?,
-            1..=SMALLEST_PART => self.carry_over(key, &object, range, content_type.as_deref()).await?,
+            _ if range.end <= head.len() as u64 => {
+                let bytes = head.slice(range.start as usize..range.end as usize);
+                self.put(key, bytes, content_type.as_deref(), None).await?
+            }
+            0..=SMALLEST_PART => self.carry_over(key, &object, range, content_type.as_deref()).await?,
             _ => self.copy_out(key, &object, range, content_type.as_deref()).await?,
         };
         self.metrics.add(Metric::Envelopes, 1);
