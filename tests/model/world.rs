@@ -587,6 +587,9 @@ impl Case<'_> {
         if let (About::New { .. }, Some(signature)) = (&request.about, &mut request.signature) {
             signature.spent_on = signature.spent_on.or(made);
         }
+        for earlier in self.sent.iter_mut().filter(|earlier| earlier.http.headers == request.http.headers) {
+            earlier.signature.clone_from(&request.signature);
+        }
         if !matches!(request.about, About::List) {
             self.sent.push(request);
         }
