@@ -41,7 +41,9 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_stuck() {
     let run = runner.run(&steps::steps(LENGTH), |steps| {
         let taken = world.borrow().taken;
         let run = runtime.block_on(world.borrow_mut().run(&steps));
-        if let (Err(error), true) = (&run, first.replace(false)) {
+        if let Err(error) = &run
+            && first.replace(false)
+        {
             println!("after {taken} steps: {error}");
         }
         run.map_err(TestCaseError::fail)

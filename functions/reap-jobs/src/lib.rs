@@ -98,9 +98,6 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
         let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
         while let Some(reaped) = reaped.next().await {
-            if matches!(reaped, Reaped::Failed) {
-                app.metrics.add(Metric::ReapFailures, 1);
-            }
             output.count(reaped);
         }
     }
@@ -133,6 +130,7 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
         Ok(reaped) => return reaped,
         Err(error) => error,
     };
+    app.metrics.add(Metric::ReapFailures, 1);
     tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be looked after");
     if let Err(error) = app.jobs.change(job_id, &lifecycle::postpone(due_at, now), "postpone: UpdateItem").await {
         tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be put off");
