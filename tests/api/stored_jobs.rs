@@ -18,7 +18,7 @@ async fn store(night: &Night, job_id: &str, count: usize, due: bool) {
         let mut job = running.clone();
         let id = Uuid::new_v4();
         job["job_id"] = json!({"S": id});
-        if due || number % 4 == 0 {
+        if due || number.is_multiple_of(4) {
             job["queue"] = json!({"S": format!("due#{}", id.as_bytes()[0] % 4)});
             if !due {
                 job["due_at"] = json!({"N": later});

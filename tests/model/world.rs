@@ -621,7 +621,7 @@ impl Case<'_> {
         for ((user, day), jobs) in &self.used {
             let pk = format!("usage#{}#{day}", self.world.users[*user].user_id);
             let usage = item(&self.world.stack, "RegistryTable", "pk", &pk).await;
-            if usage[format!("chute#{}", self.chute_id)]["N"] != jobs.to_string() {
+            if usage[format!("chute#{}", self.chute_id)]["N"].as_str() != Some(jobs.to_string().as_str()) {
                 return Err(format!("{jobs} jobs were created, and counted are {usage}"));
             }
         }

@@ -87,6 +87,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
                 }
                 Err(error) => {
                     tracing::error!(cause = ?error.cause(), shard, "a part of the queue could not be read");
+                    app.metrics.add(Metric::ReapFailures, 1);
                     output.more = true;
                 }
             }
