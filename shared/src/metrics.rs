@@ -41,7 +41,7 @@ pub enum Metric {
     Envelopes,
     /// Leases that ran out, of jobs that ran or that had been reported.
     LeasesLost,
-    /// Jobs that the reaper could not look after.
+    /// Jobs, and parts of the queue, that the reaper could not look after.
     ReapFailures,
     /// How late the reaper was, with the job that had been due for longest.
     ReapDelay,

@@ -1,5 +1,6 @@
 //! The version of the tables' items. Each carries, as `v`, the version of the release that made it. A release reads what it and
-//! all releases before it have made; from a newer one, after a rollback, it neither reads nor changes anything.
+//! all releases before it have made; what a newer one has made, before a rollback, it neither reads nor changes. (The reaper puts
+//! such a job off, so that it is in nobody's way.)
 
 use crate::{
     error::{Error, Result},

@@ -31,10 +31,10 @@ fn what_is_shown_is_counted() {
     let alarms = template["Resources"].as_mapping().unwrap().values().map(|resource| &resource["Properties"]);
     let alarms = alarms.filter(|properties| properties["Namespace"] == "Jobchute");
     let alarms: Vec<_> = alarms.map(|properties| properties["MetricName"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(alarms, ["ReapDelay"]);
+    assert_eq!(alarms, ["ReapDelay", "ReapFailures"]);
     let shown = on_the_dashboard(&template).into_iter().filter(|(namespace, _)| namespace == "Jobchute");
     let shown: Vec<_> = shown.map(|(_, name)| name).chain(alarms).collect();
-    assert_eq!(shown.len(), 15);
+    assert_eq!(shown.len(), 16);
     for name in shown {
         assert!(counted.contains(&format!("    {name},\n")), "no function counts {name}");
     }

@@ -203,6 +203,8 @@ impl Day {
         self.stack.clock().advance(Duration::from_secs(2 * 3600 + 60));
         for _ in 0..2 {
             self.stack.run_schedule("reap-jobs").await.unwrap();
+            // What it could not look after was put off.
+            self.stack.clock().advance(Duration::from_secs(60));
         }
         for (job, status) in [
             (&again, "pending"),

@@ -27,7 +27,7 @@ async fn no_line_has_a_secret() {
         assert_eq!(Client::nobody().put(&job.url, Value::Null).await.status, 503);
         assert_eq!(Client::nobody().put(&job.route("heartbeat"), json!({})).await.status, 503);
         assert_eq!(Client::nobody().put(&job.route("upload"), json!({"path": "twice"})).await.status, 503);
-        assert!(day.stack.run_schedule("reap-jobs").await.is_err());
+        assert_eq!(day.stack.run_schedule("reap-jobs").await.unwrap()["more"], true);
         let command = json!({"command": "create_key", "user_id": day.user_id});
         assert!(day.stack.invoke("admin", command).await.is_err());
     }
@@ -35,7 +35,7 @@ async fn no_line_has_a_secret() {
     let lines = day.stack.shutdown().await;
     for function in functions() {
         let mut own = lines.iter().filter(|line| line.function == function.package);
-        assert!(own.any(|line| line.text.contains("\"doing\"")), "{} has not said what failed", function.package);
+        assert!(own.any(|line| line.text.contains("doing")), "{} has not said what failed", function.package);
     }
     for secret in &day.secrets {
         assert!(secret.len() >= 32, "too short to be found by chance");

@@ -97,6 +97,8 @@ async fn the_reaper_counts_leases_and_tells_how_late_it_is() {
     });
     day.stack.run_schedule("reap-jobs").await.unwrap();
     day.stack.set_faults(|_| Fault::None);
+    // It was put off.
+    day.stack.clock().advance(Duration::from_secs(60));
     day.stack.run_schedule("reap-jobs").await.unwrap();
 
     let done = day.user().get(&day.at(&format!("/jobs/{}", reported.job_id))).await.ok();
@@ -111,9 +113,18 @@ async fn the_reaper_counts_leases_and_tells_how_late_it_is() {
     let delay = first["ReapDelay"].as_u64().unwrap();
     assert!((7_100_000..7_200_000).contains(&delay), "{delay} ms");
     let delay = second["ReapDelay"].as_u64().unwrap();
-    assert!((3_590_000..3_620_000).contains(&delay), "{delay} ms");
+    assert!((3_650_000..3_680_000).contains(&delay), "{delay} ms");
     assert_eq!((&second["LeasesLost"], &second["JobsComplete"]), (&json!(1), &json!(1)));
     assert_eq!(second.get("ReapFailures"), None);
+}
+
+#[tokio::test]
+async fn a_queue_that_can_not_be_read_is_a_failure_of_the_reaper() {
+    let day = Day::begin().await;
+    day.stack.set_faults(|_| Fault::FailBefore(500));
+    day.stack.run_schedule("reap-jobs").await.unwrap();
+    let lines = day.stack.shutdown().await;
+    assert!(only(&lines, "reap-jobs")["ReapFailures"].as_u64().unwrap() > 0);
 }
 
 #[tokio::test]

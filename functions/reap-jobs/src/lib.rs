@@ -87,6 +87,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
                 }
                 Err(error) => {
                     tracing::error!(cause = ?error.cause(), shard, "a part of the queue could not be read");
+                    app.metrics.add(Metric::ReapFailures, 1);
                     output.more = true;
                 }
             }
@@ -142,7 +143,8 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     // The index may be behind: the job itself tells what it is due for.
     let Some(mut job) = app.jobs.get(job_id).await? else { return Ok(Reaped::Unchanged) };
     let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };
-    app.metrics.longest(Metric::ReapDelay, due, now);
+    // A job that was put off is as late as before.
+    app.metrics.longest(Metric::ReapDelay, job.lease_expires_at.unwrap_or(due), now);
     if let Some(gone) = job.deleted_at.and(job.gone_at) {
         return sweep(app, &job, gone, now).await;
     }

@@ -136,7 +136,9 @@ pub(super) fn function(
 fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for policy in list(&resolver.value(policies).context("Policies")?) {
-        for statement in list(&policy["Statement"]) {
+        let statements = policy.get("Statement");
+        let statements = statements.with_context(|| format!("the local stack can't honour the policy {policy}"))?;
+        for statement in list(statements) {
             let statement = object(statement.clone()).context("Policies")?;
             only(&statement, &["Action", "Effect", "Resource", "Sid"]).context("Policies")?;
             let (Some(actions), Some(resources)) = (statement.get("Action"), statement.get("Resource")) else {
@@ -148,7 +150,6 @@ fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeSet<Right>> 
                 rights.insert(Right { action: text(action)?, resource: text(resource)? });
             }
         }
-        ensure!(policy["Statement"].is_array(), "the local stack can't honour the policy {policy}");
     }
     Ok(rights)
 }
