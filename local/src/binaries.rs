@@ -1,4 +1,4 @@
-//! The functions' binaries, built by cargo when they are missing or old.
+//! The functions' binaries: built by cargo when they are missing or old, or by `sam build` before.
 
 use std::{
     env,
@@ -10,17 +10,50 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{process::Command, sync::OnceCell};
 
+use crate::template::Function;
+
+/// Where the binaries are.
+#[derive(Clone, Debug)]
+pub(crate) enum Binaries {
+    /// A folder of cargo's, named after packages.
+    Cargo(PathBuf),
+    /// What `sam build` has made, in folders named after the template's functions.
+    Sam(PathBuf),
+}
+
+impl Binaries {
+    /// The binary of one function.
+    pub(crate) fn of(&self, function: &Function) -> PathBuf {
+        match self {
+            Self::Cargo(folder) => folder.join(&function.package),
+            Self::Sam(folder) => folder.join(&function.id).join("bootstrap"),
+        }
+    }
+
+    /// An error that names the function whose binary is missing.
+    pub(crate) fn check(&self, function: &Function) -> Result<()> {
+        let binary = self.of(function);
+        match self {
+            _ if binary.exists() => Ok(()),
+            Self::Cargo(_) => {
+                bail!("the template names the package {:?}, which the workspace does not have", function.package)
+            }
+            Self::Sam(_) => bail!("there is no {}: run `sam build`", binary.display()),
+        }
+    }
+}
+
 /// The repository.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// The folder of the binaries, after a build that is done once per process; cargo decides what is old.
-pub(crate) async fn build(release: bool) -> Result<PathBuf> {
+pub(crate) async fn build(release: bool) -> Result<Binaries> {
     static DEBUG: OnceCell<PathBuf> = OnceCell::const_new();
     static RELEASE: OnceCell<PathBuf> = OnceCell::const_new();
     let built = if release { &RELEASE } else { &DEBUG };
-    built.get_or_try_init(|| run_cargo(release)).await.cloned()
+    built.get_or_try_init(|| run_cargo(release)).await.cloned().map(Binaries::Cargo)
 }
 
 async fn run_cargo(release: bool) -> Result<PathBuf> {

@@ -66,6 +66,8 @@ impl Caller {
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
     by_key: Mutex<HashMap<String, Arc<Caller>>>,
+    /// The function behind every key there ever was.
+    functions: Mutex<HashMap<String, String>>,
     next: AtomicU64,
 }
 
@@ -75,6 +77,7 @@ impl Callers {
         let key = format!("ASIALOCAL{:011}", self.next.fetch_add(1, Ordering::Relaxed));
         let caller = Arc::new(Caller { function: function.to_owned(), kill, counts: Mutex::default() });
         self.lock().insert(key.clone(), Arc::clone(&caller));
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), function.to_owned());
         (key, caller)
     }
 
@@ -85,6 +88,11 @@ impl Callers {
 
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Caller>> {
         self.lock().get(key).cloned()
+    }
+
+    /// The function that has, or had, this key: who signed a presigned URL.
+    pub(crate) fn function(&self, key: &str) -> Option<String> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Caller>>> {

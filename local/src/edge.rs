@@ -1,5 +1,5 @@
 //! The AWS endpoint: DynamoDB, S3, Secrets Manager and Lambda's Invoke on one port. Here calls are attributed to the
-//! function that makes them, counted, and made to fail.
+//! function that makes them, counted, made to fail, and refused when the function's role does not allow them.
 
 use std::sync::{
     Arc, LazyLock,
@@ -16,7 +16,7 @@ use hyper::{
 };
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     calls::{Caller, Callers},
@@ -25,6 +25,7 @@ use crate::{
     dynamodb::DynamoDb,
     faults::{EngineCall, Fault, Faults, Service},
     lambda::{Invocation, InvokeError, Lambda, PAYLOAD_LIMIT},
+    rights::{self, Right, Rights},
     s3,
     secrets::{self, Secrets},
     server::{self, Body, Cut},
@@ -53,16 +54,19 @@ pub(crate) struct Edge {
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) callers: Arc<Callers>,
     pub(crate) faults: Faults,
+    pub(crate) rights: Arc<Rights>,
     pub(crate) sequence: AtomicU64,
     /// Whether what functions consume of DynamoDB is counted.
     pub(crate) capacity: bool,
+    /// Calls that are being served.
+    pub(crate) serving: TaskTracker,
 }
 
 /// Who signed a request.
 enum Signer {
     Function(Arc<Caller>),
-    /// Nobody now: the URL was presigned.
-    Presigned,
+    /// Nobody now: the URL was presigned, by this function.
+    Presigned(Option<String>),
     /// A test, an operator, or nobody.
     Outside,
 }
@@ -71,7 +75,9 @@ impl Edge {
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let handle = move |request, _| {
             let edge = Arc::clone(&self);
-            async move { edge.handle(request).await }
+            // An engine carries out what it was asked to, also when whoever asked dies meanwhile.
+            let served = self.serving.spawn(async move { edge.handle(request).await });
+            async move { served.await.unwrap_or(Err(Cut)) }
         };
         server::serve(listener, stop, handle).await;
     }
@@ -87,7 +93,7 @@ impl Edge {
         let signer = self.signer(&request);
         let fault = match &signer {
             Signer::Outside => Fault::None,
-            Signer::Function(_) | Signer::Presigned => {
+            Signer::Function(_) | Signer::Presigned(_) => {
                 let function = match &signer {
                     Signer::Function(caller) => Some(caller.function.clone()),
                     _ => None,
@@ -105,40 +111,49 @@ impl Edge {
             Fault::FailBefore(status) => return refuse(service, request, status, false).await,
             Fault::Throttle => return refuse(service, request, 503, true).await,
             Fault::Cut => return Err(Cut),
-            Fault::KillFunction => {
+            Fault::FailAfter => {
+                self.engine(service, &operation, &signer, request).await?;
+                return Ok(failure(service, 500, false));
+            }
+            Fault::KillFunction | Fault::KillAfter => {
+                if fault == Fault::KillAfter {
+                    self.engine(service, &operation, &signer, request).await?;
+                }
                 if let Signer::Function(caller) = &signer {
                     caller.kill.cancel();
                 }
                 return Err(Cut);
             }
-            Fault::FailAfter => {
-                self.engine(service, &operation, request, &signer).await?;
-                return Ok(failure(service, 500, false));
-            }
         }
-        self.engine(service, &operation, request, &signer).await
+        self.engine(service, &operation, &signer, request).await
     }
 
     async fn engine(
         &self,
         service: Service,
         operation: &str,
-        request: Request<Incoming>,
         signer: &Signer,
+        request: Request<Incoming>,
     ) -> Result<Response<Body>, Cut> {
+        if service == Service::S3 {
+            return self.s3(operation, signer.function(), request).await;
+        }
+        let (parts, body) = read(request, JSON_LIMIT).await?;
+        let needed = match service {
+            Service::DynamoDb => rights::of_dynamodb(operation, &body),
+            _ => rights::of_secrets(operation, &body),
+        };
+        if let Some(function) = signer.function()
+            && let Err(missing) = self.rights.take(function, needed)
+        {
+            return Ok(denied(service, function, &missing));
+        }
         match service {
-            Service::S3 => self.s3(request).await,
-            Service::DynamoDb => {
-                let (parts, body) = read(request, JSON_LIMIT).await?;
-                match signer {
-                    Signer::Function(caller) if self.capacity => self.counted(parts, body, operation, caller).await,
-                    _ => self.dynamodb.call(parts, body).await,
-                }
-            }
-            Service::SecretsManager => {
-                let (_, body) = read(request, JSON_LIMIT).await?;
-                Ok(self.secrets.call(operation, &body))
-            }
+            Service::DynamoDb => match signer {
+                Signer::Function(caller) if self.capacity => self.counted(parts, body, operation, caller).await,
+                _ => self.dynamodb.call(parts, body).await,
+            },
+            _ => Ok(self.secrets.call(operation, &body)),
         }
     }
 
@@ -158,7 +173,12 @@ impl Edge {
         Ok(Response::from_parts(parts, server::full(answer)))
     }
 
-    async fn s3(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+    async fn s3(
+        &self,
+        operation: &str,
+        function: Option<&str>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Cut> {
         let allowed = cors::answer_headers(&self.s3_cors, request.method(), request.headers());
         if cors::is_preflight(request.method(), request.headers()) {
             let mut answer = match &allowed {
@@ -168,8 +188,31 @@ impl Edge {
             answer.headers_mut().extend(allowed.unwrap_or_default());
             return Ok(answer);
         }
-        let answer = self.s3.call(request.map(s3s::Body::from)).await.map_err(|_| Cut)?;
-        let mut answer = answer.map(BodyExt::boxed_unsync);
+        let (request, content) = match operation {
+            "DeleteObjects" => {
+                let (parts, body) = read(request, JSON_LIMIT).await?;
+                let content = String::from_utf8_lossy(&body).into_owned();
+                (Request::from_parts(parts, s3s::Body::from(body)), content)
+            }
+            _ => (request.map(s3s::Body::from), String::new()),
+        };
+        let mut refusal = None;
+        if let Some(function) = function {
+            let needed = rights::of_s3(operation, request.uri(), request.headers(), &content);
+            refusal = self.rights.take(function, needed).err().map(|missing| denied(Service::S3, function, &missing));
+        }
+        let to_see = rights::to_see_what_is_missing(request.uri());
+        let mut answer = match refusal {
+            Some(refusal) => refusal,
+            None => self.s3.call(request).await.map_err(|_| Cut)?.map(BodyExt::boxed_unsync),
+        };
+        if let Some(function) = function
+            && answer.status() == 404
+            && matches!(operation, "GetObject" | "HeadObject")
+            && let Err(missing) = self.rights.take(function, vec![to_see])
+        {
+            answer = denied(Service::S3, function, &missing);
+        }
         answer.headers_mut().extend(allowed.unwrap_or_default());
         Ok(answer)
     }
@@ -206,14 +249,29 @@ impl Edge {
     }
 
     fn signer(&self, request: &Request<Incoming>) -> Signer {
-        let key = request.headers().get(AUTHORIZATION).and_then(|value| {
-            let (_, credential) = value.to_str().ok()?.split_once("Credential=")?;
-            credential.split('/').next()
-        });
-        match key {
-            Some(key) => self.callers.find(key).map_or(Signer::Outside, Signer::Function),
-            None if request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature=")) => Signer::Presigned,
-            None => Signer::Outside,
+        let key = |credential: &str| {
+            let (_, credential) = credential.split_once("Credential=")?;
+            // A slash, which a query has encoded.
+            credential.split(['/', '%']).next().map(str::to_owned)
+        };
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| key(value.to_str().ok()?));
+        match (header, request.uri().query()) {
+            (Some(key), _) => self.callers.find(&key).map_or(Signer::Outside, Signer::Function),
+            (None, Some(query)) if query.contains("X-Amz-Signature=") => {
+                Signer::Presigned(key(query).and_then(|key| self.callers.function(&key)))
+            }
+            _ => Signer::Outside,
+        }
+    }
+}
+
+impl Signer {
+    /// The function whose rights the call has.
+    fn function(&self) -> Option<&str> {
+        match self {
+            Self::Function(caller) => Some(&caller.function),
+            Self::Presigned(function) => function.as_deref(),
+            Self::Outside => None,
         }
     }
 }
@@ -307,6 +365,20 @@ fn failure(service: Service, status: u16, throttle: bool) -> Response<Body> {
             };
             let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": message});
             server::answer(status, "application/x-amz-json-1.0", body.to_string())
+        }
+    }
+}
+
+/// The refusal of a call that its role does not allow. It is as final as on AWS.
+fn denied(service: Service, function: &str, missing: &Right) -> Response<Body> {
+    let Right { action, resource } = missing;
+    let message = format!("The role of {function} is not authorized to perform: {action} on resource: {resource}");
+    match service {
+        Service::S3 => s3_error(403, "AccessDenied", &message),
+        Service::SecretsManager => secrets::error(400, "AccessDeniedException", &message),
+        Service::DynamoDb => {
+            let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
+            server::answer(400, "application/x-amz-json-1.0", body.to_string())
         }
     }
 }

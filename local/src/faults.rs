@@ -47,6 +47,8 @@ pub enum Fault {
     Cut,
     /// It is not applied, and the process that called is killed. For a client's call the same as `Cut`.
     KillFunction,
+    /// It is applied, and the process that called is killed before it hears so. For a client's call the connection closes.
+    KillAfter,
 }
 
 type Hook = Arc<dyn Fn(&EngineCall) -> Fault + Send + Sync>;
@@ -100,13 +102,14 @@ impl Seeded {
         if random.f64() >= self.rate {
             return Fault::None;
         }
-        match random.u8(0..7) {
+        match random.u8(0..8) {
             0 => Fault::FailBefore(500),
             1 => Fault::FailBefore(503),
             2 => Fault::FailAfter,
             3 => Fault::Throttle,
             4 => Fault::Delay(Duration::from_millis(random.u64(1..50))),
             5 => Fault::Cut,
+            6 => Fault::KillAfter,
             _ => Fault::KillFunction,
         }
     }

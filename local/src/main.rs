@@ -19,6 +19,8 @@ Usage: cargo run -- [options]
   --no-demo     serve only
   --once        run the demo job, then exit: 0 when it went through, 1 when not
   --release     build and run the functions optimised
+  --artifacts DIR
+                run what `sam build` has made in DIR, which is .aws-sam/build
   --verbose     show the functions' logs
   --help        this text
 
@@ -40,12 +42,14 @@ struct Options {
     demo: bool,
     once: bool,
     release: bool,
+    artifacts: Option<PathBuf>,
     verbose: bool,
 }
 
 fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     use lexopt::prelude::{Long, Short, Value, ValueExt as _};
-    let mut options = Options { port: 3000, data: None, demo: true, once: false, release: false, verbose: false };
+    let mut options =
+        Options { port: 3000, data: None, demo: true, once: false, release: false, artifacts: None, verbose: false };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => options.port = arguments.value()?.parse()?,
@@ -53,6 +57,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("no-demo") => options.demo = false,
             Long("once") => options.once = true,
             Long("release") => options.release = true,
+            Long("artifacts") => options.artifacts = Some(arguments.value()?.into()),
             Long("verbose") => options.verbose = true,
             Long("help") | Short('h') => return Ok(Command::Help(HELP)),
             Value(command) if command == "bench" => {
@@ -61,6 +66,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
             }
             other => return Err(other.unexpected()),
         }
+    }
+    if options.release && options.artifacts.is_some() {
+        return Err("--release builds what --artifacts brings along".into());
     }
     if options.once && !options.demo {
         return Err("--once runs the demo that --no-demo leaves out".into());
@@ -103,6 +111,9 @@ async fn serve(options: Options) -> Result<ExitCode> {
     if options.verbose {
         builder = builder.verbose(true);
     }
+    if let Some(folder) = options.artifacts {
+        builder = builder.artifacts(folder);
+    }
     if let Some(folder) = options.data {
         builder = builder.data_dir(folder);
     }
@@ -128,9 +139,10 @@ mod tests {
     #[test]
     fn options_are_read_or_refused() {
         let options = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
-        let given = options(&["--port=4000", "--data", "x", "--once"]).expect("valid");
+        let given = options(&["--port=4000", "--data", "x", "--once", "--artifacts", "y"]).expect("valid");
         let Command::Serve(given) = given else { panic!("it serves") };
         assert_eq!((given.port, given.data, given.once), (4000, Some("x".into()), true));
+        assert_eq!(given.artifacts, Some("y".into()));
         assert!(matches!(options(&["--help"]), Ok(Command::Help(HELP))));
         assert!(matches!(options(&["bench", "--help"]), Ok(Command::Help(bench::HELP))));
         assert!(matches!(options(&["bench", "--stored", "1000,100"]), Ok(Command::Bench(_))));
@@ -140,6 +152,7 @@ mod tests {
             &["serve"],
             &["--once", "--no-demo"],
             &["bench", "--stored", "x"],
+            &["--release", "--artifacts=x"],
         ] {
             assert!(options(wrong).is_err(), "{wrong:?}");
         }

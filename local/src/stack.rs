@@ -1,7 +1,7 @@
 //! The whole stack in one process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -19,7 +19,8 @@ use tokio_util::{
 };
 
 use crate::{
-    Clock, EngineCall, Fault, LogLine, binaries,
+    Clock, EngineCall, Fault, LogLine, Right,
+    binaries::{self, Binaries},
     calls::Callers,
     dynamodb::DynamoDb,
     edge::Edge,
@@ -27,6 +28,7 @@ use crate::{
     gateway::Gateway,
     lambda::{Lambda, Settings},
     logs::Logs,
+    rights::Rights,
     s3, schedule,
     secrets::Secrets,
     share::CpuShare,
@@ -40,10 +42,12 @@ pub struct Builder {
     port: u16,
     data: Option<PathBuf>,
     release: bool,
+    artifacts: Option<PathBuf>,
     template: PathBuf,
     parameters: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     concurrency: usize,
+    queue_time: Duration,
     schedules: bool,
     check: bool,
     capacity: bool,
@@ -58,10 +62,12 @@ impl Default for Builder {
             port: 0,
             data: None,
             release: false,
+            artifacts: None,
             template: binaries::workspace().join("template.yaml"),
             parameters: BTreeMap::new(),
             environment: BTreeMap::new(),
             concurrency: 16,
+            queue_time: Duration::from_secs(5),
             schedules: false,
             check: false,
             capacity: false,
@@ -91,6 +97,12 @@ impl Builder {
         self
     }
 
+    /// Runs what `sam build` has made in this folder, and builds nothing.
+    pub fn artifacts(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.artifacts = Some(folder.into());
+        self
+    }
+
     /// Another template than the repository's.
     pub fn template(mut self, path: impl Into<PathBuf>) -> Self {
         self.template = path.into();
@@ -109,9 +121,16 @@ impl Builder {
         self
     }
 
-    /// Requests that may run at the same time, over all functions; 16 by default. More wait up to 5 seconds, then get 503.
+    /// Requests that may run at the same time, over all functions; 16 by default.
     pub fn concurrency(mut self, environments: usize) -> Self {
         self.concurrency = environments;
+        self
+    }
+
+    /// How long a request waits when as many run as may, before it gets 503; 5 seconds by default. Lambda lets none wait, and has
+    /// room for a thousand.
+    pub fn queue_time(mut self, time: Duration) -> Self {
+        self.queue_time = time;
         self
     }
 
@@ -158,11 +177,12 @@ impl Builder {
         let (api, api_address) = listen(self.port).await?;
         let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
         let (aws, aws_address) = listen(aws_port).await?;
-        let binaries = binaries::build(self.release).await?;
+        let binaries = match self.artifacts {
+            Some(folder) => Binaries::Sam(folder),
+            None => binaries::build(self.release).await?,
+        };
         for function in &template.functions {
-            if !binaries.join(&function.package).exists() {
-                bail!("the template names the package {:?}, which the workspace does not have", function.package);
-            }
+            binaries.check(function)?;
         }
 
         let temporary = match &self.data {
@@ -194,6 +214,7 @@ impl Builder {
                 environment: endpoints.into_iter().chain(self.environment).collect(),
                 concurrency: self.concurrency,
                 share,
+                queue_time: self.queue_time,
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
                 stop: stop.clone(),
@@ -201,6 +222,9 @@ impl Builder {
             },
         ));
         let faults = Faults::default();
+        let serving = TaskTracker::new();
+        let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
+        let rights = Arc::new(Rights::new(granted.collect()));
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
@@ -209,8 +233,10 @@ impl Builder {
             lambda: Arc::clone(&lambda),
             callers,
             faults: faults.clone(),
+            rights: Arc::clone(&rights),
             sequence: AtomicU64::new(0),
             capacity: self.capacity,
+            serving: serving.clone(),
         });
         tokio::spawn(edge.serve(aws, stop.clone()));
         if self.check {
@@ -228,7 +254,9 @@ impl Builder {
             lambda,
             clock,
             faults,
+            rights,
             logs,
+            serving,
             tasks,
             stop,
             _stop_on_drop: stop_on_drop,
@@ -257,7 +285,9 @@ pub struct Stack {
     lambda: Arc<Lambda>,
     clock: Clock,
     faults: Faults,
+    rights: Arc<Rights>,
     logs: Arc<Logs>,
+    serving: TaskTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -348,17 +378,30 @@ impl Stack {
         self.faults.set(hook);
     }
 
+    /// Waits until every engine call that was begun has ended. A process that was killed may have left some under way.
+    pub async fn engines_at_rest(&self) {
+        self.serving.close();
+        self.serving.wait().await;
+        self.serving.reopen();
+    }
+
+    /// What the template's policies allow and no call has needed so far, by package. What they do not allow is refused.
+    pub fn unused_rights(&self) -> BTreeSet<(String, Right)> {
+        self.rights.unused()
+    }
+
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment
     /// after its answer.
     pub fn logs(&self) -> Vec<LogLine> {
         self.logs.lines()
     }
 
-    /// Stops everything and waits until the last process is gone.
-    pub async fn shutdown(self) {
+    /// Stops everything and waits until the last process is gone: what functions wrote, to the last line.
+    pub async fn shutdown(self) -> Vec<LogLine> {
         self.stop.cancel();
         self.tasks.close();
         // A process that was killed and does not go is the kernel's.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+        self.logs.lines()
     }
 }

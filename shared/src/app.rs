@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     job_token::JobTokens,
     jobs::Jobs,
+    metrics::Metrics,
     outputs::Outputs,
     registry::Registry,
 };
@@ -23,6 +24,8 @@ pub struct App {
     pub registry: Registry,
     /// Calls made to the engines.
     pub calls: EngineCalls,
+    /// What the request counts.
+    pub metrics: Metrics,
     aws: Aws,
     outputs: Option<Outputs>,
     job_tokens: Option<JobTokens>,
@@ -40,6 +43,7 @@ impl App {
             registry: Registry::new(dynamodb.clone(), config.registry_table.clone()),
             user_jwt_keys: UserJwtKeys::new(&config)?,
             calls: aws.calls.clone(),
+            metrics: Metrics::default(),
             dynamodb,
             outputs: None,
             job_tokens: None,
@@ -51,7 +55,7 @@ impl App {
     /// With the outputs bucket, for functions that use it: the others do not link S3.
     pub fn with_outputs(mut self) -> Result<Self, lambda_http::Error> {
         let bucket = self.config.require_outputs_bucket()?.to_owned();
-        self.outputs = Some(Outputs::new(self.aws.s3(), bucket, self.aws.signer()));
+        self.outputs = Some(Outputs::new(self.aws.s3(), bucket, self.aws.signer(), self.metrics.clone()));
         Ok(self)
     }
 

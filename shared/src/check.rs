@@ -1,22 +1,24 @@
 //! Which of a job's output files have arrived: S3's word, not the miner's.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use crate::{
+    declaration::LONGEST_TYPE,
     error::Result,
     job::{Job, OutputFile},
     lifecycle::{ROOM_FOR_DETAIL, Status},
     outputs::{Object, Outputs, Unwrapped, Upload},
-    uploads,
+    uploads::{self, is_in_parts},
 };
 
 /// Files looked at at the same time.
 const AT_ONCE: usize = 32;
-/// The longest media type that is recorded; completing keeps to the room that the report made.
-const LONGEST_TYPE: usize = 60;
 
 /// What became of one file.
 enum Arrival {
@@ -26,77 +28,133 @@ enum Arrival {
     Missing(Option<String>),
 }
 
+/// What a check saw in the bucket: once the job has ended, some of it is of no use.
+#[derive(Debug, Default)]
+pub struct Seen {
+    versions: Vec<(String, String)>,
+    uploads: Vec<Upload>,
+}
+
 /// Looks at every file that the job expects: opens envelopes, assembles parts, and records what is there. `threshold` is the
 /// size above which a declared file comes in parts. Everything done is done for good, so a repeat goes on from there.
-pub async fn check_files(outputs: &Outputs, job: &mut Job, threshold: u64) -> Result<()> {
+pub async fn check_files(outputs: &Outputs, job: &mut Job, threshold: u64) -> Result<Seen> {
     let files = job.files.take().unwrap_or_default();
     let prefix = job.files_prefix();
-    let objects = if files.is_empty() { BTreeMap::new() } else { outputs.list(&prefix).await? };
     let key = |file: &OutputFile| format!("{prefix}{}", file.filename);
-    let in_parts = |file: &OutputFile| file.size.is_some_and(|size| size > threshold);
-    let waiting = files.values().any(|file| in_parts(file) && !objects.contains_key(&key(file)));
-    let parts = if waiting { outputs.uploads(&prefix).await? } else { BTreeMap::new() };
+    let listing = if files.is_empty() { Default::default() } else { outputs.list(&prefix).await? };
+    let waits = |file: &OutputFile| {
+        let object = listing.newest.get(&key(file));
+        is_in_parts(file, threshold) && object.map(|object| object.size) != file.size
+    };
+    let parts = if files.values().any(waits) { outputs.uploads(&prefix).await? } else { BTreeMap::new() };
 
     let mut checks = Vec::with_capacity(files.len());
     for (file_id, file) in files {
         let key = key(&file);
-        let object = objects.get(&key).cloned();
-        let parts = parts.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let object = listing.newest.get(&key).cloned();
+        let parts = if waits(&file) { parts.get(&key).map(Vec::as_slice) } else { None };
         checks.push(check(outputs, key, file_id, file, object, parts));
     }
-    let checked: Vec<(Uuid, OutputFile, Option<String>)> =
-        stream::iter(checks).buffer_unordered(AT_ONCE).try_collect().await?;
+    let checked: Vec<Checked> = stream::iter(checks).buffer_unordered(AT_ONCE).try_collect().await?;
 
+    let seen = Seen { versions: listing.versions, uploads: parts.into_values().flatten().collect() };
     let (mut missing, mut notes) = (Vec::new(), Vec::new());
-    for (_, file, note) in checked.iter().filter(|(_, file, _)| !file.uploaded) {
+    for Checked { file, note, .. } in checked.iter().filter(|checked| !checked.file.uploaded) {
         missing.push(file.filename.clone());
         notes.extend(note.clone());
     }
     missing.sort();
     notes.sort();
-    job.files = Some(checked.into_iter().map(|(file_id, file, _)| (file_id, file)).collect());
+    job.files = Some(checked.into_iter().map(|checked| (checked.file_id, checked.file)).collect());
     settle(job, &missing, &notes);
-    Ok(())
+    Ok(seen)
 }
 
-/// Looks at one file and writes down what was found; the note is for the owner when it is missing.
+/// Removes what nobody can ask for once the job has ended: envelopes, uploads that were sent again, cut short or never finished.
+/// That it could not is only logged: the bucket's lifecycle removes it later.
+pub async fn tidy(outputs: &Outputs, seen: Seen, job: &Job) {
+    if !job.terminal || job.deleted_at.is_some() {
+        return;
+    }
+    let files = job.files.iter().flat_map(|files| files.values());
+    let kept: BTreeSet<_> = files.filter_map(|file| file.version_id.as_deref()).collect();
+    let is_left = |(_, id): &(String, String)| !kept.contains(id.as_str());
+    let tidied = async {
+        if seen.versions.iter().any(is_left) {
+            // A write whose answer was lost left a version that only a new listing shows.
+            let versions = outputs.list(&job.files_prefix()).await?.versions.into_iter().filter(is_left);
+            outputs.delete(versions.map(|(key, id)| (key, Some(id))).collect()).await?;
+        }
+        for upload in &seen.uploads {
+            outputs.abort(upload).await?;
+        }
+        Ok::<_, crate::Error>(())
+    };
+    if let Err(error) = tidied.await {
+        tracing::warn!(job.id = %job.job_id, cause = ?error.cause(), "leftovers of uploads could not be removed");
+    }
+}
+
+/// One file as it was found; the note is for the owner when it is missing.
+struct Checked {
+    file_id: Uuid,
+    file: OutputFile,
+    note: Option<String>,
+}
+
+/// Looks at one file and writes down what was found. `parts` are its unfinished uploads, when it waits for one of them.
 async fn check(
     outputs: &Outputs,
     key: String,
     file_id: Uuid,
     mut file: OutputFile,
     object: Option<Object>,
-    parts: &[Upload],
-) -> Result<(Uuid, OutputFile, Option<String>)> {
-    let arrival = match object {
-        Some(object) if file.is_declared() => match file.size.is_none_or(|size| size == object.size) {
-            true => Arrival::Arrived(object, None),
-            false => Arrival::Missing(None),
-        },
-        Some(object) => match outputs.unwrap(&key, object).await? {
+    parts: Option<&[Upload]>,
+) -> Result<Checked> {
+    let fits = |object: &Object| file.size.is_none_or(|size| size == object.size);
+    let arrival = match (parts, object) {
+        (Some(uploads), _) => assemble(outputs, &file, uploads).await?,
+        (None, Some(object)) if !file.is_declared() => match outputs.unwrap(&key, object).await? {
             Unwrapped::File(object, content_type) => Arrival::Arrived(object, content_type),
             Unwrapped::CutShort => Arrival::Missing(Some(format!("The upload of {} was cut short", file.filename))),
-            Unwrapped::Gone => Arrival::Missing(None),
         },
-        None => assemble(outputs, &file, parts).await?,
+        (None, Some(object)) if fits(&object) => declared(outputs, &key, &file, object).await?,
+        (None, _) => Arrival::Missing(None),
     };
     let note = record(&mut file, arrival);
-    Ok((file_id, file, note))
+    Ok(Checked { file_id, file, note })
+}
+
+/// S3 took no other bytes than those declared, unless they came to a URL from before the declaration.
+async fn declared(outputs: &Outputs, key: &str, file: &OutputFile, object: Object) -> Result<Arrival> {
+    if !file.redeclared || file.sha256.is_none() {
+        return Ok(Arrival::Arrived(object, None));
+    }
+    let head = outputs.head(key, object.version_id.as_deref()).await?;
+    Ok(match head.filter(|head| head.sha256 == file.sha256 && head.object.etag == object.etag) {
+        Some(_) => Arrival::Arrived(object, None),
+        None => Arrival::Missing(Some(format!("The upload of {} has not the declared SHA-256", file.filename))),
+    })
 }
 
 /// Makes the object out of the parts of the first upload that has them all.
 async fn assemble(outputs: &Outputs, file: &OutputFile, uploads: &[Upload]) -> Result<Arrival> {
-    let mut note = None;
+    let mut fewest: Option<Vec<i32>> = None;
     for upload in uploads {
-        let arrived = outputs.parts(upload).await?;
-        let missing = uploads::missing_parts(file, &arrived);
+        let mut arrived = outputs.parts(upload).await?;
+        let missing: Vec<_> = uploads::missing_parts(file, &arrived).iter().map(|part| part.number).collect();
         if missing.is_empty() {
+            // Declared anew, it may have more than it needs.
+            let last = uploads::parts(file).last().map_or(0, |part| part.number);
+            arrived.retain(|number, _| *number <= last);
             return Ok(Arrival::Arrived(outputs.assemble(upload, arrived).await?, None));
         }
-        let numbers: Vec<_> = missing.iter().map(|part| part.number).collect();
-        note = Some(format!("Parts of {} that are missing: {}", file.filename, spans(&numbers)));
+        if fewest.as_ref().is_none_or(|fewest| missing.len() < fewest.len()) {
+            fewest = Some(missing);
+        }
     }
-    Ok(Arrival::Missing(note))
+    let note = |missing: Vec<i32>| format!("Parts of {} that are missing: {}", file.filename, spans(&missing));
+    Ok(Arrival::Missing(fewest.map(note)))
 }
 
 fn record(file: &mut OutputFile, arrival: Arrival) -> Option<String> {

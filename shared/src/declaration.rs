@@ -1,5 +1,7 @@
 //! What a miner may say of a file before it uploads it: size, hash, media type, size of the parts.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 
 use crate::{
@@ -12,8 +14,8 @@ use crate::{
 const LARGEST_FILE: u64 = 5 << 40;
 /// Bytes of the largest part, and of the largest object in one PUT: 5 GiB.
 const LARGEST_PART: u64 = 5 << 30;
-/// Bytes of the longest media type.
-const LONGEST_TYPE: usize = 60;
+/// Bytes of the longest media type that is recorded: an office document's has 73.
+pub const LONGEST_TYPE: usize = 80;
 
 /// A field of a declaration that cannot be.
 #[derive(Debug)]
@@ -37,37 +39,48 @@ impl Problem {
     }
 }
 
-/// Reads a declaration of the file `name`. Every field may be missing or null.
-pub fn parse(declared: &Value, name: &str) -> Result<OutputFile, Problem> {
+/// A whole number, also one that is written `5.0`: JSON has one kind of number.
+fn whole(value: &Value) -> Option<u64> {
+    let float = |float: &f64| float.fract() == 0.0 && (0.0..=(1_u64 << 53) as f64).contains(float);
+    value.as_u64().or_else(|| value.as_f64().filter(float).map(|float| float as u64))
+}
+
+/// The file with what is declared of it. Every field may be missing or null: what is known already then holds.
+pub fn declare(declared: &Value, known: OutputFile) -> Result<OutputFile, Problem> {
+    const PART_SIZE: &str = "must be a whole number of bytes from 5 MiB to 5 GiB";
     let field = |name: &str| declared.get(name).filter(|value| !value.is_null());
-    let checked = |name: &'static str, problem: &str, good: Option<String>| match (field(name), good) {
-        (Some(_), None) => Err(Problem::of(declared, name, problem)),
-        (_, good) => Ok(good),
-    };
-    let bytes = |name: &'static str, problem: &str, most: u64| match field(name) {
+    let bytes = |name: &'static str, problem: &str, good: RangeInclusive<u64>| match field(name) {
         None => Ok(None),
-        Some(value) => match value.as_u64().filter(|bytes| *bytes <= most) {
+        Some(value) => match whole(value).filter(|bytes| good.contains(bytes)) {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(Problem::of(declared, name, problem)),
         },
     };
-    let size = bytes("size", "must be a whole number of bytes up to 5 TiB", LARGEST_FILE)?;
-    let part_size = bytes("part_size", "must be a whole number of bytes from 5 MiB to 5 GiB", LARGEST_PART)?;
-    if let Some(part_size) = part_size {
-        if part_size < SMALLEST_PART {
-            return Err(Problem::of(declared, "part_size", "must be a whole number of bytes from 5 MiB to 5 GiB"));
-        }
-        if size.is_some_and(|size| size.div_ceil(part_size) > PARTS_LIMIT) {
-            return Err(Problem::of(declared, "part_size", "must not make more than 10,000 parts"));
-        }
+    let string = |name: &'static str, problem: &str, is_good: fn(&str) -> bool| match field(name) {
+        None => Ok(None),
+        Some(value) => match value.as_str().filter(|text| is_good(text)) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(Problem::of(declared, name, problem)),
+        },
+    };
+    let size = bytes("size", "must be a whole number of bytes up to 5 TiB", 0..=LARGEST_FILE)?.or(known.size);
+    let part_size = bytes("part_size", PART_SIZE, SMALLEST_PART..=LARGEST_PART)?.or(known.part_size);
+    if let (Some(size), Some(part_size)) = (size, part_size)
+        && size.div_ceil(part_size) > PARTS_LIMIT
+    {
+        return Err(Problem::of(declared, "part_size", "must not make more than 10,000 parts"));
     }
-    let is_sha256 = |text: &&str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let sha256 = field("sha256").and_then(Value::as_str).filter(is_sha256).map(str::to_ascii_lowercase);
-    let sha256 = checked("sha256", "must be 64 hex digits", sha256)?;
-    let is_type = |text: &&str| {
+    let is_sha256 = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let sha256 = string("sha256", "must be 64 hex digits", is_sha256)?.map(|text| text.to_ascii_lowercase());
+    let is_type = |text: &str| {
         text.len() <= LONGEST_TYPE && text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     };
-    let content_type = field("content_type").and_then(Value::as_str).filter(is_type).map(str::to_owned);
-    let content_type = checked("content_type", "must be a media type of at most 60 characters", content_type)?;
-    Ok(OutputFile { filename: name.to_owned(), size, sha256, content_type, part_size, ..OutputFile::default() })
+    let content_type = string("content_type", "must be a media type of at most 80 characters", is_type)?;
+    Ok(OutputFile {
+        size,
+        part_size,
+        sha256: sha256.or(known.sha256),
+        content_type: content_type.or(known.content_type),
+        ..known
+    })
 }

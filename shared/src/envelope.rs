@@ -11,6 +11,8 @@ pub const WINDOW: u64 = 16 << 10;
 
 /// Headers of one part.
 const MOST_HEADERS: usize = 16;
+/// The longest media type: a type and a subtype of 127 characters. (RFC 6838, 4.2.)
+const LONGEST_TYPE: usize = 255;
 
 /// Where the file is inside an envelope.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,11 +56,9 @@ pub fn payload(boundary: &str, head: &[u8], tail: &[u8], size: u64) -> Result<Pa
     // From the back: the closing delimiter, and before it the path where it is not in front.
     let closed = tail.strip_suffix(b"\r\n").unwrap_or(tail).strip_suffix(b"--").ok_or(CutShort)?;
     let mut end = closed.strip_suffix(delimiter).ok_or(CutShort)?.len();
-    if file_is_first
-        && let Some(last) = rfind(&tail[..end], delimiter)
-        && Part::parse(&tail[last + delimiter.len()..end]).is_some_and(|part| part.name == "path")
-    {
-        end = last;
+    if file_is_first {
+        let is_path = |at: &usize| is_path(&tail[at + delimiter.len()..end]);
+        end = rfind(&tail[..end], delimiter).find(is_path).unwrap_or(end);
     }
     let end = tail_at + end as u64;
     if start <= end { Ok(Payload { range: start..end, content_type }) } else { Err(CutShort) }
@@ -81,11 +81,23 @@ impl Part {
         };
         let value = |name: &str| {
             let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-            std::str::from_utf8(header.value).ok()
+            // Old clients write a file's name in Latin-1.
+            Some(String::from_utf8_lossy(header.value))
         };
-        let name = parameter(value("content-disposition")?, "name")?;
-        Some(Self { name, content_type: value("content-type").map(str::to_owned), length: length + 2 })
+        let name = parameter(&value("content-disposition")?, "name")?;
+        // What S3 would not take as an object's own stays behind.
+        let is_type = |kind: &str| {
+            (1..=LONGEST_TYPE).contains(&kind.len()) && kind.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        };
+        let content_type = value("content-type").filter(|kind| is_type(kind)).map(|kind| kind.into_owned());
+        Some(Self { name, content_type, length: length + 2 })
     }
+}
+
+/// Whether this is the part `path`, to its end: a name has no line ends, so whatever has some is still the payload.
+fn is_path(bytes: &[u8]) -> bool {
+    let content = |part: &Part| bytes[part.length..].iter().all(|byte| !byte.is_ascii_control());
+    Part::parse(bytes).is_some_and(|part| part.name == "path" && content(&part))
 }
 
 /// A parameter of a header like `form-data; name="file"; filename="a;b"`.
@@ -119,8 +131,9 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-fn rfind(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).rposition(|window| window == wanted)
+/// All places, the last first.
+fn rfind<'a>(bytes: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> {
+    bytes.windows(wanted.len()).enumerate().rev().filter(move |(_, window)| *window == wanted).map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -189,6 +202,8 @@ mod tests {
             Just(b"--".to_vec()),
             Just(format!("--{boundary}").into_bytes()),
             Just(inner),
+            Just(envelope(&boundary, true, "inner", b"inner content")),
+            Just(envelope(&boundary, false, "inner", b"inner content")),
             proptest::collection::vec(any::<u8>(), 0..40),
         ];
         proptest::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
@@ -200,6 +215,26 @@ mod tests {
                 hostile(boundary.clone()).prop_map(move |content| (boundary.clone(), first, name.clone(), content))
             },
         )
+    }
+
+    #[test]
+    fn a_name_that_begins_like_the_boundary_is_not_taken_for_it() {
+        for file_first in [true, false] {
+            let object = envelope("b", file_first, "--b", b"content");
+            assert_eq!(bytes(&object, &open("b", &object, 1000).expect("whole")), b"content");
+        }
+    }
+
+    #[test]
+    fn a_media_type_that_no_object_can_have_is_left_out() {
+        for (kind, kept) in
+            [("a/b; c=\"d\"", Some("a/b; c=\"d\"")), ("", None), ("ü/x", None), (&"x".repeat(256), None)]
+        {
+            let head = format!("--b\r\nContent-Type: {kind}\r\nContent-Disposition: form-data; name=\"file\"");
+            let object = [head.as_bytes(), b"; filename=\"\xfc\"\r\n\r\nx\r\n--b--\r\n"].concat();
+            let payload = open("b", &object, 1000).expect("whole");
+            assert_eq!((bytes(&object, &payload), payload.content_type.as_deref()), (&b"x"[..], kept));
+        }
     }
 
     proptest! {

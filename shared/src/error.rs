@@ -8,6 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::reply;
 
@@ -61,7 +62,7 @@ pub struct Cause {
 }
 
 /// One entry of a 422 list, as FastAPI words it.
-#[derive(Debug, Clone, Serialize, PartialEq)]
+#[derive(Debug, Clone, Serialize, PartialEq, ToSchema)]
 pub struct Invalid {
     /// Pydantic's error type, such as `missing`.
     pub r#type: &'static str,
@@ -202,11 +203,18 @@ where
     }
 }
 
-/// DynamoDB's and S3's codes for "later, please". (AWS: "Error handling with DynamoDB", "Error responses" of S3.)
-const TRANSIENT: [&str; 11] = [
+/// DynamoDB's and S3's codes for "later, please", and for an object or upload that was there a moment ago: somebody else was
+/// faster, and the next look tells. (AWS: "Error handling with DynamoDB", "Error responses" of S3.)
+const TRANSIENT: [&str; 17] = [
     "InternalError",
     "InternalServerError",
+    "InternalServiceError",
+    "InternalServiceErrorException",
     "LimitExceededException",
+    "NoSuchKey",
+    "NoSuchUpload",
+    "NoSuchVersion",
+    "PreconditionFailed",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestTimeout",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     lifecycle::Status,
     read::Item,
     registry::{Chute, Image, Port},
+    schema,
     time::{DAY, Timestamp, rfc3339, rfc3339_option},
 };
 
@@ -108,7 +110,7 @@ pub struct Job {
 }
 
 /// What a job remembers of its chute.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChuteSnapshot {
     /// The chute's name.
     pub name: String,
@@ -165,14 +167,25 @@ impl Instance {
 }
 
 /// A port of the job and the public port that leads to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PortMapping {
     /// Inside the container.
+    #[schema(maximum = 65535)]
+    #[serde(deserialize_with = "port")]
     pub internal_port: u16,
     /// On the instance's host.
+    #[schema(maximum = 65535)]
+    #[serde(deserialize_with = "port")]
     pub external_port: u16,
     /// `tcp`, `udp` or `http`.
     pub proto: String,
+}
+
+/// A port, also one that is written `22.0`: JSON has one kind of number.
+fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let port = f64::deserialize(deserializer)?;
+    let is_one = port.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&port);
+    if is_one { Ok(port as u16) } else { Err(serde::de::Error::custom("not a port")) }
 }
 
 /// An output file. Names in the table are short: a job may have a thousand of them in its one item.
@@ -187,7 +200,7 @@ pub struct OutputFile {
     /// Bytes: declared, or found.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// SHA-256 in hex: declared.
+    /// SHA-256 in hex: declared. S3 checks it as the file arrives; of a file in parts it can't, and this is the miner's word.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Media type: declared, or found.
@@ -196,6 +209,9 @@ pub struct OutputFile {
     /// Bytes of each part that the miner wants to send a large file in: declared.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub part_size: Option<u64>,
+    /// Size or hash were declared when a URL without them was out already: what arrived need not be what was declared.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub redeclared: bool,
     /// The object's version that was checked.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
@@ -212,17 +228,25 @@ impl OutputFile {
 }
 
 impl Job {
-    /// Seconds that a terminal job, and its files, are kept: 30 days.
-    pub const RETENTION: i64 = 30 * DAY;
+    /// Seconds that a terminal job is kept: 30 days, and one more in which the last token of the longest job ends.
+    pub const RETENTION: i64 = 31 * DAY;
+
+    /// Seconds that an attempt may run: the method's timeout, or 30 days.
+    pub fn longest_run(&self) -> i64 {
+        self.timeout.map_or(30 * DAY, i64::from)
+    }
 
     /// From the table.
     pub fn from_item(item: Item) -> Result<Self> {
+        schema::check(&item, "read: job")?;
         serde_dynamo::from_item(item).map_err(|error| Error::internal("read: job", error))
     }
 
     /// For the table.
     pub fn to_item(&self) -> Result<Item> {
-        serde_dynamo::to_item(self).map_err(|error| Error::internal("write: job", error))
+        let mut item = serde_dynamo::to_item(self).map_err(|error| Error::internal("write: job", error))?;
+        schema::stamp(&mut item);
+        Ok(item)
     }
 
     /// The index key under which a chute's pending jobs wait.
@@ -230,9 +254,9 @@ impl Job {
         format!("claimable#{chute_id}")
     }
 
-    /// The id of a job that a user creates with an `Idempotency-Key`. When one was deleted, the next `generation` takes over.
-    pub fn id_of_key(user_id: Uuid, key: &str, generation: u32) -> Uuid {
-        Uuid::new_v5(&user_id, format!("Idempotency-Key:{generation}:{key}").as_bytes())
+    /// The id of the job that a user creates with an `Idempotency-Key`.
+    pub fn id_of_key(user_id: Uuid, key: &str) -> Uuid {
+        Uuid::new_v5(&user_id, format!("Idempotency-Key:{key}").as_bytes())
     }
 
     /// The id of an output file: the same name is the same file.
@@ -330,12 +354,12 @@ impl Job {
 pub struct Uploads {
     /// Presigned URL by filename.
     pub urls: BTreeMap<String, String>,
-    /// The same in full; left out when the answer would not fit into Lambda's limit.
+    /// The same in full; left out when they are too many.
     pub targets: Option<Vec<UploadTarget>>,
 }
 
 /// Where a miner sends one file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UploadTarget {
     /// The file's name.
     pub filename: String,
@@ -357,7 +381,7 @@ pub struct UploadTarget {
 }
 
 /// Where a miner sends one part of a large file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UploadPart {
     /// 1 to 10,000.
     pub part_number: i32,
@@ -370,50 +394,84 @@ pub struct UploadPart {
 }
 
 /// The wire's JobResponse.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobResponse<'a> {
+    /// The job's id.
     job_id: Uuid,
+    /// Who created it.
     user_id: Uuid,
+    /// On which chute.
     chute_id: Uuid,
+    /// The chute's version when the job was created.
     version: &'a str,
+    /// The SDK's version that the chute was built with.
     chutes_version: &'a str,
+    /// Which of the chute's jobs.
     method: &'a str,
+    /// The miner's name for where it runs.
     instance_id: Option<&'a str>,
+    /// How to reach the instance.
     host: Option<&'a str>,
+    /// It is claimed and not over.
     active: bool,
+    /// It was claimed.
     verified: bool,
+    /// When it was created.
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
+    /// Always null.
     #[serde(serialize_with = "rfc3339_option")]
     last_queried_at: Option<Timestamp>,
+    /// When it last changed.
     #[serde(serialize_with = "rfc3339_option")]
     updated_at: Option<Timestamp>,
+    /// When the miner reported its result.
     #[serde(serialize_with = "rfc3339_option")]
     finished_at: Option<Timestamp>,
+    /// The arguments, as they were given, and `_disk_gb`.
+    #[schema(value_type = Object)]
     job_args: Box<RawValue>,
+    /// What the miner reported: any JSON.
+    #[schema(value_type = Option<Value>)]
     result: Option<Box<RawValue>>,
+    /// By file id. Null before the report.
     output_files: Option<BTreeMap<Uuid, FileResponse<'a>>>,
+    /// How the job's ports are reached.
     port_mappings: Option<&'a [PortMapping]>,
+    /// The chute, as it was when the job was created.
     chute: ChuteResponse<'a>,
+    /// Where it runs.
     instance: Option<InstanceResponse<'a>>,
+    /// Presigned URL by filename, in the answer to the miner's report; else empty.
     output_storage_urls: BTreeMap<String, String>,
+    /// Where it is in its life.
     status: Status,
+    /// It will never change again.
     terminal: bool,
+    /// What went wrong.
     error_detail: Option<&'a str>,
+    /// When it was last claimed.
     #[serde(serialize_with = "rfc3339_option")]
     started_at: Option<Timestamp>,
+    /// When the attempt is over.
     #[serde(serialize_with = "rfc3339_option")]
     deadline_at: Option<Timestamp>,
+    /// Which attempt is or was the last to run; 0 before the first claim.
     attempt: u32,
+    /// Attempts that it gets.
     max_attempts: u32,
+    /// How far it is, 0 to 1.
     progress: Option<f64>,
+    /// The hotkey that signed the claim.
     miner_hotkey: Option<&'a str>,
+    /// Where the files go, in the answer to the miner's report; left out when it would be too long.
     #[serde(skip_serializing_if = "Option::is_none")]
-    uploads: Option<Vec<UploadTarget>>,
+    pub uploads: Option<Vec<UploadTarget>>,
 }
 
 /// One of JobResponse's `output_files`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OutputFile)]
 struct FileResponse<'a> {
     filename: &'a str,
     path: String,
@@ -437,7 +495,8 @@ impl<'a> FileResponse<'a> {
 }
 
 /// JobResponse's `chute`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobChute)]
 struct ChuteResponse<'a> {
     chute_id: Uuid,
     #[serde(flatten)]
@@ -445,7 +504,8 @@ struct ChuteResponse<'a> {
 }
 
 /// JobResponse's `instance`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobInstance)]
 struct InstanceResponse<'a> {
     instance_id: Option<&'a str>,
     region: Option<&'a str>,

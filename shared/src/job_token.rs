@@ -17,7 +17,9 @@ use crate::{
 
 /// The `iss` of every job token.
 const ISSUER: &str = "jobchute";
-/// Seconds between two looks into the secret for a key that is unknown.
+/// Seconds after which the secret is read again: a new key signs by then, and one that was removed opens nothing.
+const MAX_AGE: i64 = 300;
+/// Seconds between two looks into the secret for a key that is unknown, or after one that failed.
 const REFRESH: i64 = 60;
 
 /// What every bad token is told.
@@ -50,6 +52,11 @@ impl JobClaims {
             exp: job.deadline_at?.plus_seconds(upload_window).seconds(),
             filename: None,
         })
+    }
+
+    /// The attempt's deadline, to the second.
+    pub fn deadline(&self, upload_window: i64) -> Timestamp {
+        Timestamp::from_millis(self.exp * 1000).plus_seconds(-upload_window)
     }
 
     /// The claims, when they open the whole job: a file token does not.
@@ -100,7 +107,7 @@ impl JobTokenKeys {
     }
 }
 
-/// The keys, read from Secrets Manager when first needed, and again when a token names one that is unknown.
+/// The keys, read from Secrets Manager when first needed, and again when they are old or a token names one that is unknown.
 #[derive(Debug)]
 pub struct JobTokens {
     client: aws_sdk_secretsmanager::Client,
@@ -111,6 +118,8 @@ pub struct JobTokens {
 #[derive(Debug, Default)]
 struct Cached {
     keys: Option<Arc<JobTokenKeys>>,
+    /// When they have to be read again.
+    stale_at: Option<Timestamp>,
     /// When a token's unknown key was last looked for.
     looked_at: Option<Timestamp>,
 }
@@ -121,22 +130,40 @@ impl JobTokens {
         Self { client, secret, cached: Mutex::default() }
     }
 
-    /// The keys. Call it beside the first engine call: a cold start then waits for one round trip, not for two.
+    /// The keys, not older than [`MAX_AGE`] unless Secrets Manager is out of reach. Call it beside the first engine call: a cold
+    /// start then waits for one round trip, not for two.
+    pub async fn keys_at(&self, now: Timestamp) -> Result<Arc<JobTokenKeys>> {
+        let (keys, stale) = {
+            let cached = self.cached();
+            (cached.keys.clone(), cached.stale_at.is_none_or(|at| now >= at))
+        };
+        match keys {
+            Some(keys) if !stale => Ok(keys),
+            Some(keys) => Ok(self.read(now).await.unwrap_or_else(|error| {
+                tracing::warn!(cause = ?error.cause(), "the keys of job tokens could not be read again");
+                self.cached().stale_at = Some(now.plus_seconds(REFRESH));
+                keys
+            })),
+            None => self.read(now).await,
+        }
+    }
+
+    /// The keys that the request has verified its token with.
     pub async fn keys(&self) -> Result<Arc<JobTokenKeys>> {
         let cached = self.cached().keys.clone();
         match cached {
             Some(keys) => Ok(keys),
-            None => self.read().await,
+            None => self.read(Timestamp::system()).await,
         }
     }
 
     /// The claims of a good token for this job. 401 for any other: which check failed is nobody's business.
     pub async fn verify(&self, token: &str, job_id: Option<Uuid>, now: Timestamp) -> Result<JobClaims> {
         let refused = || Error::unauthorized(REFUSED);
-        let mut keys = self.keys().await?;
+        let mut keys = self.keys_at(now).await?;
         let kid = decode_header(token).ok().and_then(|header| header.kid).ok_or_else(refused)?;
         if !keys.secrets.contains_key(&kid) && self.may_look_again(now) {
-            keys = self.read().await?;
+            keys = self.read(now).await?;
         }
         keys.verify(token, now).filter(|claims| Some(claims.sub) == job_id).ok_or_else(refused)
     }
@@ -155,12 +182,14 @@ impl JobTokens {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self) -> Result<Arc<JobTokenKeys>> {
+    async fn read(&self, now: Timestamp) -> Result<Arc<JobTokenKeys>> {
         let request = self.client.get_secret_value().secret_id(&self.secret);
         let answer = request.send().await.context("job token: GetSecretValue")?;
         let keys = answer.secret_string().and_then(JobTokenKeys::parse);
         let keys = Arc::new(keys.ok_or_else(|| Error::internal("job token: the secret", "is not a key document"))?);
-        self.cached().keys = Some(keys.clone());
+        let mut cached = self.cached();
+        cached.keys = Some(keys.clone());
+        cached.stale_at = Some(now.plus_seconds(MAX_AGE));
         Ok(keys)
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{
+        put_item::PutItemError,
         query::builders::QueryFluentBuilder,
         transact_write_items::{TransactWriteItemsError, builders::TransactWriteItemsFluentBuilder},
         update_item::UpdateItemError,
@@ -20,10 +21,11 @@ use uuid::Uuid;
 
 use crate::{
     error::{Context, Error, Result, engine_error},
-    job::Job,
-    lifecycle,
+    job::{ChuteSnapshot, Job},
+    lifecycle::{self, Status},
     read::Item,
     registry::{Port, Usage},
+    schema,
     time::{DAY, Timestamp},
     transition::{Transition, number, text},
 };
@@ -58,13 +60,27 @@ pub enum Inserted {
     OverQuota(Usage),
 }
 
-/// A hotkey's signature over a mutation: good for one.
+/// A hotkey's signature over a mutation: good for one job. The same request again, whose first answer may have been lost, is
+/// about the same job; on any other job the signature is a replay.
 #[derive(Debug, Clone)]
 pub struct Signature {
     /// SHA-256 of its bytes.
     pub hash: [u8; 32],
     /// When its nonce is too old anyway, in seconds.
     pub expires_at: i64,
+}
+
+/// Holds for a signature that was not used yet, or for this job.
+const UNSPENT: &str = "attribute_not_exists(pk) OR job_id = :job";
+
+impl Signature {
+    fn row(&self, job_id: Uuid) -> Item {
+        HashMap::from([
+            ("pk".to_owned(), text(format!("replay#{}", hex::encode(self.hash)))),
+            ("job_id".to_owned(), text(job_id.to_string())),
+            ("expires_at".to_owned(), number(self.expires_at)),
+        ])
+    }
 }
 
 /// A pending job, as the `queue` index shows it to miners.
@@ -86,10 +102,73 @@ pub struct Claimable {
     pub ports: Vec<Port>,
 }
 
-/// Jobs that the reaper reads at a time.
-const DUE_PAGE: i32 = 100;
+/// A job, as the index `by_user` shows it to its owner.
+#[derive(Debug, Deserialize)]
+pub struct Listed {
+    /// Its id.
+    pub job_id: Uuid,
+    /// Its chute.
+    pub chute_id: Uuid,
+    /// The chute, as it was when the job was created.
+    pub chute: ChuteSnapshot,
+    /// Which of the chute's jobs.
+    pub method: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// It will never change again.
+    pub terminal: bool,
+    /// Which attempt is or was the last to run.
+    pub attempt: u32,
+    /// Attempts that it gets.
+    pub max_attempts: u32,
+    /// How far it is, 0 to 1.
+    #[serde(default)]
+    pub progress: Option<f64>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it was last claimed.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// When the miner reported its result.
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+}
 
-/// Where a page of the `queue` index ended: `due_at` and job id.
+/// Which of a user's jobs are listed. Jobs that are being deleted never are.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// In this state.
+    pub status: Option<Status>,
+    /// Over, or not.
+    pub terminal: Option<bool>,
+    /// On this chute.
+    pub chute_id: Option<Uuid>,
+}
+
+impl Filter {
+    fn add_to(&self, request: QueryFluentBuilder) -> QueryFluentBuilder {
+        let conditions = [
+            self.status.map(|status| ("#status", "status", text(status.as_str()))),
+            self.terminal.map(|terminal| ("#terminal", "terminal", AttributeValue::Bool(terminal))),
+            self.chute_id.map(|chute_id| ("#chute_id", "chute_id", text(chute_id.to_string()))),
+        ];
+        let mut expression = "attribute_not_exists(deleted_at)".to_owned();
+        let mut request = request;
+        for (alias, name, value) in conditions.into_iter().flatten() {
+            expression.push_str(&format!(" AND {alias} = :{name}"));
+            request = request.expression_attribute_names(alias, name);
+            request = request.expression_attribute_values(format!(":{name}"), value);
+        }
+        request.filter_expression(expression)
+    }
+}
+
+/// Jobs of one shard that the reaper reads at a time.
+const DUE_PAGE: i32 = 50;
+
+/// A place in an index: the time that it is sorted by, in milliseconds, and the job's id.
 pub type Cursor = (i64, Uuid);
 
 impl Jobs {
@@ -99,7 +178,7 @@ impl Jobs {
     }
 
     /// Stores a new job and counts it, in one transaction: never more than `chute_quota` and `total_quota` a day, however
-    /// many creates run at once, and never twice for one signature.
+    /// many creates run at once, and never a second job for one signature.
     pub async fn insert(
         &self,
         job: &Job,
@@ -122,7 +201,7 @@ impl Jobs {
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(TransactWriteItem::builder().update(usage).build());
         let request = match signature {
-            Some(signature) => request.transact_items(self.once(signature)?),
+            Some(signature) => request.transact_items(self.spend(signature, job.job_id)?),
             None => request,
         };
         let Some(refusals) = transact(request, DOING).await? else { return Ok(Inserted::Created) };
@@ -134,7 +213,7 @@ impl Jobs {
             let counts = serde_dynamo::from_item(usage);
             counts.map(Inserted::OverQuota).map_err(|error| Error::internal("create job: usage", error))
         } else {
-            Err(refusals.busy(DOING))
+            Err(refusals.error(DOING))
         }
     }
 
@@ -142,14 +221,16 @@ impl Jobs {
         Update::builder()
             .table_name(&self.registry)
             .key("pk", text(Usage::pk(job.user_id, job.created_at)))
-            .update_expression("ADD #total :one, #chute :one SET #expires = :expires")
+            .update_expression("ADD #total :one, #chute :one SET #expires = :expires, #v = :v")
             .condition_expression(
                 "(attribute_not_exists(#total) OR #total < :total) AND (attribute_not_exists(#chute) OR #chute < :chute)",
             )
             .expression_attribute_names("#total", "total")
             .expression_attribute_names("#chute", Usage::chute_attribute(job.chute_id))
             .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_names("#v", schema::ATTRIBUTE)
             .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":v", number(schema::VERSION))
             .expression_attribute_values(":total", AttributeValue::N(total_quota.to_string()))
             .expression_attribute_values(":chute", AttributeValue::N(chute_quota.to_string()))
             .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
@@ -158,16 +239,36 @@ impl Jobs {
             .map_err(|error| Error::internal("create job: usage", error))
     }
 
-    /// The row that remembers a signature until its nonce is too old anyway.
-    fn once(&self, signature: &Signature) -> Result<TransactWriteItem> {
+    /// The row that remembers, until its nonce is too old anyway, which job a signature was for.
+    fn spend(&self, signature: &Signature, job_id: Uuid) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(&self.registry)
-            .item("pk", text(format!("replay#{}", hex::encode(signature.hash))))
-            .item("expires_at", number(signature.expires_at))
-            .condition_expression("attribute_not_exists(pk)")
+            .set_item(Some(signature.row(job_id)))
+            .condition_expression(UNSPENT)
+            .expression_attribute_values(":job", text(job_id.to_string()))
             .build()
             .map_err(|error| Error::internal("replay guard", error))?;
         Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Spends a signature on a request that changes nothing, because its change was made before. 401 when it was for another
+    /// job.
+    pub async fn spend_on_repeat(&self, signature: Option<&Signature>, job_id: Uuid) -> Result<()> {
+        let Some(signature) = signature else { return Ok(()) };
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.registry)
+            .set_item(Some(signature.row(job_id)))
+            .condition_expression(UNSPENT)
+            .expression_attribute_values(":job", text(job_id.to_string()));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(replayed()),
+                _ => Err(engine_error("replay guard: PutItem", &error)),
+            },
+        }
     }
 
     /// The job, strongly consistent, also when it is being deleted.
@@ -238,7 +339,7 @@ impl Jobs {
             .client
             .transact_write_items()
             .transact_items(TransactWriteItem::builder().update(update).build())
-            .transact_items(self.once(signature)?);
+            .transact_items(self.spend(signature, job.job_id)?);
         let Some(refusals) = transact(request, doing).await? else {
             // A transaction answers no attributes. What the guards allow the answer to depend on is as it was read.
             let after = transition.apply(&job.to_item()?);
@@ -251,24 +352,13 @@ impl Jobs {
         match refusals.refused(0) {
             Some(item) if item.is_empty() => Ok(Outcome::Gone),
             Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
-            None => Err(refusals.busy(doing)),
+            None => Err(refusals.error(doing)),
         }
     }
 
-    /// Removes the item of a deleted job, once nothing of it can arrive any more.
-    pub async fn remove(&self, job_id: Uuid) -> Result<()> {
-        let request = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key("job_id", text(job_id.to_string()))
-            .condition_expression("attribute_not_exists(job_id) OR attribute_exists(deleted_at)");
-        request.send().await.context("sweep: DeleteItem")?;
-        Ok(())
-    }
-
-    /// A page of the jobs that have waited for the reaper in this shard since `now` or before, and where the next one begins.
-    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<(Vec<Uuid>, Option<Cursor>)> {
+    /// A page of the jobs that are due for the reaper in this shard at `now`, the longest due first, and where the next page
+    /// begins. The index may be behind the table.
+    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<(Vec<Cursor>, Option<Cursor>)> {
         let queue = lifecycle::due_shard(shard);
         let request = self
             .queue(&queue, after)
@@ -276,24 +366,58 @@ impl Jobs {
             .expression_attribute_values(":now", number(now.millis()))
             .limit(DUE_PAGE);
         let answer = request.send().await.context("reap: Query")?;
-        let items = answer.items.unwrap_or_default();
-        let id = |item: &Item| Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok();
-        Ok((items.iter().filter_map(id).collect(), cursor(answer.last_evaluated_key)))
+        let due = answer.items.unwrap_or_default().iter().filter_map(|item| cursor(item, "due_at")).collect();
+        Ok((due, answer.last_evaluated_key.and_then(|last| cursor(&last, "due_at"))))
     }
 
     /// A page of a chute's pending jobs, oldest first, and where the next one begins.
     pub async fn claimable(
         &self,
         chute_id: Uuid,
-        limit: i32,
+        limit: u32,
         after: Option<Cursor>,
     ) -> Result<(Vec<Claimable>, Option<Cursor>)> {
-        let request =
-            self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue").limit(limit);
+        let request = self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue");
+        let request = request.limit(limit.cast_signed());
         let answer = request.send().await.context("claimable jobs: Query")?;
-        let jobs = serde_dynamo::from_items(answer.items.unwrap_or_default());
+        let mut items = answer.items.unwrap_or_default();
+        // Nobody could claim what a newer release has made.
+        items.retain(schema::is_known);
+        let jobs = serde_dynamo::from_items(items);
         let jobs = jobs.map_err(|error| Error::internal("claimable jobs: items", error))?;
-        Ok((jobs, cursor(answer.last_evaluated_key)))
+        Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "due_at"))))
+    }
+
+    /// The jobs of a user that pass the filter, newest first, out of the next `read` ones of the user's; and where the reading
+    /// ended, when there is more.
+    pub async fn of_user(
+        &self,
+        user_id: Uuid,
+        filter: &Filter,
+        read: u32,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<Listed>, Option<Cursor>)> {
+        let start = after.map(|(created_at, job_id)| {
+            HashMap::from([
+                ("user_id".to_owned(), text(user_id.to_string())),
+                ("created_at".to_owned(), number(created_at)),
+                ("job_id".to_owned(), text(job_id.to_string())),
+            ])
+        });
+        let request = self.client.query().table_name(&self.table).index_name("by_user");
+        let request = request
+            .key_condition_expression("user_id = :user")
+            .expression_attribute_values(":user", text(user_id.to_string()))
+            .scan_index_forward(false)
+            .limit(read.cast_signed())
+            .set_exclusive_start_key(start);
+        let answer = filter.add_to(request).send().await.context("list jobs: Query")?;
+        let mut items = answer.items.unwrap_or_default();
+        // What a newer release has made is its own to show.
+        items.retain(schema::is_known);
+        let jobs = serde_dynamo::from_items(items);
+        let jobs = jobs.map_err(|error| Error::internal("list jobs: items", error))?;
+        Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "created_at"))))
     }
 
     /// A query of the index `queue`, from where a page ended.
@@ -313,10 +437,9 @@ impl Jobs {
     }
 }
 
-fn cursor(last: Option<Item>) -> Option<Cursor> {
-    let last = last?;
-    let due_at = last.get("due_at")?.as_n().ok()?.parse().ok()?;
-    Some((due_at, Uuid::try_parse(last.get("job_id")?.as_s().ok()?).ok()?))
+fn cursor(item: &Item, sorted_by: &str) -> Option<Cursor> {
+    let at = item.get(sorted_by)?.as_n().ok()?.parse().ok()?;
+    Some((at, Uuid::try_parse(item.get("job_id")?.as_s().ok()?).ok()?))
 }
 
 fn replayed() -> Error {
@@ -326,17 +449,19 @@ fn replayed() -> Error {
 /// Carries out a transaction, and again when another one on the same rows was in its way: a user's creates all count in one
 /// row. What refused it, when something did.
 async fn transact(request: TransactWriteItemsFluentBuilder, doing: &'static str) -> Result<Option<Refusals>> {
-    const TRIES: u32 = 5;
-    const PAUSE: Duration = Duration::from_millis(20);
-    let mut tries = 1;
-    loop {
+    // Half a second on average, 1.3 s at most: "Exponential Backoff And Jitter", with full jitter.
+    const PAUSES: [u64; 6] = [20, 40, 80, 160, 320, 640];
+    for pause in PAUSES {
         let Err(error) = request.clone().send().await else { return Ok(None) };
         let refusals = Refusals::of(&error, doing)?;
-        if tries == TRIES || !refusals.are_conflicts() {
+        if !refusals.are_conflicts() {
             return Ok(Some(refusals));
         }
-        tokio::time::sleep(PAUSE * tries).await;
-        tries += 1;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=pause))).await;
+    }
+    match request.send().await {
+        Ok(_) => Ok(None),
+        Err(error) => Refusals::of(&error, doing).map(Some),
     }
 }
 
@@ -367,10 +492,15 @@ impl Refusals {
         self.0.iter().all(|reason| matches!(reason.code(), None | Some("None" | "TransactionConflict")))
     }
 
-    /// Anything else that cancels a transaction passes: another one on the same rows, or throttling.
-    fn busy(&self, doing: &'static str) -> Error {
+    /// Most of what else cancels a transaction passes: another one on the same rows, or throttling. An item that DynamoDB
+    /// cannot store does not.
+    fn error(&self, doing: &'static str) -> Error {
         let codes: Vec<_> = self.0.iter().map(|reason| reason.code().unwrap_or_default()).collect();
-        Error::busy(doing, codes.join(", "))
+        let lasting = ["ValidationError", "ItemCollectionSizeLimitExceeded"];
+        match codes.iter().any(|code| lasting.contains(code)) {
+            true => Error::internal(doing, codes.join(", ")),
+            false => Error::busy(doing, codes.join(", ")),
+        }
     }
 }
 

@@ -11,9 +11,9 @@
 //!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
-//!  heartbeat: moves the lease of a running job, and of one whose uploads are under way
+//!  heartbeat: moves the lease of a running job, and of one whose uploads are under way; so do fresh upload URLs
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
-//!  delete, from any state, by the owner: gone for everyone; its item goes when nothing of it can arrive any more
+//!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
 //! ```
 //!
 //! Nothing reads, decides and then writes blindly: a refused write returns the job as it was, and the answer follows from that.
@@ -24,26 +24,31 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
     job::{Job, OutputFile},
-    time::Timestamp,
+    schema,
+    time::{DAY, Timestamp},
     transition::{Guard, Transition, number, text},
 };
 
 /// Seconds that a heartbeat holds a job for.
 pub const HEARTBEAT: i64 = 90;
-/// Parts of the index `queue` that the reaper reads, so that no one of them takes all writes.
+/// Parts of the index `queue` that the reaper reads, so that no one of them takes all writes: a heartbeat moves one entry, which
+/// is two writes of the 1,000 a second that a part takes. ("Best practices for designing partition keys".)
 pub const SHARDS: u8 = 4;
 /// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
 const LATE_ARRIVALS: i64 = 3600;
 /// Seconds that a delete may take before the reaper goes on with it.
 const DELETE_TIME: i64 = 60;
+/// Seconds after which the reaper tries again what it could not do.
+const POSTPONED: i64 = 60;
 
 /// What a client sees as `status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Waits for a miner.
@@ -142,13 +147,12 @@ pub fn heartbeat(job_id: Uuid, attempt: u32, progress: Option<f64>, now: Timesta
 }
 
 /// The miner is alive, and uploads what it has reported: it holds the job for the life of an upload URL.
-pub fn heartbeat_while_uploading(job_id: Uuid, attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
+pub fn hold_while_uploading(job_id: Uuid, attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
     reported_by(attempt).set("updated_at", number(now.millis())).leased(job_id, now.plus_seconds(upload_window))
 }
 
-/// `running` → what the miner reports. Terminal at once when no files are to come; else the miner has the upload window, in
-/// seconds, to bring them.
-pub fn finish(job_id: Uuid, attempt: u32, upload_window: i64, report: Report<'_>) -> Result<Transition> {
+/// `running` → what the miner reports. Terminal at once when no files are to come; else the miner has until then to bring them.
+pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Report<'_>) -> Result<Transition> {
     let with_files = !report.files.is_empty();
     let status = match report.status {
         Status::Complete if with_files => Status::CompletePendingUploads,
@@ -169,7 +173,7 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_window: i64, report: Report<'_>
         .set_option("result", report.result.map(text))
         .set_option("error_detail", report.detail.map(text));
     Ok(match with_files {
-        true => change.leased(job_id, report.now.plus_seconds(upload_window)),
+        true => change.leased(job_id, upload_until),
         false => change.terminal(report.now),
     })
 }
@@ -237,7 +241,8 @@ pub fn time_out(job: &Job, now: Timestamp) -> Transition {
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
-/// reaper sweeps until the last of them has ended. Else no file can ever come, and the item just expires.
+/// reaper sweeps until the last of them has ended. Else no file can ever come. What is left expires when no token can be
+/// valid any more: an `Idempotency-Key` may then give its id to another job.
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
     let change = live_job()
@@ -249,6 +254,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
         .remove("error_detail")
         .remove("files")
         .remove("instance")
+        .remove("lease_expires_at")
         .remove("room");
     match &job.report {
         Some(report) => change
@@ -258,15 +264,31 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
             .remove("expires_at"),
         None => change
             .when(Guard::Absent("report"))
-            .set("expires_at", number(gone.seconds()))
+            .set("expires_at", number(tokens_end(job, now).seconds()))
             .remove("queue")
             .remove("due_at"),
     }
 }
 
-/// The files of a deleted job were removed once more; the last time is still to come.
-pub fn sweep_later(gone: Timestamp) -> Transition {
-    Transition::default().when(Guard::Exists("deleted_at".to_owned())).set("due_at", number(gone.millis()))
+/// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
+pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
+    let change = Transition::default().when(Guard::Exists("deleted_at".to_owned()));
+    match now >= gone {
+        true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
+        false => change.set("due_at", number(gone.millis())),
+    }
+}
+
+/// When the last token that a miner may have for the job has ended, whatever the upload window (12 hours at most, twice).
+fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
+    now.plus_seconds(job.longest_run() + DAY)
+}
+
+/// The reaper could not look after a job: others that are due come first, and this one again after a while.
+pub fn postpone(due_at: i64, now: Timestamp) -> Transition {
+    Transition::default()
+        .when(Guard::Is("due_at", number(due_at)))
+        .set("due_at", number(now.plus_seconds(POSTPONED).millis()))
 }
 
 /// The key in the index `queue` under which a job waits for the reaper.
@@ -279,8 +301,9 @@ pub fn due_shard(shard: u8) -> String {
     format!("due#{shard}")
 }
 
+/// A job that this release understands, and that is not being deleted.
 fn live_job() -> Transition {
-    Transition::default().when(Guard::Exists("job_id".to_owned())).when(Guard::Absent("deleted_at"))
+    Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).when(Guard::Absent("deleted_at"))
 }
 
 /// What only the miner that holds the job may do: an earlier attempt is fenced off.
@@ -325,7 +348,7 @@ impl Transition {
 /// Bytes of a file list from which on room is kept: below, a job cannot reach DynamoDB's 400 KB.
 const LONG_LIST: usize = 50_000;
 /// Bytes that completing adds to a file: size, version, media type.
-const ROOM_PER_FILE: usize = 150;
+const ROOM_PER_FILE: usize = 170;
 /// Bytes that completing may add to the error's detail.
 pub const ROOM_FOR_DETAIL: usize = 16 << 10;
 

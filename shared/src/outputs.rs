@@ -1,27 +1,29 @@
 //! The store of output files: S3's outputs bucket.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ops::Range,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
 use aws_sdk_s3::{
     error::SdkError,
-    operation::list_object_versions::ListObjectVersionsOutput,
+    operation::{get_object::GetObjectOutput, list_object_versions::ListObjectVersionsOutput},
     presigning::{PresignedRequest, PresigningConfig},
     primitives::{ByteStream, DateTime},
-    types::{Delete, ObjectIdentifier},
+    types::{ChecksumMode, Delete, ObjectIdentifier},
 };
-use aws_smithy_types::{base64, error::metadata::ProvideErrorMetadata};
-use bytes::Bytes;
+use aws_smithy_types::base64;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Semaphore;
 
 use self::presign::Target;
 use crate::{
     error::{Context, Error, Result, engine_error},
     filename::content_disposition,
     job::OutputFile,
+    metrics::Metrics,
     time::Timestamp,
 };
 
@@ -29,7 +31,7 @@ mod multipart;
 mod presign;
 mod unwrap;
 
-pub use multipart::Upload;
+pub use multipart::{Parts, Upload};
 pub use presign::Signer;
 pub use unwrap::Unwrapped;
 
@@ -39,6 +41,9 @@ pub const DOWNLOAD_LIFE: i64 = 15 * 60;
 const DELETE_BATCH: usize = 1000;
 /// Object metadata that says: this is the file itself, whatever its media type looks like.
 const PLAIN: &str = "jobchute-plain";
+/// Object metadata that holds the declared SHA-256 in hex: it comes with every download, as `x-amz-meta-sha256`.
+const SHA256: &str = "sha256";
+const SHA256_HEADER: &str = "x-amz-meta-sha256";
 
 /// The outputs bucket.
 #[derive(Debug)]
@@ -47,6 +52,11 @@ pub struct Outputs {
     bucket: String,
     signer: Signer,
     base: OnceLock<String>,
+    /// Bytes of files that may still be read into memory.
+    memory: Arc<Semaphore>,
+    /// Copies that may still begin.
+    copies: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 /// A URL that works without credentials, for a while.
@@ -73,30 +83,41 @@ pub struct Object {
     pub modified: Option<DateTime>,
 }
 
-/// An object's first bytes, and what stands beside them.
+/// Everything under a prefix.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The newest version of every object, by key.
+    pub newest: BTreeMap<String, Object>,
+    /// Every version there is, as key and id.
+    pub versions: Vec<(String, String)>,
+}
+
+/// What an object says of itself.
 #[derive(Debug)]
 pub struct Head {
-    /// The bytes.
-    pub bytes: Bytes,
-    /// Its media type.
-    pub content_type: Option<String>,
+    /// The object.
+    pub object: Object,
     /// It is the file itself, known not to be an envelope.
     pub plain: bool,
+    /// The SHA-256, in hex, that S3 checked as it arrived.
+    pub sha256: Option<String>,
 }
 
 impl Outputs {
-    /// A store over this bucket.
-    pub fn new(client: aws_sdk_s3::Client, bucket: String, signer: Signer) -> Self {
-        Self { client, bucket, signer, base: OnceLock::new() }
+    /// A store over this bucket, which counts in `metrics` what it does.
+    pub fn new(client: aws_sdk_s3::Client, bucket: String, signer: Signer, metrics: Metrics) -> Self {
+        let memory = Arc::new(Semaphore::new(unwrap::IN_MEMORY));
+        let copies = Arc::new(Semaphore::new(unwrap::COPIES));
+        Self { client, bucket, signer, base: OnceLock::new(), memory, copies, metrics }
     }
 
     /// Where to PUT one file, for `life` seconds. What was declared is signed: S3 refuses any other bytes.
     pub async fn presign_put(&self, key: &str, file: &OutputFile, life: i64) -> Result<Presigned> {
-        let sha256 = file.sha256.as_ref().and_then(|text| hex::decode(text).ok()).map(base64::encode);
         let headers = [
             ("content-length", file.size.map(|size| size.to_string())),
             ("content-type", file.content_type.clone()),
-            ("x-amz-checksum-sha256", sha256),
+            ("x-amz-checksum-sha256", file.sha256.as_deref().and_then(checksum)),
+            (SHA256_HEADER, file.sha256.clone()),
         ];
         let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         self.presign_upload(key, "x-id=PutObject".to_owned(), headers, life).await
@@ -142,81 +163,74 @@ impl Outputs {
         presigned(request.presigned(config).await, expires_at, "presign: GetObject")
     }
 
-    /// Stores a small file.
-    pub async fn put(&self, key: &str, bytes: Bytes, content_type: Option<String>) -> Result<Object> {
+    /// Stores a small file, as what it is. S3 checks the SHA-256, in hex, when there is one.
+    pub async fn put(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        content_type: Option<&str>,
+        sha256: Option<&str>,
+    ) -> Result<Object> {
         let size = bytes.len() as u64;
-        let request = self.client.put_object().bucket(&self.bucket).key(key).set_content_type(content_type);
-        let request = request.metadata(PLAIN, "1").body(ByteStream::from(bytes));
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_content_type(content_type.map(str::to_owned))
+            .set_checksum_sha256(sha256.and_then(checksum))
+            .set_metadata(Some(plain(sha256)))
+            .body(ByteStream::from(bytes));
         let answer = request.send().await.context("upload: PutObject")?;
         Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
     }
 
-    /// The object as it is now, when there is one.
-    pub async fn head(&self, key: &str) -> Result<Option<Object>> {
-        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
-            Ok(answer) => Ok(Some(Object {
-                size: size(answer.content_length),
-                etag: answer.e_tag,
-                version_id: version(answer.version_id),
-                modified: answer.last_modified,
+    /// The object as it is now, or a version of it, when there is one.
+    pub async fn head(&self, key: &str, id: Option<&str>) -> Result<Option<Head>> {
+        let request = self.client.head_object().bucket(&self.bucket).key(key).set_version_id(id.map(str::to_owned));
+        match request.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(answer) => Ok(Some(Head {
+                plain: answer.metadata().is_some_and(|metadata| metadata.contains_key(PLAIN)),
+                sha256: answer.checksum_sha256().and_then(|sum| base64::decode(sum).ok()).map(hex::encode),
+                object: Object {
+                    size: size(answer.content_length),
+                    etag: answer.e_tag,
+                    version_id: version(answer.version_id),
+                    modified: answer.last_modified,
+                },
             })),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
             Err(error) => Err(engine_error("check: HeadObject", &error)),
         }
     }
 
-    /// An object's first `window` bytes. None when the object that was listed is no longer there.
-    pub async fn first_bytes(&self, key: &str, object: &Object, window: u64) -> Result<Option<Head>> {
-        let request = self.client.get_object().bucket(&self.bucket).key(key).range(format!("bytes=0-{}", window - 1));
+    /// Some of the bytes of the version that was listed, and what stands beside them.
+    async fn get(&self, key: &str, object: &Object, range: Range<u64>) -> Result<GetObjectOutput> {
+        // Of an empty object there is no range.
+        let range = (!range.is_empty()).then(|| format!("bytes={}-{}", range.start, range.end - 1));
+        let request = self.client.get_object().bucket(&self.bucket).key(key).set_range(range);
         let request = request.set_version_id(object.version_id.clone()).set_if_match(object.etag.clone());
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) if is_gone(&error) => return Ok(None),
-            Err(error) => return Err(engine_error("check: GetObject", &error)),
-        };
-        let plain = answer.metadata.as_ref().is_some_and(|metadata| metadata.contains_key(PLAIN));
-        let bytes = answer.body.collect().await.map_err(|error| Error::busy("check: GetObject", error))?;
-        Ok(Some(Head { bytes: bytes.into_bytes(), content_type: answer.content_type, plain }))
+        request.send().await.context("check: GetObject")
     }
 
-    /// Some of an object's bytes, of the version that was listed.
-    pub async fn bytes(&self, key: &str, object: &Object, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
-        let request = request.set_version_id(object.version_id.clone()).set_if_match(object.etag.clone());
-        let answer = request.send().await.map_err(|error| match is_gone(&error) {
-            true => Error::busy("check: GetObject", "the object changed meanwhile"),
-            false => engine_error("check: GetObject", &error),
-        })?;
-        let bytes = answer.body.collect().await.map_err(|error| Error::busy("check: GetObject", error))?;
-        Ok(bytes.into_bytes())
-    }
-
-    /// The newest version of every object under `prefix`, by key.
-    pub async fn list(&self, prefix: &str) -> Result<BTreeMap<String, Object>> {
-        let mut objects = BTreeMap::new();
+    /// All that is under `prefix`, in pages of 1,000.
+    pub async fn list(&self, prefix: &str) -> Result<Listing> {
+        let mut listing = Listing::default();
         let mut next = Some(Marker::default());
         while let Some(marker) = next {
             let page = self.versions(prefix, marker).await?;
             next = Marker::after(&page);
             for found in page.versions.unwrap_or_default() {
-                if found.is_latest == Some(true)
-                    && let Some(key) = found.key
-                {
-                    let object = Object {
-                        size: size(found.size),
-                        etag: found.e_tag,
-                        version_id: version(found.version_id),
-                        modified: found.last_modified,
-                    };
-                    objects.insert(key, object);
+                let Some(key) = found.key else { continue };
+                let id = version(found.version_id);
+                listing.versions.extend(id.clone().map(|id| (key.clone(), id)));
+                if found.is_latest == Some(true) {
+                    let (size, etag, modified) = (size(found.size), found.e_tag, found.last_modified);
+                    listing.newest.insert(key, Object { size, etag, version_id: id, modified });
                 }
             }
         }
-        Ok(objects)
+        Ok(listing)
     }
 
     /// Removes every version of every object under `prefix`, and every unfinished upload. Repeating it is harmless.
@@ -230,18 +244,25 @@ impl Outputs {
             next = Marker::after(&page);
             let versions = page.versions.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
             let markers = page.delete_markers.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
-            let all: Vec<_> = versions
-                .chain(markers)
-                .filter_map(|(key, id)| ObjectIdentifier::builder().key(key?).set_version_id(version(id)).build().ok())
-                .collect();
-            for batch in all.chunks(DELETE_BATCH) {
-                let delete = Delete::builder().set_objects(Some(batch.to_vec())).quiet(true).build();
-                let delete = delete.map_err(|error| Error::internal("delete: keys", error))?;
-                let request = self.client.delete_objects().bucket(&self.bucket).delete(delete);
-                let answer = request.send().await.context("delete: DeleteObjects")?;
-                if let [error, ..] = answer.errors() {
-                    return Err(Error::busy("delete: DeleteObjects", error.code().unwrap_or("unknown")));
-                }
+            let all = versions.chain(markers).filter_map(|(key, id)| Some((key?, version(id))));
+            self.delete(all.collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes these versions of these keys; without an id, the key.
+    pub async fn delete(&self, versions: Vec<(String, Option<String>)>) -> Result<()> {
+        let all: Vec<_> = versions
+            .into_iter()
+            .filter_map(|(key, id)| ObjectIdentifier::builder().key(key).set_version_id(id).build().ok())
+            .collect();
+        for batch in all.chunks(DELETE_BATCH) {
+            let delete = Delete::builder().set_objects(Some(batch.to_vec())).quiet(true).build();
+            let delete = delete.map_err(|error| Error::internal("delete: keys", error))?;
+            let request = self.client.delete_objects().bucket(&self.bucket).delete(delete);
+            let answer = request.send().await.context("delete: DeleteObjects")?;
+            if let [error, ..] = answer.errors() {
+                return Err(Error::busy("delete: DeleteObjects", error.code().unwrap_or("unknown")));
             }
         }
         Ok(())
@@ -276,10 +297,24 @@ fn size(bytes: Option<i64>) -> u64 {
     bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
 }
 
-/// Whether S3 no longer has the version that was asked for.
-fn is_gone<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    matches!(code, Some("NoSuchKey" | "NoSuchVersion" | "PreconditionFailed"))
+/// SHA-256 as S3 spells it.
+fn checksum(hex: &str) -> Option<String> {
+    hex::decode(hex).ok().map(base64::encode)
+}
+
+/// Metadata of an object that is the file itself.
+fn plain(sha256: Option<&str>) -> HashMap<String, String> {
+    let sha256 = sha256.map(|sha256| (SHA256.to_owned(), sha256.to_owned()));
+    sha256.into_iter().chain([(PLAIN.to_owned(), "1".to_owned())]).collect()
+}
+
+/// A body of known length, in one piece and nowhere else in memory.
+async fn read(mut body: ByteStream, length: u64) -> Result<Bytes> {
+    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.map_err(|error| Error::busy("check: GetObject", error))?);
+    }
+    Ok(bytes.freeze())
 }
 
 fn seconds(life: i64) -> Duration {

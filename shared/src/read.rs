@@ -12,7 +12,7 @@ use crate::{
     auth::{Caller, Credentials},
     error::{Context, Error, Result},
     job::Job,
-    registry::User,
+    registry::{self, User},
 };
 
 /// Milliseconds before asking again for keys that were left unprocessed. ("BatchGetItem" asks for exponential backoff.)
@@ -125,7 +125,7 @@ impl Found {
     /// A row of the registry.
     pub fn registry<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>> {
         let Some(item) = self.registry.get(pk) else { return Ok(None) };
-        serde_dynamo::from_item(item.clone()).map(Some).map_err(|error| Error::internal("read: registry row", error))
+        registry::row(item.clone()).map(Some)
     }
 
     /// The job, also when it is being deleted.

@@ -2,15 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::{
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Error, Result, engine_error},
     read::Item,
+    schema,
     time::Timestamp,
-    transition::text,
+    transition::{Guard, Transition, text},
 };
 
 /// The store of rows, for the administrator; endpoints read theirs with [`crate::read::Read`].
@@ -30,17 +36,68 @@ impl Registry {
     pub async fn get<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>> {
         let request = self.client.get_item().table_name(&self.table).key("pk", text(pk)).consistent_read(true);
         let item = request.send().await.context("registry: GetItem")?.item;
-        item.map(serde_dynamo::from_item).transpose().map_err(|error| Error::internal("registry: row", error))
+        item.map(row).transpose()
+    }
+
+    /// Creates a row; false when there is one of that key.
+    pub async fn create(&self, pk: String, row: &impl Serialize) -> Result<bool> {
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item(pk, row)?));
+        match request.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(engine_error("registry: PutItem", &error)),
+            },
+        }
+    }
+
+    /// Sets one attribute of a row, and leaves the others to whoever changes them; false when there is no such row.
+    pub async fn set(&self, pk: &str, attribute: &'static str, value: &impl Serialize) -> Result<bool> {
+        let value = serde_dynamo::to_attribute_value(value);
+        let value: AttributeValue = value.map_err(|error| Error::internal("registry: attribute", error))?;
+        let change = Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
+        let expression = change.expression();
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(pk))
+            .condition_expression(expression.condition)
+            .update_expression(expression.update)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => match &refusal.item {
+                    Some(item) => schema::check(item, "registry: row").map(|()| true),
+                    None => Ok(false),
+                },
+                _ => Err(engine_error("registry: UpdateItem", &error)),
+            },
+        }
     }
 
     /// Creates or replaces a row.
     pub async fn put(&self, pk: String, row: &impl Serialize) -> Result<()> {
-        let mut item: Item = serde_dynamo::to_item(row).map_err(|error| Error::internal("registry: row", error))?;
-        item.insert("pk".to_owned(), text(pk));
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item(pk, row)?));
         request.send().await.context("registry: PutItem")?;
         Ok(())
     }
+}
+
+fn item(pk: String, row: &impl Serialize) -> Result<Item> {
+    let mut item: Item = serde_dynamo::to_item(row).map_err(|error| Error::internal("registry: row", error))?;
+    item.insert("pk".to_owned(), text(pk));
+    schema::stamp(&mut item);
+    Ok(item)
+}
+
+/// What a row says.
+pub(crate) fn row<T: DeserializeOwned>(item: Item) -> Result<T> {
+    schema::check(&item, "registry: row")?;
+    serde_dynamo::from_item(item).map_err(|error| Error::internal("registry: row", error))
 }
 
 /// What an account may do beyond owning jobs.
@@ -128,7 +185,7 @@ pub struct Chute {
 }
 
 /// A container image.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Image {
     /// The image's id.
     pub image_id: String,
@@ -164,7 +221,7 @@ pub struct Method {
 }
 
 /// A port that a job listens on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Port {
     /// What it is for.
     #[serde(default)]

@@ -17,6 +17,15 @@ pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
         .expect("fixed headers are valid")
 }
 
+/// Bytes of the longest answer: Lambda allows 6 MB, with headers.
+const LONGEST: usize = (6 << 20) - (16 << 10);
+
+/// Whether Lambda lets this answer pass. Its body travels as a JSON string, in which every quote is two bytes.
+pub fn fits(response: &Response<Body>) -> bool {
+    let body: &[u8] = response.body();
+    body.len() + body.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count() <= LONGEST
+}
+
 /// 307: the same request again, elsewhere.
 pub fn redirect(url: &str) -> Result<Response<Body>> {
     let response = Response::builder().status(307).header("location", url).header("cache-control", "no-store");

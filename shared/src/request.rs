@@ -43,7 +43,7 @@ pub fn path_uuid(request: &Request, name: &str) -> Option<Uuid> {
     Uuid::try_parse(path(request, name)).ok()
 }
 
-/// A query parameter, given once or not at all.
+/// A query parameter; the first, when it is given more than once.
 pub fn query<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     request.query_string_parameters_ref()?.first(name)
 }

@@ -100,34 +100,59 @@ fn route(request: &Request) -> String {
     }
 }
 
-/// One line per request. No body, token, key or URL with a signature is ever in it.
+/// One line per request, with its metrics. No body, token, key or URL with a signature is ever in it.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    #[serde(rename = "request.id")]
+    request_id: &'a str,
+    route: &'a str,
+    #[serde(rename = "job.id")]
+    job_id: &'a str,
+    status: u16,
+    ms: f64,
+    #[serde(rename = "calls.dynamodb")]
+    dynamodb: u32,
+    #[serde(rename = "calls.s3")]
+    s3: u32,
+    #[serde(rename = "calls.secrets")]
+    secrets: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doing: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(flatten)]
+    metrics: Option<serde_json::Value>,
+}
+
 fn log(app: &App, id: &str, route: &str, job_id: &str, status: u16, started: Instant, cause: Option<&Cause>) {
     let (dynamodb, s3, secrets) = app.calls.take();
-    let ms = started.elapsed().as_secs_f64() * 1000.0;
-    let (doing, error) = (cause.map(|cause| &*cause.doing), cause.map(|cause| &*cause.error));
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                request.id = id,
-                route,
-                job.id = job_id,
-                status,
-                ms,
-                calls.dynamodb = dynamodb,
-                calls.s3 = s3,
-                calls.secrets = secrets,
-                doing,
-                error
-            )
-        };
-    }
-    match status {
-        503 => line!(warn),
-        500.. => line!(error),
-        _ => line!(info),
+    let line = Line {
+        timestamp: Timestamp::system().to_string(),
+        level: match status {
+            503 => "WARN",
+            500.. => "ERROR",
+            _ => "INFO",
+        },
+        request_id: id,
+        route,
+        job_id,
+        status,
+        ms: (started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+        dynamodb,
+        s3,
+        secrets,
+        doing: cause.map(|cause| &*cause.doing),
+        error: cause.map(|cause| &*cause.error),
+        metrics: app.metrics.take(&app.config.stack_name),
+    };
+    if let Ok(line) = serde_json::to_string(&line) {
+        println!("{line}");
     }
 }
 
+/// Lines that are not a request's, such as the runtime's own.
 fn log_json() {
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_current_span(false).init();
 }

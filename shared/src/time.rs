@@ -4,6 +4,13 @@ use std::fmt;
 
 use aws_smithy_types::date_time::{DateTime, Format};
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, SchemaFormat,
+        schema::{Schema, Type},
+    },
+};
 
 /// One day.
 pub const DAY: i64 = 86_400;
@@ -50,6 +57,16 @@ impl Timestamp {
         DAY - self.seconds().rem_euclid(DAY)
     }
 }
+
+/// As clients see it.
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Timestamp {}
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

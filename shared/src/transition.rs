@@ -18,6 +18,8 @@ pub enum Guard {
     Absent(&'static str),
     /// The attribute is a number above this one.
     Above(&'static str, i64),
+    /// The attribute is a number, and not above this one.
+    AtMost(&'static str, i64),
 }
 
 /// One conditional write: all guards hold and all changes happen, or nothing does.
@@ -79,7 +81,8 @@ impl Transition {
             Guard::Is(attribute, value) => item.get(*attribute) == Some(value),
             Guard::Exists(path) => get(item, path).is_some(),
             Guard::Absent(attribute) => !item.contains_key(*attribute),
-            Guard::Above(attribute, least) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *least),
+            Guard::Above(attribute, bound) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *bound),
+            Guard::AtMost(attribute, most) => item.get(*attribute).and_then(millis).is_some_and(|n| n <= *most),
         });
         if !holds {
             return None;
@@ -138,6 +141,7 @@ impl Expression {
             Guard::Exists(path) => format!("attribute_exists({})", self.name(path)),
             Guard::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
             Guard::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(*least))),
+            Guard::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(*most))),
         }
     }
 

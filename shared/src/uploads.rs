@@ -9,12 +9,13 @@ use crate::{
     error::Result,
     job::{Job, OutputFile, UploadPart, UploadTarget, Uploads},
     job_token::JobClaims,
-    outputs::Upload,
+    jobs::Outcome,
+    lifecycle,
+    outputs::{Outputs, Parts, Presigned, Upload},
+    time::Timestamp,
 };
 
-/// Bytes that the targets of one answer may have, with room for the job beside them: Lambda allows 6 MB.
-const MOST_BYTES: usize = 5 << 20;
-/// Parts that one answer gives for a file; asking again gives the next that are missing.
+/// Parts that one answer gives; asking again, for a file, gives the next that are missing.
 const MOST_PARTS: usize = 1000;
 /// Parts of one upload. ("Amazon S3 multipart upload limits".)
 pub const PARTS_LIMIT: u64 = 10_000;
@@ -49,30 +50,50 @@ pub fn parts(file: &OutputFile) -> impl Iterator<Item = Part> {
 }
 
 /// The parts that have not arrived, or not whole.
-pub fn missing_parts(file: &OutputFile, arrived: &BTreeMap<i32, (u64, Option<String>)>) -> Vec<Part> {
+pub fn missing_parts(file: &OutputFile, arrived: &Parts) -> Vec<Part> {
     parts(file).filter(|part| arrived.get(&part.number).is_none_or(|(size, _)| *size != part.size)).collect()
 }
 
-/// Targets for every file of the job. `repeated` says that uploads in parts may have begun before. The list `uploads` is left
-/// out where the answer would not fit: each target can then be had from route 5.
+/// Whether a file of this declared size comes in parts.
+pub fn is_in_parts(file: &OutputFile, threshold: u64) -> bool {
+    file.size.is_some_and(|size| size > threshold)
+}
+
+/// The job, held by its miner for at least as long as the upload URLs work that it is about to be given.
+pub async fn hold(app: &App, job: Job, claims: &JobClaims, now: Timestamp) -> Result<Job> {
+    let window = app.config.upload_window;
+    if job.terminal || job.lease_expires_at >= Some(now.plus_seconds(window)) {
+        return Ok(job);
+    }
+    let transition = lifecycle::hold_while_uploading(job.job_id, claims.att, now, window);
+    match app.jobs.change(job.job_id, &transition, "hold: UpdateItem").await? {
+        Outcome::Changed(job) => Ok(*job),
+        Outcome::Refused(job) => job.held_by(claims.att),
+        Outcome::Gone => Err(Job::not_found(&job.job_id.to_string())),
+    }
+}
+
+/// Targets for every file of the job. `repeated` says that uploads in parts may have begun before. Where the parts are more
+/// than an answer can hold, the list `uploads` is left out: each target can then be had from route 5.
 pub async fn targets(app: &App, job: &Job, claims: &JobClaims, api_base: &str, repeated: bool) -> Result<Uploads> {
-    let files: Vec<_> = job.files.iter().flat_map(|files| files.values()).collect();
-    let in_parts = files.iter().any(|file| is_in_parts(app, file));
-    let begun = match repeated && in_parts {
+    let threshold = app.config.multipart_threshold;
+    let mut files: Vec<_> = job.files.iter().flat_map(|files| files.values()).collect();
+    let in_parts: Vec<_> = files.iter().filter(|file| is_in_parts(file, threshold)).collect();
+    let fit = in_parts.iter().map(|file| parts(file).take(MOST_PARTS).count()).sum::<usize>() <= MOST_PARTS;
+    let mut begun = match repeated && fit && !in_parts.is_empty() {
         true => app.outputs()?.uploads(&job.files_prefix()).await?,
         false => BTreeMap::new(),
     };
+    files.retain(|file| fit || !is_in_parts(file, threshold));
     let mut work = Vec::with_capacity(files.len());
     for file in files {
-        let begun = begun.get(&key(job, file)).and_then(|uploads| uploads.first());
+        let begun = repeated.then(|| begun.remove(&key(job, file)).unwrap_or_default());
         work.push(target(app, job, file, claims, api_base, begun));
     }
     let targets: Vec<_> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
 
-    let urls: BTreeMap<_, _> =
-        targets.iter().filter_map(|target| Some((target.filename.clone(), target.url.clone()?))).collect();
-    let bytes: usize = targets.iter().map(bytes).sum();
-    Ok(Uploads { urls, targets: (bytes <= MOST_BYTES).then_some(targets) })
+    let urls = targets.iter().filter_map(|target| Some((target.filename.clone(), target.url.clone()?))).collect();
+    Ok(Uploads { urls, targets: fit.then_some(targets) })
 }
 
 /// A fresh target for one file: of a file in parts, the parts that are missing.
@@ -84,30 +105,25 @@ pub async fn renewed(
     api_base: &str,
 ) -> Result<UploadTarget> {
     let key = key(job, file);
-    let mut begun = match is_in_parts(app, file) {
+    let begun = match is_in_parts(file, app.config.multipart_threshold) {
         true => app.outputs()?.uploads(&key).await?.remove(&key).unwrap_or_default(),
         false => Vec::new(),
     };
-    let begun = if begun.is_empty() { None } else { Some(begun.swap_remove(0)) };
-    target(app, job, file, claims, api_base, begun.as_ref()).await
+    target(app, job, file, claims, api_base, Some(begun)).await
 }
 
 fn key(job: &Job, file: &OutputFile) -> String {
     format!("{}{}", job.files_prefix(), file.filename)
 }
 
-fn is_in_parts(app: &App, file: &OutputFile) -> bool {
-    file.size.is_some_and(|size| size > app.config.multipart_threshold)
-}
-
-/// The target of one file. `begun` is an upload in parts that can be gone on with.
+/// The target of one file. `begun` are uploads in parts that can be gone on with; None when there cannot be any.
 async fn target(
     app: &App,
     job: &Job,
     file: &OutputFile,
     claims: &JobClaims,
     api_base: &str,
-    begun: Option<&Upload>,
+    begun: Option<Vec<Upload>>,
 ) -> Result<UploadTarget> {
     let (outputs, life, key) = (app.outputs()?, app.config.upload_window, key(job, file));
     let token = app.job_tokens()?.keys().await?.sign(&claims.for_file(&file.filename))?;
@@ -117,39 +133,54 @@ async fn target(
         method: "PUT",
         url: None,
         headers: BTreeMap::new(),
-        expires_at: crate::time::Timestamp::system().plus_seconds(life),
+        expires_at: Timestamp::system().plus_seconds(life),
         parts: None,
         renew_url: format!("{api_base}/jobs/{}/upload?token={token}", job.job_id),
     };
-    if !is_in_parts(app, file) {
+    if !is_in_parts(file, app.config.multipart_threshold) {
         let presigned = outputs.presign_put(&key, file, life).await?;
         target.url = Some(presigned.url);
         target.headers = presigned.headers;
         target.expires_at = presigned.expires_at;
         return Ok(target);
     }
-    let (upload, arrived) = match begun {
-        Some(upload) => (upload.clone(), outputs.parts(upload).await?),
-        None => (outputs.begin(&key, file.content_type.as_deref(), true).await?, BTreeMap::new()),
-    };
-    let mut parts = Vec::new();
-    for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
-        let presigned = outputs.presign_part(&upload, part.number, part.size, life).await?;
-        parts.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url: presigned.url });
+    let mut missing = Vec::new();
+    if let Some((upload, arrived)) = in_parts(outputs, &key, file, begun).await? {
+        for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
+            let Presigned { url, .. } = outputs.presign_part(&upload, part.number, part.size, life).await?;
+            missing.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });
+        }
     }
-    target.parts = Some(parts);
+    target.parts = Some(missing);
     Ok(target)
 }
 
-/// About how long a target is in JSON, with its URL once more beside it.
-fn bytes(target: &UploadTarget) -> usize {
-    let headers: usize = target.headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
-    let parts: usize = target.parts.iter().flatten().map(|part| part.url.len() + 80).sum();
-    2 * (target.url.as_ref().map_or(4, String::len) + target.filename.len())
-        + target.renew_url.len()
-        + headers
-        + parts
-        + 200
+/// The upload to go on with, which is the one that has most, or a new one. None when the file is whole already.
+async fn in_parts(
+    outputs: &Outputs,
+    key: &str,
+    file: &OutputFile,
+    begun: Option<Vec<Upload>>,
+) -> Result<Option<(Upload, Parts)>> {
+    let repeated = begun.is_some();
+    let (mut best, mut most) = (None, 0);
+    for upload in begun.unwrap_or_default() {
+        let arrived = outputs.parts(&upload).await?;
+        let bytes = arrived.values().map(|(size, _)| size).sum();
+        if best.is_none() || bytes > most {
+            (best, most) = (Some((upload, arrived)), bytes);
+        }
+    }
+    if repeated && most == 0 && outputs.head(key, None).await?.is_some_and(|head| Some(head.object.size) == file.size) {
+        return Ok(None);
+    }
+    match best {
+        Some(best) => Ok(Some(best)),
+        None => {
+            let upload = outputs.begin(key, file.content_type.as_deref(), file.sha256.as_deref()).await?;
+            Ok(Some((upload, Parts::new())))
+        }
+    }
 }
 
 #[cfg(test)]

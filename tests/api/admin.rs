@@ -55,6 +55,26 @@ async fn roles_state_and_quotas_change_alone() {
 }
 
 #[tokio::test]
+async fn administrators_at_once_do_not_undo_each_others_changes() {
+    let (user_id, _) = World::account(json!([])).await;
+    for round in 1..=8 {
+        let (quotas, roles) = tokio::join!(
+            World::admin(json!({"command": "set_quotas", "user_id": user_id, "quotas": {"*": round}})),
+            World::admin(json!({"command": "disable_user", "user_id": user_id})),
+        );
+        assert_eq!(quotas, roles);
+        let user = row(format!("user#{user_id}")).await;
+        assert_eq!((&user["quotas"]["M"]["*"]["N"], &user["disabled"]["BOOL"]), (&json!(round.to_string()), &true.into()));
+        World::admin(json!({"command": "enable_user", "user_id": user_id})).await;
+    }
+    let new = Uuid::new_v4();
+    let made = futures_util::future::join_all(
+        (0..4).map(|_| tests::invoke("admin", json!({"command": "create_user", "user_id": new}))),
+    );
+    assert_eq!(made.await.into_iter().filter(Result::is_ok).count(), 1);
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_only_its_hash_is_stored() {
     let (user_id, _) = World::account(json!([])).await;
     let made = World::admin(json!({"command": "create_key", "user_id": user_id})).await;

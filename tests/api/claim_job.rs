@@ -1,9 +1,10 @@
 //! `PUT /jobs/{job_id}/claim`.
 
 use futures_util::future::join_all;
+use local::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, World, redacted, stack, text};
+use tests::{Answer, Client, Night, World, redacted, stack, text};
 use uuid::Uuid;
 
 async fn claim(miner: &Client, job_id: &str, body: Value) -> Answer {
@@ -78,6 +79,19 @@ async fn a_lease_is_the_methods_timeout_and_the_upload_window() {
     let claims = tests::parts_of(&serve.token).1;
     let lives = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
     assert_eq!(lives, 30 * 86_400 + 2 * 3600, "no timeout is the longest");
+}
+
+#[tokio::test]
+async fn a_job_whose_token_cannot_be_signed_is_not_taken() {
+    let night = Night::begin().await;
+    let (miner, job_id) = (night.miner().await, night.create("train").await);
+    night.fail(Some("GetSecretValue"), Fault::FailBefore(500));
+    night.try_claim(&miner, &job_id).await.is_error(503, "The service is busy. Try again.");
+    let job = night.get(&job_id).await;
+    assert_eq!((&job["status"], &job["attempt"]), (&"pending".into(), &0.into()));
+    night.fail(None, Fault::None);
+    night.claim(&miner, &job_id).await;
+    night.stack.shutdown().await;
 }
 
 #[tokio::test]
@@ -245,4 +259,19 @@ async fn a_body_that_is_no_small_json_object_claims_nothing() {
     send(long.as_bytes()).await.is_error(413, "Request body is larger than 16384 bytes");
     assert_eq!(world.get(&job_id).await["status"], "pending");
     assert_eq!(send(b"{}").await.ok()["attempt"], 1);
+}
+
+#[tokio::test]
+async fn a_port_may_be_written_as_any_whole_number() {
+    let world = World::new().await;
+    let job_id = text(&world.user.post(&format!("/jobs/{}/serve", world.chute_id), json!({})).await.ok()["job_id"]);
+    let claim =
+        |port: f64| json!({"port_mappings": [{"internal_port": 2222.0, "external_port": port, "proto": "tcp"}]});
+    for port in [0.5, -1.0, 65536.0] {
+        let (status, _) = world.miner.put(&format!("/jobs/{job_id}/claim"), claim(port)).await.error();
+        assert_eq!(status, 422, "{port}");
+    }
+    world.claim_with(&job_id, claim(30022.0)).await;
+    let mapping = &world.get(&job_id).await["port_mappings"][0];
+    assert_eq!(*mapping, json!({"internal_port": 2222, "external_port": 30022, "proto": "tcp"}));
 }

@@ -31,7 +31,8 @@ fn needed(function: &Function) -> Vec<&'static str> {
 
 #[test]
 fn a_missing_variable_stops_a_function() {
-    for function in functions() {
+    // The pages of `docs` need none.
+    for function in functions().into_iter().filter(|function| function.package != "docs") {
         assert!(refusal(&function.package, &[]).contains("environment variable JOBS_TABLE is not set"));
         for missing in needed(&function) {
             let others: Vec<_> =

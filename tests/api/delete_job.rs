@@ -1,7 +1,12 @@
 //! `DELETE /jobs/{job_id}`.
 
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::ByteStream;
+use futures_util::{StreamExt, stream};
+use local::{Fault, Stack};
 use serde_json::{Value, json};
-use tests::{Client, World, text, upload};
+use tests::{Client, Night, World, item, objects, s3, text, upload};
 
 #[tokio::test]
 async fn defect_1_a_deleted_job_is_gone_for_everyone_with_its_files() {
@@ -26,7 +31,8 @@ async fn defect_1_a_deleted_job_is_gone_for_everyone_with_its_files() {
     assert_eq!(downloads.len(), 2);
     for (route, url) in &downloads {
         world.user.get(route).await.is_error(404, &detail);
-        assert_eq!(Client::nobody().get(url).await.status, 404, "the file is gone from S3");
+        // S3 tells nobody who may not list the bucket what is missing.
+        assert_eq!(Client::nobody().get(url).await.status, 403, "the file is gone from S3");
     }
 }
 
@@ -100,4 +106,91 @@ async fn an_id_that_names_no_job_is_not_found() {
         let answer = world.user.delete(&format!("/jobs/{id}")).await;
         answer.is_error(404, &format!("Job {id} not found or does not belong to you"));
     }
+}
+
+/// Puts this many more objects beside a job's.
+async fn put_objects(night: &Night, job_id: &str, count: usize) {
+    let bucket = night.stack.resource("OutputsBucket").unwrap();
+    let key = objects(&night.stack, job_id).await.pop().unwrap();
+    let client = s3(&night.stack);
+    let puts = (0..count).map(|number| {
+        let put = client.put_object().bucket(bucket).key(format!("{key}.{number}"));
+        put.body(ByteStream::from_static(b"x")).send()
+    });
+    stream::iter(puts).buffer_unordered(16).for_each(|put| async { drop(put.unwrap()) }).await;
+}
+
+#[tokio::test]
+async fn a_delete_that_fails_half_way_is_gone_at_once_and_the_reaper_goes_on() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let (job_id, _, answer) = night.finished(&miner, &["a"]).await;
+    upload(&text(&answer["output_storage_urls"]["a"]), b"a").await;
+    put_objects(&night, &job_id, 1100).await;
+
+    // The first thousand go, then S3 has had enough.
+    let calls = std::sync::atomic::AtomicU32::new(0);
+    night.stack.set_faults(move |call| {
+        let meant = call.operation == "DeleteObjects";
+        let later = meant && calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0;
+        if later { Fault::Throttle } else { Fault::None }
+    });
+    let path = night.url(&format!("/jobs/{job_id}"));
+    night.user.delete(&path).await.is_error(503, "Service busy, please try again");
+    assert_eq!(night.user.get(&path).await.status, 404);
+    assert_eq!(objects(&night.stack, &job_id).await.len(), 101);
+    night.stack.clock().advance(Duration::from_secs(61));
+    assert_eq!(night.reap().await, json!({"failed": 1}));
+
+    night.fail(None, Fault::None);
+    night.stack.clock().advance(Duration::from_secs(61));
+    assert_eq!(night.reap().await, json!({"swept": 1}));
+    assert_eq!(objects(&night.stack, &job_id).await, Vec::<String>::new());
+    assert_eq!(night.user.delete(&path).await.ok()["deleted"], true);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_delete_that_is_killed_after_its_first_write_is_made_up_for() {
+    for fault in [Fault::KillAfter, Fault::KillFunction] {
+        let night = Night::begin().await;
+        let (job_id, _, answer) = night.finished(&night.miner().await, &["a"]).await;
+        upload(&text(&answer["output_storage_urls"]["a"]), b"a").await;
+        night.fail_once("DeleteObjects", fault);
+        let path = night.url(&format!("/jobs/{job_id}"));
+        assert_eq!(night.user.delete(&path).await.status, 500);
+        assert_eq!(night.user.get(&path).await.status, 404);
+        night.stack.clock().advance(Duration::from_secs(61));
+        assert_eq!(night.reap().await, json!({"swept": 1}));
+        assert_eq!(objects(&night.stack, &job_id).await, Vec::<String>::new());
+        let usage = text(&item(&night.stack, "JobsTable", "job_id", &job_id).await["created_at"]["N"]);
+        let day = shared::time::Timestamp::from_millis(usage.parse().unwrap()).date();
+        let usage = item(&night.stack, "RegistryTable", "pk", &format!("usage#{}#{day}", night.user_id)).await;
+        assert_eq!(usage["total"]["N"], "1", "the slot is not given back");
+        night.stack.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn unfinished_uploads_in_parts_go_with_their_job() {
+    let stack = Stack::builder().parameter("MultipartThresholdBytes", "1000").start().await.unwrap();
+    let night = Night::on(stack).await;
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    let large = json!({"status": "complete", "output_files": [{"filename": "a", "size": 1001}, {"filename": "b", "size": 1001}]});
+    let answer = Client::nobody().post(&url, large).await.ok();
+    upload(&text(&answer["uploads"][0]["parts"][0]["url"]), &[b'x'; 1001]).await;
+    let uploads = async || {
+        let bucket = night.stack.resource("OutputsBucket").unwrap();
+        s3(&night.stack).list_multipart_uploads().bucket(bucket).send().await.unwrap().uploads.unwrap_or_default().len()
+    };
+    assert_eq!(uploads().await, 2);
+    // The first is aborted, then the function dies.
+    night.fail_once("AbortMultipartUpload", Fault::KillAfter);
+    let path = night.url(&format!("/jobs/{job_id}"));
+    assert_eq!(night.user.delete(&path).await.status, 500);
+    assert_eq!(uploads().await, 1);
+    night.user.delete(&path).await.ok();
+    assert_eq!(uploads().await, 0);
+    night.stack.shutdown().await;
 }

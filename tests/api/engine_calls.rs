@@ -36,6 +36,7 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         let path = format!("/jobs/{}", text(&answer.body["job_id"]));
         counted.is("get-job", &user.get(&path).await, 1 + more, 0);
         // Caller and jobs are read side by side.
+        counted.is("list-jobs", &user.get("/jobs").await, 2 + more, 0);
         let answer = miner.get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await;
         counted.is("list-claimable-jobs", &answer, 2 + more, 0);
         let answer = miner.put(&format!("{path}/claim"), Value::Null).await;
@@ -78,6 +79,8 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     let without_files = world.claimed().await;
     counted.is("finish-job", &without_files.finish(json!({"status": "complete"})).await, 1, 0);
     counted.is("complete-job", &without_files.complete().await, 1, 0);
+
+    counted.is("docs", &Client::nobody().get("/docs").await, 0, 0);
 
     let routed = functions().into_iter().filter(|function| !function.routes.is_empty());
     let routed: BTreeSet<_> = routed.map(|function| function.package).collect();

@@ -32,6 +32,8 @@ async fn a_heartbeat_without_progress_keeps_the_last_one() {
     heartbeat(&job, Value::Null).await.ok();
     heartbeat(&job, json!({"progress": null})).await.ok();
     assert_eq!(world.get(&job.job_id).await["progress"], 1.0);
+    heartbeat(&job, json!({"progress": 0})).await.ok();
+    assert_eq!(world.get(&job.job_id).await["progress"], 0.0);
 }
 
 #[tokio::test]
@@ -39,11 +41,28 @@ async fn progress_outside_0_to_1_is_refused_and_changes_nothing() {
     let world = World::new().await;
     let job = world.claimed().await;
     let before = world.get(&job.job_id).await;
-    for bad in [json!(-0.1), json!(1.1), json!("0.5"), json!([]), json!(true)] {
+    for bad in [json!(-0.1), json!(1.1), json!(1e308), json!("0.5"), json!([]), json!({}), json!(true)] {
         let (status, detail) = heartbeat(&job, json!({"progress": bad})).await.error();
         assert_eq!((status, &detail[0]["loc"]), (422, &json!(["body", "progress"])), "{bad}");
     }
+    let path = job.path.replace("?token=", "/heartbeat?token=");
+    for bad in [&b"{\"progress\":NaN}"[..], b"{\"progress\":1e999}", b"{", b"[0.5]", b"0.5"] {
+        let answer = Client::nobody().send(reqwest::Method::PUT, &path, bad.to_vec(), &[]).await;
+        assert_eq!(answer.status, 422, "{}", bad.escape_ascii());
+    }
+    let long = format!("{{\"x\":\"{}\"}}", "x".repeat(4 << 10)).into_bytes();
+    assert_eq!(Client::nobody().send(reqwest::Method::PUT, &path, long, &[]).await.status, 413);
     assert_eq!(world.get(&job.job_id).await, before);
+}
+
+#[tokio::test]
+async fn progress_too_small_for_dynamodb_is_none() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    for (told, kept) in [(2.2e-308, 0.0), (1e-5, 0.0), (0.123456, 0.1235), (0.99999, 1.0)] {
+        heartbeat(&job, json!({"progress": told})).await.ok();
+        assert_eq!(world.get(&job.job_id).await["progress"], kept, "{told}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
-use local::Stack;
+use local::{Fault, Service, Stack};
 use serde_json::{Value, json};
 use tests::{Answer, Client, Job, World, job_token_keys, parts_of, put_job_token_keys, signed, stack, text, token};
 use uuid::Uuid;
@@ -229,23 +229,67 @@ async fn defect_12_a_token_expires_an_upload_window_after_the_jobs_deadline() {
     is_refused(&job, &job.token).await;
 }
 
+/// README: "Rotate the key of job tokens".
 #[tokio::test]
 async fn the_secret_rotates_while_jobs_run() {
     let stack = Stack::start().await.unwrap();
     let report = || json!({"status": "complete", "output_filenames": ["a.txt"]});
-    let old = Job::on(&stack).await;
+    let kid = |job: &Job| text(&parts_of(&job.token).0["kid"]);
+    let five_minutes = Duration::from_secs(300);
+    let (old, waiting) = (Job::on(&stack).await, Job::on(&stack).await);
     old.finish(report()).await.ok();
 
+    // A new key: it verifies, and the old one still signs.
+    let mut keys = job_token_keys(&stack).await;
+    keys["k2"] = "a new secret".into();
+    put_job_token_keys(&stack, &keys).await;
+    stack.clock().advance(five_minutes);
+    assert_eq!(kid(&Job::on(&stack).await), "k1");
+    old.finish(report()).await.ok();
+
+    // It is current: it signs, and the old one still verifies.
+    keys["current"] = "k2".into();
+    put_job_token_keys(&stack, &keys).await;
+    stack.clock().advance(five_minutes);
+    let new = Job::on(&stack).await;
+    assert_eq!(kid(&new), "k2");
+    new.finish(report()).await.ok();
+    old.upload("a.txt", b"hello").await.ok();
+    old.complete().await.ok();
+
+    // The old one is removed: what it signed opens nothing, also where a function runs that has known it.
+    waiting.finish(report()).await.ok();
+    keys.as_object_mut().unwrap().remove("k1");
+    put_job_token_keys(&stack, &keys).await;
+    stack.clock().advance(five_minutes);
+    is_refused(&waiting, &waiting.token).await;
+    new.upload("a.txt", b"hello").await.ok();
+    new.complete().await.ok();
+}
+
+#[tokio::test]
+async fn a_key_that_is_current_at_once_is_looked_for() {
+    let stack = Stack::start().await.unwrap();
+    let old = Job::on(&stack).await;
+    old.finish(json!({"status": "complete"})).await.ok();
     let mut keys = job_token_keys(&stack).await;
     keys["k2"] = "a new secret".into();
     keys["current"] = "k2".into();
     put_job_token_keys(&stack, &keys).await;
     let (header, claims) = parts_of(&old.token);
     let new = token(&with(&header, "kid", "k2".into()), &claims, &keys["k2"]);
+    old.with_token(&new).finish(json!({"status": "complete"})).await.ok();
+}
 
-    // One that is running learns the new key from the first token that names it, and keeps the old one.
-    old.with_token(&new).finish(report()).await.ok();
-    old.finish(report()).await.ok();
-    old.upload("a.txt", b"hello").await.ok();
-    old.with_token(&new).complete().await.ok();
+#[tokio::test]
+async fn keys_are_kept_while_secrets_manager_is_out_of_reach() {
+    let stack = Stack::start().await.unwrap();
+    let job = Job::on(&stack).await;
+    job.finish(json!({"status": "complete", "output_filenames": ["a.txt"]})).await.ok();
+    stack.set_faults(|call| match call.service {
+        Service::SecretsManager => Fault::FailBefore(500),
+        _ => Fault::None,
+    });
+    stack.clock().advance(Duration::from_secs(300));
+    job.finish(json!({"status": "complete", "output_filenames": ["a.txt"]})).await.ok();
 }

@@ -2,72 +2,12 @@
 
 use std::time::Duration;
 
-use local::Stack;
+use local::Fault;
 use serde_json::{Value, json};
-use tests::{Answer, Client, chute, objects, text, upload};
-use uuid::Uuid;
+use tests::{Client, Night, item, objects, text, upload};
 
 /// An hour, and the second that a schedule's time leaves out.
 const HOUR: Duration = Duration::from_secs(3601);
-
-/// A stack with a user, a chute and as many miners as a test asks for.
-struct Night {
-    stack: Stack,
-    user: Client,
-    chute_id: String,
-}
-
-impl Night {
-    async fn begin() -> Self {
-        let stack = Stack::start().await.unwrap();
-        let (user_id, key) = account(&stack, json!([])).await;
-        let chute_id = Uuid::new_v4().to_string();
-        let command = json!({"command": "put_chute", "chute": chute(&chute_id, &user_id)});
-        stack.invoke("admin", command).await.unwrap();
-        Self { stack, user: Client::with_key(key), chute_id }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.stack.url())
-    }
-
-    async fn miner(&self) -> Client {
-        Client::with_key(account(&self.stack, json!(["miner"])).await.1)
-    }
-
-    /// `serve` is tried three times, `train` once.
-    async fn create(&self, method: &str) -> String {
-        let job = self.user.post(&self.url(&format!("/jobs/{}/{method}", self.chute_id)), json!({})).await.ok();
-        text(&job["job_id"])
-    }
-
-    async fn try_claim(&self, miner: &Client, job_id: &str) -> Answer {
-        let ports = json!({"port_mappings": [{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]});
-        miner.put(&self.url(&format!("/jobs/{job_id}/claim")), ports).await
-    }
-
-    /// Claims the job: the URL of its own routes.
-    async fn claim(&self, miner: &Client, job_id: &str) -> String {
-        text(&self.try_claim(miner, job_id).await.ok()["job_status_url"])
-    }
-
-    async fn get(&self, job_id: &str) -> Value {
-        self.user.get(&self.url(&format!("/jobs/{job_id}"))).await.ok()
-    }
-
-    /// What one run did, by the names that are not zero.
-    async fn reap(&self) -> Value {
-        let mut done = self.stack.run_schedule("reap-jobs").await.unwrap();
-        done.as_object_mut().unwrap().retain(|_, count| *count != json!(0) && *count != json!(false));
-        done
-    }
-}
-
-async fn account(stack: &Stack, roles: Value) -> (String, String) {
-    let user = stack.invoke("admin", json!({"command": "create_user", "roles": roles})).await.unwrap();
-    let key = stack.invoke("admin", json!({"command": "create_key", "user_id": user["user_id"]})).await.unwrap();
-    (text(&user["user_id"]), text(&key["key"]))
-}
 
 fn heartbeat(url: &str) -> String {
     url.replace("?token=", "/heartbeat?token=")
@@ -106,6 +46,33 @@ async fn defect_16_a_dead_miners_job_goes_to_another_miner() {
 }
 
 #[tokio::test]
+async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls_work() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let url = night.claim(&miner, &night.create("train").await).await;
+    let report = json!({"status": "complete", "output_filenames": ["a", "b"]});
+    let job_id = text(&Client::nobody().post(&url, report.clone()).await.ok()["job_id"]);
+    let lease = async || item(&night.stack, "JobsTable", "job_id", &job_id).await["lease_expires_at"]["N"].clone();
+    let deadline = night.stack.clock().now() + 7_200_000;
+    assert_eq!(lease().await, json!((deadline / 1000 * 1000).to_string()));
+
+    let renew = url.replace("?token=", "/upload?token=");
+    for again in [true, false] {
+        night.stack.clock().advance(HOUR);
+        match again {
+            true => Client::nobody().post(&url, report.clone()).await.ok(),
+            false => Client::nobody().put(&renew, json!({"path": "b"})).await.ok(),
+        };
+        assert_eq!(lease().await, json!((night.stack.clock().now() + 3_600_000).to_string()));
+        assert_eq!(night.reap().await, json!({}));
+    }
+    night.stack.clock().advance(HOUR);
+    assert_eq!(night.reap().await, json!({"completed": 1}));
+    Client::nobody().put(&renew, json!({"path": "b"})).await.is_error(400, "Job already finished");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_job_without_attempts_left_times_out_for_ever() {
     let night = Night::begin().await;
     let miner = night.miner().await;
@@ -133,6 +100,8 @@ async fn a_reported_job_is_completed_with_what_arrived() {
     let report = json!({"status": "complete", "output_filenames": ["a", "b"]});
     let answer = Client::nobody().post(&url, report).await.ok();
     upload(&text(&answer["output_storage_urls"]["a"]), b"arrived").await;
+    night.stack.clock().advance(HOUR);
+    assert_eq!(night.reap().await, json!({}), "an hour's timeout, and an hour to upload");
     night.stack.clock().advance(HOUR);
     assert_eq!(night.reap().await, json!({"completed": 1}));
     let job = night.get(&job_id).await;
@@ -188,5 +157,77 @@ async fn a_late_heartbeat_renews_a_lease_that_nobody_has_taken_back() {
     Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
     assert_eq!(night.reap().await, json!({}));
     assert_eq!(night.get(&job_id).await["status"], "running");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_that_always_fails_is_put_off_and_in_nobodys_way() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let (stuck, _, _) = night.finished(&miner, &["a"]).await;
+    let others = [night.create("train").await, night.create("train").await];
+    for job_id in &others {
+        night.claim(&miner, job_id).await;
+    }
+    night.fail(Some("ListObjectVersions"), Fault::FailBefore(500));
+    night.stack.clock().advance(2 * HOUR);
+    assert_eq!(night.reap().await, json!({"timed_out": 2, "failed": 1}));
+    assert_eq!(night.reap().await, json!({}), "it waits a minute");
+    night.stack.clock().advance(Duration::from_secs(61));
+    assert_eq!(night.reap().await, json!({"failed": 1}));
+
+    night.fail(None, Fault::None);
+    night.stack.clock().advance(Duration::from_secs(61));
+    assert_eq!(night.reap().await, json!({"completed": 1}));
+    assert_eq!(night.get(&stuck).await["error_detail"], "Failed to upload files: a");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_part_of_the_queue_that_can_not_be_read_is_left_to_the_next_run() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    for _ in 0..12 {
+        night.claim(&miner, &night.create("train").await).await;
+    }
+    night.stack.clock().advance(2 * HOUR);
+    // The first part's query fails for good, the others' go through.
+    let failing = std::sync::atomic::AtomicU32::new(3);
+    night.stack.set_faults(move |call| {
+        let left = std::sync::atomic::Ordering::SeqCst;
+        let meant = call.function.is_some() && call.operation == "Query";
+        let hit = meant && failing.fetch_update(left, left, |count| count.checked_sub(1)).is_ok();
+        if hit { Fault::Throttle } else { Fault::None }
+    });
+    let mut ended = 0;
+    for run in 0.. {
+        let done = night.reap().await;
+        ended += done["timed_out"].as_u64().unwrap_or(0);
+        if done["more"] != json!(true) {
+            break;
+        }
+        assert!(run < 3, "{done}");
+    }
+    assert_eq!(ended, 12);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_run_that_dies_half_way_is_made_up_for_by_the_next_one() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    for _ in 0..12 {
+        night.claim(&miner, &night.create("train").await).await;
+    }
+    night.stack.clock().advance(2 * HOUR);
+    let mut ended = 0;
+    for fault in [Fault::KillAfter, Fault::KillFunction, Fault::FailAfter] {
+        night.fail_once("UpdateItem", fault);
+        let done = night.stack.run_schedule("reap-jobs").await;
+        ended += done.map_or(0, |done| done["timed_out"].as_u64().unwrap_or(0));
+    }
+    night.reap().await;
+    assert_eq!(night.reap().await, json!({}));
+    assert!(ended <= 12, "{ended} of 12 jobs have ended");
     night.stack.shutdown().await;
 }

@@ -63,13 +63,25 @@ async fn a_key_has_1_to_255_printable_characters() {
 }
 
 #[tokio::test]
-async fn after_a_delete_the_key_makes_a_new_job_once() {
+async fn a_late_copy_of_a_create_does_not_bring_back_a_deleted_job() {
     let world = World::new().await;
     let job_id = text(&create(&world, "k", "{}").await.ok()["job_id"]);
     world.user.delete(&format!("/jobs/{job_id}")).await.ok();
-    let second = create(&world, "k", "{}").await.ok();
-    assert_ne!(second["job_id"], json!(job_id));
-    assert_eq!(create(&world, "k", "{}").await.ok()["job_id"], second["job_id"]);
+    create(&world, "k", "{}").await.is_error(409, &format!("Job {job_id} of this Idempotency-Key was deleted"));
+    let refused = "Idempotency-Key was used with a different request";
+    create(&world, "k", "{\"a\":1}").await.is_error(422, refused);
+    create(&world, "another", "{}").await.ok();
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_deleted_job_outlives_its_tokens() {
+    let world = World::new().await;
+    // The key gives its id to another job only when no token of this one can be valid any more.
+    let job_id = text(&create(&world, "k", "{}").await.ok()["job_id"]);
+    let job = world.claim_with(&job_id, Value::Null).await;
+    world.user.delete(&format!("/jobs/{job_id}")).await.ok();
+    let expires: i64 = text(&job.stored().await["expires_at"]["N"]).parse().unwrap();
+    assert!(expires > tests::parts_of(&job.token).1["exp"].as_i64().unwrap());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Every order of events in the life of one job, tried out on the transitions that the functions write: two miners, an owner
-//! and a reaper, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point.
+//! and a reaper, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point, and each of
+//! whose requests may carry any time: clocks jump, and requests arrive late.
 //!
 //! The checker is `stateright`; the transitions are `shared::lifecycle`'s, carried out by `Transition::apply`.
 
@@ -21,9 +22,8 @@ const JOB: Uuid = Uuid::from_u128(1);
 const MINERS: [&str; 2] = ["alice", "bob"];
 /// Seconds that the upload window has.
 const WINDOW: i64 = 3600;
-/// The moments at which something happens, in seconds: a heartbeat's lease runs out between the first two, a deadline and an
-/// upload window between the last.
-const TIMES: [i64; 3] = [0, 100, 10_000];
+/// The times that a request may carry, in seconds, in any order: what was leased at the one has run out at the other.
+const TIMES: [i64; 2] = [0, 10_000];
 
 /// What somebody remembers between reading and writing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,11 +39,10 @@ enum Intent {
 struct World {
     /// The stored job, as JSON; None once it is swept away.
     job: String,
-    time: usize,
     /// What each miner knows: the attempt that it holds a token for.
     tokens: [Option<u32>; 2],
-    /// Whoever has read and not yet written, with the job as it was then.
-    pending: BTreeMap<&'static str, (Intent, String)>,
+    /// Whoever has read and not yet written, with the job and the time as they were then.
+    pending: BTreeMap<&'static str, (Intent, i64, String)>,
     /// The file is in S3.
     uploaded: bool,
     /// Who won each attempt.
@@ -56,15 +55,16 @@ struct World {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
-    Tick,
-    Read(&'static str, Intent),
+    Read(&'static str, Intent, i64),
     /// The writer may not get to see the answer.
     Write(&'static str, bool),
+    /// Whoever has read is killed before it writes, and may begin again.
+    Die(&'static str),
     /// A miner that holds a job asks for its token again.
     AskAgain(usize),
-    Heartbeat(usize),
-    HeartbeatWhileUploading(usize),
-    Finish(usize, bool),
+    Heartbeat(usize, i64),
+    HeartbeatWhileUploading(usize, i64),
+    Finish(usize, bool, i64),
     Upload(usize),
     FileArrived(usize),
 }
@@ -108,10 +108,6 @@ fn new_job() -> Job {
 }
 
 impl World {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(TIMES[self.time] * 1000)
-    }
-
     /// Writes, if the guards hold. Whether they did.
     fn apply(&mut self, transition: &Transition) -> bool {
         let before = parse(&self.job);
@@ -179,7 +175,6 @@ impl Model for Life {
     fn init_states(&self) -> Vec<World> {
         vec![World {
             job: stored(new_job()),
-            time: 0,
             tokens: [None; 2],
             pending: BTreeMap::new(),
             uploaded: false,
@@ -191,71 +186,73 @@ impl Model for Life {
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         let job = parse(&world.job);
-        if world.time + 1 < TIMES.len() {
-            steps.push(Step::Tick);
-        }
         for (miner, name) in MINERS.iter().enumerate() {
             if world.pending.contains_key(name) {
-                steps.extend([Step::Write(name, true), Step::Write(name, false)]);
+                steps.extend([Step::Write(name, true), Step::Write(name, false), Step::Die(name)]);
             } else if job.status == Status::Pending && !job.lost_by.contains(*name) && job.deleted_at.is_none() {
-                steps.push(Step::Read(name, Intent::Claim(miner)));
+                steps.extend(TIMES.map(|now| Step::Read(name, Intent::Claim(miner), now)));
             }
             if job.miner.as_deref() == Some(name) && world.tokens[miner] != Some(job.attempt) && !job.terminal {
                 steps.push(Step::AskAgain(miner));
             }
             if let Some(attempt) = world.tokens[miner] {
-                steps.extend([Step::Heartbeat(miner), Step::HeartbeatWhileUploading(miner)]);
-                steps.extend([Step::Finish(miner, true), Step::Finish(miner, false), Step::FileArrived(miner)]);
+                for now in TIMES {
+                    steps.extend([Step::Heartbeat(miner, now), Step::HeartbeatWhileUploading(miner, now)]);
+                    steps.extend([Step::Finish(miner, true, now), Step::Finish(miner, false, now)]);
+                }
+                steps.push(Step::FileArrived(miner));
                 if job.files.as_ref().is_some_and(|files| !files.is_empty()) && job.report.as_deref() == Some(name) {
                     steps.push(Step::Upload(miner));
                 }
                 // Reading what is then refused without a write changes nothing.
                 if !world.pending.contains_key(name) && may_complete(&job, attempt) {
-                    steps.push(Step::Read(name, Intent::Complete(miner, world.uploaded)));
+                    steps.push(Step::Read(name, Intent::Complete(miner, world.uploaded), TIMES[0]));
                 }
             }
         }
-        let reaps = Intent::Reap(world.uploaded);
-        let others =
-            [("reaper", reaps, is_due(&job, world.now())), ("owner", Intent::Delete, job.deleted_at.is_none())];
-        for (name, intent, acts) in others {
+        for name in ["reaper", "owner"] {
             if world.pending.contains_key(name) {
-                steps.push(Step::Write(name, true));
-            } else if acts {
-                steps.push(Step::Read(name, intent));
+                steps.extend([Step::Write(name, true), Step::Die(name)]);
             }
+        }
+        if !world.pending.contains_key("reaper") {
+            let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
+            steps.extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded), now)));
+        }
+        if !world.pending.contains_key("owner") && job.deleted_at.is_none() {
+            steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
         }
     }
 
     fn next_state(&self, before: &World, step: Step) -> Option<World> {
         let mut world = before.clone();
-        let now = world.now();
+        let at = |now: i64| Timestamp::from_millis(now * 1000);
         match step {
-            Step::Tick => world.time += 1,
-            Step::Read(name, intent) => {
-                drop(world.pending.insert(name, (intent, world.job.clone())));
+            Step::Read(name, intent, now) => {
+                drop(world.pending.insert(name, (intent, now, world.job.clone())));
             }
             Step::Write(name, answered) => {
-                let (intent, read) = world.pending.remove(name)?;
-                write(&mut world, intent, parse(&read), answered, now);
+                let (intent, now, read) = world.pending.remove(name)?;
+                write(&mut world, intent, parse(&read), answered, at(now));
             }
+            Step::Die(name) => drop(world.pending.remove(name)),
             Step::AskAgain(miner) => world.tokens[miner] = Some(parse(&world.job).attempt),
-            Step::Heartbeat(miner) => {
-                let transition = lifecycle::heartbeat(JOB, world.tokens[miner]?, None, now);
+            Step::Heartbeat(miner, now) => {
+                let transition = lifecycle::heartbeat(JOB, world.tokens[miner]?, None, at(now));
                 world.apply_as(miner, &transition);
             }
-            Step::HeartbeatWhileUploading(miner) => {
-                let transition = lifecycle::heartbeat_while_uploading(JOB, world.tokens[miner]?, now, WINDOW);
+            Step::HeartbeatWhileUploading(miner, now) => {
+                let transition = lifecycle::hold_while_uploading(JOB, world.tokens[miner]?, at(now), WINDOW);
                 world.apply_as(miner, &transition);
             }
-            Step::Finish(miner, with_file) => {
-                let report = report_of(miner, with_file, now);
-                let transition = lifecycle::finish(JOB, world.tokens[miner]?, WINDOW, report).unwrap();
+            Step::Finish(miner, with_file, now) => {
+                let report = report_of(miner, with_file, at(now));
+                let transition = lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
                 world.apply_as(miner, &transition);
             }
             Step::Upload(_) => world.uploaded = true,
             Step::FileArrived(miner) => {
-                let transition = lifecycle::file_arrived(world.tokens[miner]?, &file_id().to_string(), now);
+                let transition = lifecycle::file_arrived(world.tokens[miner]?, &file_id().to_string(), at(TIMES[0]));
                 world.apply_as(miner, &transition);
             }
         }

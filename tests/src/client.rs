@@ -3,7 +3,7 @@
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
-use crate::{Hotkey, stack};
+use crate::{Hotkey, description, stack};
 
 /// How a client proves who it is.
 #[derive(Clone)]
@@ -75,8 +75,20 @@ impl Client {
         self.send(Method::PUT, path, body, &[("content-type", "application/json")]).await
     }
 
-    /// Any request to the API, or to an absolute URL, with this identity's headers and `headers`.
+    /// Any request to the API, or to an absolute URL, with this identity's headers and `headers`. The answer has to be as
+    /// the API's description says.
     pub async fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
+        self.try_send(method, path, body, headers).await.expect("the stack answers")
+    }
+
+    /// The same where the connection may be cut.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> reqwest::Result<Answer> {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", stack().url()) };
         let mut request = self.http.request(method.clone(), url);
         match &self.identity {
@@ -91,16 +103,20 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.body(body).send().await.expect("the stack answers")).await
+        let response = request.body(body).send().await?;
+        let url = response.url().clone();
+        let answer = Answer::read(response).await?;
+        description::check(&method, &url, &answer);
+        Ok(answer)
     }
 }
 
 impl Answer {
-    async fn read(response: reqwest::Response) -> Self {
+    async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.expect("the answer ends").to_vec();
+        let bytes = response.bytes().await?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
-        Self { status, headers, body, bytes }
+        Ok(Self { status, headers, body, bytes })
     }
 
     /// The body of an answer that has to be a 200.

@@ -48,8 +48,29 @@ pub fn s3(stack: &Stack) -> aws_sdk_s3::Client {
 
 /// The keys of every version of every object of a job.
 pub async fn objects(stack: &Stack, job_id: &str) -> Vec<String> {
-    let bucket = stack.resource("OutputsBucket").expect("a bucket of the template");
-    let answer = s3(stack).list_object_versions().bucket(bucket).send().await.expect("S3 answers");
-    let keys = answer.versions.unwrap_or_default().into_iter().filter_map(|version| version.key);
+    let client = s3(stack);
+    let (mut keys, mut marker) = (Vec::new(), (None, None));
+    loop {
+        let request = client.list_object_versions().bucket(bucket(stack));
+        let request = request.set_key_marker(marker.0).set_version_id_marker(marker.1);
+        let page = request.send().await.expect("S3 answers");
+        keys.extend(page.versions.unwrap_or_default().into_iter().filter_map(|version| version.key));
+        if page.is_truncated != Some(true) {
+            break;
+        }
+        marker = (page.next_key_marker, page.next_version_id_marker);
+    }
+    keys.retain(|key| key.contains(job_id));
+    keys
+}
+
+/// The keys of every upload in parts of a job that has begun and not ended.
+pub async fn unfinished_uploads(stack: &Stack, job_id: &str) -> Vec<String> {
+    let answer = s3(stack).list_multipart_uploads().bucket(bucket(stack)).send().await.expect("S3 answers");
+    let keys = answer.uploads.unwrap_or_default().into_iter().filter_map(|upload| upload.key);
     keys.filter(|key| key.contains(job_id)).collect()
+}
+
+fn bucket(stack: &Stack) -> &str {
+    stack.resource("OutputsBucket").expect("a bucket of the template")
 }

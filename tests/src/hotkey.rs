@@ -34,7 +34,17 @@ impl Hotkey {
 
     /// The three headers of a request, signed now by the stack's clock.
     pub fn headers(&self, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
-        let nonce = stack().clock().now() / 1000;
+        self.headers_at(stack().clock().now() / 1000, method, path, body)
+    }
+
+    /// The same with any nonce: Unix seconds.
+    pub fn headers_at(
+        &self,
+        nonce: impl std::fmt::Display,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> [(&'static str, String); 3] {
         let what = match method {
             "POST" | "PUT" | "PATCH" => hex::encode(Sha256::digest(body)),
             _ => format!("{method}:{}", path.split('?').next().unwrap_or_default()),

@@ -6,10 +6,14 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod client;
+mod description;
 mod engine;
+mod envelope;
 mod form;
 mod hotkey;
+mod night;
 mod redact;
+mod sdk;
 mod template;
 mod token;
 mod world;
@@ -20,13 +24,16 @@ use std::{
 };
 
 pub use client::{Answer, Client};
-pub use engine::{dynamodb, item, objects, s3};
+pub use engine::{dynamodb, item, objects, s3, unfinished_uploads};
+pub use envelope::Envelope;
 pub use form::Form;
 pub use hotkey::Hotkey;
 use local::Stack;
+pub use night::Night;
 pub use redact::redacted;
+pub use sdk::Sdk;
 use serde_json::Value;
-pub use template::{Function, functions, repository};
+pub use template::{Function, functions, repository, template_with};
 pub use token::{job_token_keys, parts_of, put_job_token_keys, signed, token};
 use tokio::runtime::{Builder, Handle};
 pub use world::{Job, World, chute, text, upload, upload_to};

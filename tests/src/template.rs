@@ -6,10 +6,23 @@ use std::{
 };
 
 use serde_norway::Value;
+use tempfile::NamedTempFile;
 
 /// A file or folder of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// A copy of the template with other texts in it, for a stack that is deployed otherwise.
+pub fn template_with(changes: &[(&str, &str)]) -> NamedTempFile {
+    let mut template = fs::read_to_string(repository("template.yaml")).expect("template.yaml");
+    for (text, instead) in changes {
+        assert!(template.contains(text), "the template has no {text:?}");
+        template = template.replace(text, instead);
+    }
+    let file = NamedTempFile::with_suffix(".yaml").expect("a temporary file");
+    fs::write(&file, template).expect("a temporary file");
+    file
 }
 
 /// A function of the template.

@@ -98,7 +98,7 @@ impl World {
         let assignment = self.miner.put(&format!("/jobs/{job_id}/claim"), body).await.ok();
         let url = text(&assignment["job_status_url"]);
         let path = url.strip_prefix(stack().url()).expect("an address of this API").to_owned();
-        Job::new(job_id.to_owned(), path)
+        Job::new(job_id.to_owned(), path, self.user.clone())
     }
 
     /// A job that has reported success with these files, and the report's answer.
@@ -135,21 +135,18 @@ pub struct Job {
     pub path: String,
     /// The job token.
     pub token: String,
+    /// The user whose job it is.
+    pub owner: Client,
 }
 
 impl Job {
-    fn new(job_id: String, path: String) -> Self {
+    fn new(job_id: String, path: String, owner: Client) -> Self {
         let token = path.split_once("?token=").expect("a token").1.to_owned();
-        Self { job_id, path, token }
+        Self { job_id, path, token, owner }
     }
 
-    /// A running job of a stack that is the test's own; its path is a whole URL.
-    pub async fn on(stack: &Stack) -> Self {
-        Self::with_owner(stack).await.0
-    }
-
-    /// The same, and its owner, who is also its miner.
-    pub async fn with_owner(stack: &Stack) -> (Self, Client) {
+    /// A pending job of a stack that is the test's own: its id, and the API key of its user, who is a miner too.
+    pub async fn created_on(stack: &Stack) -> (String, String) {
         let admin = async |command| stack.invoke("admin", command).await.expect("the command succeeds");
         let user_id = &admin(json!({"command": "create_user", "roles": ["miner"]})).await["user_id"];
         let key = &admin(json!({"command": "create_key", "user_id": user_id})).await["key"];
@@ -157,16 +154,22 @@ impl Job {
         admin(json!({"command": "put_chute", "chute": chute(&chute_id, &text(user_id))})).await;
         let client = Client::with_key(text(key));
         let job = client.post(&format!("{}/jobs/{chute_id}/train", stack.url()), json!({})).await.ok();
-        let job_id = text(&job["job_id"]);
+        (text(&job["job_id"]), text(key))
+    }
+
+    /// A running job of such a stack; its path is a whole URL.
+    pub async fn on(stack: &Stack) -> Self {
+        let (job_id, key) = Self::created_on(stack).await;
+        let client = Client::with_key(key);
         let claim = format!("{}/jobs/{job_id}/claim", stack.url());
         let assignment = client.put(&claim, Value::Null).await.ok();
-        (Self::new(job_id, text(&assignment["job_status_url"])), client)
+        Self::new(job_id, text(&assignment["job_status_url"]), client)
     }
 
     /// The same job, as somebody with another token sees it.
     pub fn with_token(&self, token: &str) -> Self {
         let path = self.path.replace(&self.token, token);
-        Self { job_id: self.job_id.clone(), path, token: token.to_owned() }
+        Self { job_id: self.job_id.clone(), path, token: token.to_owned(), owner: self.owner.clone() }
     }
 
     /// Reports.
@@ -193,6 +196,20 @@ impl Job {
     /// `/jobs/{job_id}/upload?token=…`
     pub fn upload_path(&self) -> String {
         self.path.replace("?token=", "/upload?token=")
+    }
+
+    /// A fresh upload target for one file.
+    pub async fn renew(&self, path: &str) -> Value {
+        Client::nobody().put(&self.upload_path(), json!({"path": path})).await.ok()
+    }
+
+    /// A file as its owner downloads it.
+    pub async fn download(&self, filename: &str) -> Answer {
+        let file_id = Uuid::new_v5(&Uuid::try_parse(&self.job_id).expect("an id"), filename.as_bytes());
+        let route = self.path.split('?').next().expect("a path");
+        let found = self.owner.get(&format!("{route}/download/{file_id}")).await;
+        assert_eq!(found.status, 307, "{filename}: {}", found.body);
+        Client::nobody().get(found.header("location").expect("a place")).await
     }
 
     /// What the table holds of it.

@@ -97,10 +97,10 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
     let now = Timestamp::system();
     match command {
         Command::CreateUser { user_id, roles } => create_user(app, user_id.unwrap_or_else(Uuid::new_v4), roles).await,
-        Command::SetRoles { user_id, roles } => change_user(app, user_id, |user| user.roles = roles).await,
-        Command::DisableUser { user_id } => change_user(app, user_id, |user| user.disabled = true).await,
-        Command::EnableUser { user_id } => change_user(app, user_id, |user| user.disabled = false).await,
-        Command::SetQuotas { user_id, quotas } => change_user(app, user_id, |user| user.quotas = quotas).await,
+        Command::SetRoles { user_id, roles } => set(app, user_id, "roles", &roles).await,
+        Command::DisableUser { user_id } => set(app, user_id, "disabled", &true).await,
+        Command::EnableUser { user_id } => set(app, user_id, "disabled", &false).await,
+        Command::SetQuotas { user_id, quotas } => set(app, user_id, "quotas", &quotas).await,
         Command::CreateKey { user_id } => {
             existing_user(app, user_id).await?;
             let key = ApiKey::generate(user_id);
@@ -110,10 +110,9 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
             Ok(Output { user_id: Some(user_id), key_id: Some(key.key_id), key: Some(text), ..Output::default() })
         }
         Command::RevokeKey { key_id } => {
-            let pk = KeyRow::pk(key_id);
-            let row = app.registry.get::<KeyRow>(&pk).await?;
-            let row = row.ok_or_else(|| Error::NotFound(format!("API key {key_id} not found")))?;
-            app.registry.put(pk, &KeyRow { revoked: true, ..row }).await?;
+            if !app.registry.set(&KeyRow::pk(key_id), "revoked", &true).await? {
+                return Err(Error::NotFound(format!("API key {key_id} not found")));
+            }
             Ok(Output { key_id: Some(key_id), ..Output::default() })
         }
         Command::RegisterHotkey { user_id, hotkey } => {
@@ -134,25 +133,29 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
 }
 
 async fn create_user(app: &App, user_id: Uuid, roles: BTreeSet<Role>) -> Result<Output> {
+    let user = User { user_id, disabled: false, roles, quotas: BTreeMap::new(), created_at: Timestamp::system() };
     // One that exists keeps its quotas and its state.
-    if app.registry.get::<User>(&User::pk(user_id)).await?.is_some() {
+    if !app.registry.create(User::pk(user_id), &user).await? {
         return Err(Error::Conflict(format!("User {user_id} exists")));
     }
-    let user = User { user_id, disabled: false, roles, quotas: BTreeMap::new(), created_at: Timestamp::system() };
-    app.registry.put(User::pk(user_id), &user).await?;
     Ok(Output { user_id: Some(user_id), ..Output::default() })
 }
 
-async fn existing_user(app: &App, user_id: Uuid) -> Result<User> {
+async fn existing_user(app: &App, user_id: Uuid) -> Result<()> {
     let user = app.registry.get::<User>(&User::pk(user_id)).await?;
-    user.ok_or_else(|| Error::NotFound(format!("User {user_id} not found")))
+    user.map(drop).ok_or_else(|| no_user(user_id))
 }
 
-async fn change_user(app: &App, user_id: Uuid, change: impl FnOnce(&mut User)) -> Result<Output> {
-    let mut user = existing_user(app, user_id).await?;
-    change(&mut user);
-    app.registry.put(User::pk(user_id), &user).await?;
+/// Sets one attribute of an account. Two administrators at once do not undo each other's changes.
+async fn set(app: &App, user_id: Uuid, attribute: &'static str, value: &impl Serialize) -> Result<Output> {
+    if !app.registry.set(&User::pk(user_id), attribute, value).await? {
+        return Err(no_user(user_id));
+    }
     Ok(Output { user_id: Some(user_id), ..Output::default() })
+}
+
+fn no_user(user_id: Uuid) -> Error {
+    Error::NotFound(format!("User {user_id} not found"))
 }
 
 fn check_methods(chute: &Chute) -> Result<()> {

@@ -11,24 +11,29 @@ use shared::{
     job_token::{JobClaims, JobTokenKeys},
     jobs::Outcome,
     lifecycle::{self, Claim, Status},
+    metrics::Metric,
     read::Read,
     reply,
     request::{Object, api_base, now, object, path, path_uuid},
-    time::{DAY, Timestamp, rfc3339_option},
+    time::{Timestamp, rfc3339_option},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
-/// Seconds that a job without a timeout may run: 30 days.
-const LONGEST: i64 = 30 * DAY;
 
-/// JobAssignment: what the SDK inside the miner's container reads.
-#[derive(Serialize)]
-struct Output<'a> {
+/// What a miner's client needs to run the job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobAssignment)]
+pub struct Output<'a> {
     job_id: Uuid,
+    /// Which of the chute's jobs.
     job_method: &'a str,
+    /// The job's arguments.
+    #[schema(value_type = Object)]
     job_data: &'a RawValue,
+    /// The job's own routes begin with this address, which holds the job token.
     job_status_url: String,
     attempt: u32,
     #[serde(serialize_with = "rfc3339_option")]
@@ -44,27 +49,35 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     if let Some(job_id) = job_id {
         read.job(job_id);
     }
-    let (read, keys) = tokio::join!(read.with_caller(app, credentials, |_, _| ()), app.job_tokens()?.keys());
+    let (read, keys) = tokio::join!(read.with_caller(app, credentials, |_, _| ()), app.job_tokens()?.keys_at(now));
     let (caller, found) = read?;
     caller.require_miner()?;
     let job = found.job()?.ok_or_else(|| not_found(&request))?;
     let instance = instance(object(&request, BODY_LIMIT)?, &job)?;
+    // Without keys the miner would hold a job that it gets no token for.
+    let keys = keys?;
 
+    let once = caller.signature.as_ref();
     let job = match check(&job, &caller)? {
-        Claimed::ByCaller => job,
+        Claimed::ByCaller => {
+            app.jobs.spend_on_repeat(once, job.job_id).await?;
+            job
+        }
         Claimed::ByNobody => {
             let miner = caller.miner();
-            let runs = job.timeout.map_or(LONGEST, i64::from);
             let claim = Claim {
                 miner: &miner,
                 hotkey: caller.hotkey.as_deref(),
                 instance: Some(instance.to_attribute()?),
                 now,
-                deadline: now.plus_seconds(runs + app.config.upload_window),
+                deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
             };
-            let (transition, once) = (lifecycle::claim(&job, &claim), caller.signature.as_ref());
-            match app.jobs.change_once(&job, &transition, once, "claim job").await? {
-                Outcome::Changed(job) => *job,
+            match app.jobs.change_once(&job, &lifecycle::claim(&job, &claim), once, "claim job").await? {
+                Outcome::Changed(claimed) => {
+                    app.metrics.add(Metric::JobsClaimed, 1);
+                    app.metrics.longest(Metric::QueueAge, job.updated_at, now);
+                    *claimed
+                }
                 // Lost to another miner, or won by an earlier try whose answer was lost.
                 Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {
                     Claimed::ByCaller => *job,
@@ -74,7 +87,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             }
         }
     };
-    assignment(app, &request, &job, &*keys?)
+    assignment(app, &request, &job, &keys)
 }
 
 enum Claimed {

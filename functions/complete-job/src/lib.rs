@@ -3,7 +3,7 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
-    check::check_files,
+    check::{check_files, tidy},
     job::Job,
     jobs::Outcome,
     lifecycle, reply,
@@ -11,7 +11,7 @@ use shared::{
 };
 
 /// Checks every expected file in S3 and makes the job terminal. Two round trips to the database, a listing, and a look at each
-/// file that nobody declared. Repeating it gives the same job.
+/// file that nobody declared. Repeating it goes on, and in the end gives the same job.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_tokens()?.verify(job_token(&request)?, path_uuid(&request, "job_id"), now).await?;
@@ -22,14 +22,18 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }
     if !job.terminal {
-        check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
+        let seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
         let transition = lifecycle::complete(&job, now)?;
         job = match app.jobs.change(claims.sub, &transition, "complete job: UpdateItem").await? {
-            Outcome::Changed(job) => *job,
+            Outcome::Changed(job) => {
+                app.metrics.ended(&job);
+                *job
+            }
             // Completed by an earlier try whose answer was lost.
             Outcome::Refused(job) => job.held_by(claims.att)?,
             Outcome::Gone => return Err(Job::not_found(&claims.sub.to_string())),
         };
+        tidy(app.outputs()?, seen, &job).await;
     }
     Ok(reply::json(200, &job.response(None)?))
 }

@@ -9,6 +9,7 @@ use shared::{
     job::Job,
     jobs::Inserted,
     lifecycle::Status,
+    metrics::Metric,
     read::Read,
     registry::{Chute, Usage},
     reply,
@@ -23,7 +24,8 @@ const BODY_LIMIT: usize = 128 << 10;
 const DEFAULT_DISK: &str = "10";
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that
-/// counts and inserts. With an `Idempotency-Key`, a repeat gives the same job back.
+/// counts and inserts. With an `Idempotency-Key`, a repeat gives the same job back, and none when that was deleted meanwhile: a
+/// late copy of the request must not bring it back. The key is free again once nothing is left of the job.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let credentials = app.credentials(&request)?;
@@ -36,12 +38,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let per_user = |read: &mut Read, user_id| {
         read.registry(Usage::pk(user_id, now));
         if let Ok(Some(key)) = key {
-            read.job(Job::id_of_key(user_id, key, 0));
+            read.job(Job::id_of_key(user_id, key));
         }
     };
     let (caller, found) = read.with_caller(app, credentials, per_user).await?;
     let key = key?.map(|key| Key::new(&request, key));
-    if let (Some(key), Some(job)) = (&key, found.job()?) {
+    if let (Some(key), Some(job)) = (&key, found.job_or_tombstone()?) {
+        app.jobs.spend_on_repeat(caller.signature.as_ref(), job.job_id).await?;
         return key.replay(&job);
     }
 
@@ -57,23 +60,22 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     quotas.check(&found.registry(&Usage::pk(user_id, now))?.unwrap_or_default(), now)?;
     let mut job = job(user_id, chute, path(&request, "method"), args(object(&request, BODY_LIMIT)?)?, now);
 
-    for generation in 0.. {
-        if let Some(key) = &key {
-            job.job_id = Job::id_of_key(user_id, key.key, generation);
-            job.request = Some(key.request.clone());
-        }
-        match app.jobs.insert(&job, quotas.chute, quotas.total, caller.signature.as_ref()).await? {
-            Inserted::Created => break,
-            Inserted::OverQuota(usage) => return Err(quotas.exceeded(&usage, now)),
-            // A job of this key that was deleted keeps its id until it is swept.
-            Inserted::Exists(job) if job.deleted_at.is_some() => {}
-            Inserted::Exists(job) => match &key {
-                Some(key) => return key.replay(&job),
-                None => return Err(Error::internal("create job", "a random id was taken")),
-            },
-        }
+    if let Some(key) = &key {
+        job.job_id = Job::id_of_key(user_id, key.key);
+        job.request = Some(key.request.clone());
     }
-    Ok(reply::json(200, &job.response(None)?))
+    match app.jobs.insert(&job, quotas.chute, quotas.total, caller.signature.as_ref()).await? {
+        Inserted::Created => {
+            app.metrics.add(Metric::JobsCreated, 1);
+            Ok(reply::json(200, &job.response(None)?))
+        }
+        Inserted::OverQuota(usage) => Err(quotas.exceeded(&usage, now)),
+        Inserted::Exists(job) => match &key {
+            Some(key) => key.replay(&job),
+            // Nobody else draws the same random id: an earlier try of this very call stored it, and its answer was lost.
+            None => Ok(reply::json(200, &job.response(None)?)),
+        },
+    }
 }
 
 /// An `Idempotency-Key` and what it came with.
@@ -94,6 +96,9 @@ impl<'a> Key<'a> {
     fn replay(&self, job: &Job) -> Result<Response<Body>> {
         if job.request.as_ref() != Some(&self.request) {
             return Err(Error::Unprocessable("Idempotency-Key was used with a different request".to_owned()));
+        }
+        if job.deleted_at.is_some() {
+            return Err(Error::Conflict(format!("Job {} of this Idempotency-Key was deleted", job.job_id)));
         }
         let mut response = reply::json(200, &job.response(None)?);
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));

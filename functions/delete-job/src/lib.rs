@@ -10,10 +10,13 @@ use shared::{
     reply,
     request::{now, path, path_uuid},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-#[derive(Serialize)]
-struct Output {
+/// That the job is gone.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deleted)]
+pub struct Output {
     deleted: bool,
     job_id: Uuid,
 }

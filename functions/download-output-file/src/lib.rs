@@ -9,12 +9,18 @@ use shared::{
     request::{header, path, path_uuid},
     time::{Timestamp, rfc3339},
 };
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Output<'a> {
+/// Where the file is, for 15 minutes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Download)]
+pub struct Output<'a> {
+    /// A presigned URL.
     url: &'a str,
     filename: &'a str,
+    /// Bytes.
     size: Option<u64>,
+    /// In hex, when the miner declared it.
     sha256: Option<&'a str>,
     content_type: Option<&'a str>,
     #[serde(serialize_with = "rfc3339")]
@@ -40,8 +46,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let key = format!("{}{}", job.files_prefix(), file.filename);
     if file.version_id.is_none() && job.terminal {
         // A bucket without versions: what is there now has to be what was checked.
-        let object = app.outputs()?.head(&key).await?;
-        if object.and_then(|object| object.etag) != file.etag {
+        let head = app.outputs()?.head(&key, None).await?;
+        if head.and_then(|head| head.object.etag) != file.etag {
             return Err(Error::Conflict("Output file changed after the job completed".to_owned()));
         }
     }

@@ -149,7 +149,7 @@ fn declared_file(declared: &Value) -> std::result::Result<OutputFile, Problem> {
     };
     match filename::problem(name) {
         Some(problem) => Err(Problem::of(declared, "filename", problem)),
-        None => declaration::parse(declared, name),
+        None => declaration::declare(declared, OutputFile { filename: name.to_owned(), ..OutputFile::default() }),
     }
 }
 

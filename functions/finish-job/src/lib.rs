@@ -5,7 +5,7 @@ mod input;
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
-    job::Job,
+    job::{Job, Uploads},
     jobs::Outcome,
     lifecycle::{self, Report},
     reply,
@@ -31,18 +31,34 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         digest: &digest,
         now,
     };
-    let transition = lifecycle::finish(claims.sub, claims.att, app.config.upload_window, report)?;
+    let window = app.config.upload_window;
+    let upload_until = claims.deadline(window).max(now.plus_seconds(window));
+    let transition = lifecycle::finish(claims.sub, claims.att, upload_until, report)?;
     let (job, repeated) = match app.jobs.change(claims.sub, &transition, "finish job: UpdateItem").await? {
-        Outcome::Changed(job) => (*job, false),
+        Outcome::Changed(job) => {
+            app.metrics.ended(&job);
+            (*job, false)
+        }
         Outcome::Refused(job) => {
             let job = job.held_by(claims.att)?;
             if job.report.as_ref() != Some(&digest) {
                 return Err(Error::BadRequest("Job already finished".to_owned()));
             }
-            (job, true)
+            (uploads::hold(app, job, &claims, now).await?, true)
         }
         Outcome::Gone => return Err(Job::not_found(path(&request, "job_id"))),
     };
-    let uploads = uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?;
-    Ok(reply::json(200, &job.response(Some(uploads))?))
+    let uploads = match job.terminal {
+        // Nothing that is uploaded now would count.
+        true => Uploads { targets: Some(Vec::new()), ..Uploads::default() },
+        false => uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?,
+    };
+    let mut answer = job.response(Some(uploads))?;
+    let response = reply::json(200, &answer);
+    if reply::fits(&response) {
+        return Ok(response);
+    }
+    // Long names. Route 5 gives the targets one by one.
+    answer.uploads = None;
+    Ok(reply::json(200, &answer))
 }

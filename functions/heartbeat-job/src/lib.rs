@@ -11,12 +11,18 @@ use shared::{
     request::{job_token, now, object, path_uuid},
     time::{Timestamp, rfc3339_option},
 };
+use utoipa::ToSchema;
 
 /// Bytes of the largest request body: 4 KiB.
 const BODY_LIMIT: usize = 4 << 10;
 
-#[derive(Serialize)]
-struct Output {
+/// Steps from 0 to 1 that a progress is told in.
+const PRECISION: f64 = 10_000.0;
+
+/// How long the miner holds the job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lease)]
+pub struct Output {
     #[serde(serialize_with = "rfc3339_option")]
     lease_expires_at: Option<Timestamp>,
     /// The miner should stop: nothing that it reports will count.
@@ -41,7 +47,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         // Past its deadline: the reaper is about to take the job back.
         return Ok(reply::json(200, &Output { lease_expires_at: job.lease_expires_at, cancelled: true }));
     }
-    let uploading = lifecycle::heartbeat_while_uploading(claims.sub, claims.att, now, app.config.upload_window);
+    let uploading = lifecycle::hold_while_uploading(claims.sub, claims.att, now, app.config.upload_window);
     match app.jobs.change(claims.sub, &uploading, "heartbeat: UpdateItem").await? {
         Outcome::Changed(job) => Ok(held(&job)),
         Outcome::Refused(job) => {
@@ -61,7 +67,8 @@ fn progress(request: &Request) -> Result<Option<f64>> {
     let body = object(request, BODY_LIMIT)?;
     let Some(raw) = body.get("progress").map(|raw| raw.get()).filter(|text| *text != "null") else { return Ok(None) };
     match serde_json::from_str::<f64>(raw) {
-        Ok(progress) if (0.0..=1.0).contains(&progress) => Ok(Some(progress)),
+        // DynamoDB has no numbers as small as JSON may have.
+        Ok(progress) if (0.0..=1.0).contains(&progress) => Ok(Some((progress * PRECISION).round() / PRECISION)),
         _ => {
             let loc = vec!["body".into(), "progress".into()];
             let input = serde_json::from_str(raw).unwrap_or_default();

@@ -4,22 +4,25 @@
 use std::time::{Duration, Instant};
 
 use aws_smithy_types::{DateTime, date_time::Format};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
-    check::check_files,
+    check::{Seen, check_files, tidy},
     job::Job,
     jobs::Outcome,
     lifecycle::{self, SHARDS},
+    metrics::Metric,
     time::Timestamp,
 };
 use uuid::Uuid;
 
 /// Jobs looked after at the same time.
 const AT_ONCE: usize = 8;
-/// Time after which a run begins no more; the next run goes on.
-const RUN: Duration = Duration::from_secs(20);
+/// Time after which a run begins with no further job; the next run goes on.
+const RUN: Duration = Duration::from_secs(15);
+/// Time after which a run gives up the jobs that it is at, so that it can put them off before Lambda ends it.
+const GIVE_UP: Duration = Duration::from_secs(25);
 
 /// The schedule's event.
 #[derive(Deserialize)]
@@ -41,9 +44,9 @@ pub struct Output {
     swept: u32,
     /// Jobs that somebody else was faster with.
     unchanged: u32,
-    /// Jobs that could not be looked after; they are due again in the next run.
+    /// Jobs that could not be looked after; they are put off, so that they are in nobody's way.
     failed: u32,
-    /// Whether the run stopped for time, with jobs left.
+    /// Whether jobs are left: the run stopped for time, or could not read all of the index.
     more: bool,
 }
 
@@ -54,6 +57,9 @@ enum Reaped {
     Completed,
     Swept,
     Unchanged,
+    Failed,
+    /// For the next run.
+    Left,
 }
 
 /// Looks after all that is due. Running twice at once does no harm: each change names the lease that ran out.
@@ -67,59 +73,87 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    for shard in 0..SHARDS {
-        let mut after = None;
-        loop {
-            if started.elapsed() > RUN {
-                output.more = true;
-                return Ok(output);
+    let mut places: Vec<_> = (0..SHARDS).map(|shard| (shard, None)).collect();
+    while !places.is_empty() && !output.more {
+        // A page of every shard at a time, and their jobs in turn: a long queue in one does not keep the others waiting.
+        let pages =
+            places.drain(..).map(|(shard, after)| async move { (shard, app.jobs.due(shard, now, after).await) });
+        let mut due = Vec::new();
+        for (shard, page) in join_all(pages).await {
+            match page {
+                Ok((jobs, next)) => {
+                    due.extend(jobs.into_iter().enumerate());
+                    places.extend(next.map(|next| (shard, Some(next))));
+                }
+                Err(error) => {
+                    tracing::error!(cause = ?error.cause(), shard, "a part of the queue could not be read");
+                    app.metrics.add(Metric::ReapFailures, 1);
+                    output.more = true;
+                }
             }
-            let (due, next) = app.jobs.due(shard, now, after).await?;
-            let work: Vec<_> = due.into_iter().map(|job_id| reap(app, job_id, now)).collect();
-            let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
-            while let Some(reaped) = reaped.next().await {
-                output.count(reaped);
-            }
-            match next {
-                Some(cursor) => after = Some(cursor),
-                None => break,
-            }
+        }
+        due.sort_by_key(|(place, _)| *place);
+        let mut work = Vec::with_capacity(due.len());
+        for (_, (due_at, job_id)) in due {
+            work.push(look_after(app, job_id, due_at, now, started));
+        }
+        let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
+        while let Some(reaped) = reaped.next().await {
+            output.count(reaped);
         }
     }
     Ok(output)
 }
 
 impl Output {
-    fn count(&mut self, reaped: Result<Reaped>) {
+    fn count(&mut self, reaped: Reaped) {
         let counter = match reaped {
-            Ok(Reaped::Requeued) => &mut self.requeued,
-            Ok(Reaped::TimedOut) => &mut self.timed_out,
-            Ok(Reaped::Completed) => &mut self.completed,
-            Ok(Reaped::Swept) => &mut self.swept,
-            Ok(Reaped::Unchanged) => &mut self.unchanged,
-            Err(error) => {
-                tracing::error!(cause = ?error.cause(), "a job could not be looked after");
-                &mut self.failed
-            }
+            Reaped::Requeued => &mut self.requeued,
+            Reaped::TimedOut => &mut self.timed_out,
+            Reaped::Completed => &mut self.completed,
+            Reaped::Swept => &mut self.swept,
+            Reaped::Unchanged => &mut self.unchanged,
+            Reaped::Failed => &mut self.failed,
+            Reaped::Left => return self.more = true,
         };
         *counter += 1;
     }
 }
 
+/// One job, unless the run is over. Whatever goes wrong with it concerns no other job.
+async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, started: Instant) -> Reaped {
+    if started.elapsed() > RUN {
+        return Reaped::Left;
+    }
+    let left = GIVE_UP.saturating_sub(started.elapsed());
+    let reaped = tokio::time::timeout(left, reap(app, job_id, now)).await;
+    let error = match reaped.unwrap_or_else(|_| Err(Error::busy("reap", "no time left"))) {
+        Ok(reaped) => return reaped,
+        Err(error) => error,
+    };
+    app.metrics.add(Metric::ReapFailures, 1);
+    tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be looked after");
+    if let Err(error) = app.jobs.change(job_id, &lifecycle::postpone(due_at, now), "postpone: UpdateItem").await {
+        tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be put off");
+    }
+    Reaped::Failed
+}
+
 async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     // The index may be behind: the job itself tells what it is due for.
     let Some(mut job) = app.jobs.get(job_id).await? else { return Ok(Reaped::Unchanged) };
-    if job.due_at.is_none_or(|due| due > now) {
-        return Ok(Reaped::Unchanged);
-    }
+    let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };
+    // A job that was put off is as late as before.
+    app.metrics.longest(Metric::ReapDelay, job.lease_expires_at.unwrap_or(due), now);
     if let Some(gone) = job.deleted_at.and(job.gone_at) {
         return sweep(app, &job, gone, now).await;
     }
     if job.terminal || job.lease_expires_at.is_none() {
         return Ok(Reaped::Unchanged);
     }
+    let mut seen = Seen::default();
     let (transition, reaped) = if job.report.is_some() {
-        check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
+        seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
         (lifecycle::complete_for_lost_miner(&job, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, now), Reaped::Requeued)
@@ -127,17 +161,18 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         (lifecycle::time_out(&job, now), Reaped::TimedOut)
     };
     match app.jobs.change(job.job_id, &transition, "reap: UpdateItem").await? {
-        Outcome::Changed(_) => Ok(reaped),
+        Outcome::Changed(job) => {
+            app.metrics.add(Metric::LeasesLost, 1);
+            app.metrics.ended(&job);
+            tidy(app.outputs()?, seen, &job).await;
+            Ok(reaped)
+        }
         Outcome::Refused(_) | Outcome::Gone => Ok(Reaped::Unchanged),
     }
 }
 
 async fn sweep(app: &App, job: &Job, gone: Timestamp, now: Timestamp) -> Result<Reaped> {
     app.outputs()?.delete_all(&job.files_prefix()).await?;
-    if now >= gone {
-        app.jobs.remove(job.job_id).await?;
-    } else {
-        app.jobs.change(job.job_id, &lifecycle::sweep_later(gone), "sweep: UpdateItem").await?;
-    }
+    app.jobs.change(job.job_id, &lifecycle::swept(job, gone, now), "sweep: UpdateItem").await?;
     Ok(Reaped::Swept)
 }

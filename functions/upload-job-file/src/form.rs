@@ -15,6 +15,7 @@ use shared::{
     lifecycle, reply,
     request::{header, now},
 };
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{changed, expected_file};
@@ -22,8 +23,10 @@ use crate::{changed, expected_file};
 /// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
 const FILE_LIMIT: u64 = 4 << 20;
 
-#[derive(Serialize)]
-struct Output {
+/// That the file is stored.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Uploaded)]
+pub struct Output {
     status: &'static str,
     filename: String,
     file_id: Uuid,
@@ -38,14 +41,15 @@ struct Form {
 }
 
 /// Stores the file and marks it as uploaded.
-pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> Result<Response<Body>> {
+pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Result<Response<Body>> {
+    let now = now(&request);
     let form = parse(request).await?;
     let (job, file) = expected_file(app, &claims, &form.path).await?;
     check_declared(&file, &form.file)?;
     let file_id = Job::file_id(job.job_id, &form.path);
     let path = format!("{}{}", job.files_prefix(), form.path);
-    app.outputs()?.put(&path, form.file, form.content_type).await?;
-    let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now(request));
+    app.outputs()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
+    let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now);
     changed(app.jobs.change(job.job_id, &transition, "upload: UpdateItem").await?, &claims)?;
     let output = Output { status: "success", filename: file.filename, file_id, path, uploaded: true };
     Ok(reply::json(200, &output))
@@ -64,13 +68,17 @@ fn check_declared(file: &OutputFile, bytes: &[u8]) -> Result<()> {
 }
 
 /// The fields `file` and `path`, in either order.
-async fn parse(request: &Request) -> Result<Form> {
+async fn parse(request: Request) -> Result<Form> {
     let broken = |_| Error::BadRequest("There was an error parsing the body".to_owned());
     let missing = || vec![Invalid::missing("body", "file"), Invalid::missing("body", "path")];
-    let Ok(boundary) = multer::parse_boundary(header(request, "content-type").unwrap_or_default()) else {
+    let Ok(boundary) = multer::parse_boundary(header(&request, "content-type").unwrap_or_default()) else {
         return Err(Error::Invalid(missing()));
     };
-    let body = Bytes::copy_from_slice(request.body());
+    let body = match request.into_body() {
+        Body::Text(text) => text.into(),
+        Body::Binary(bytes) => bytes.into(),
+        _ => Bytes::new(),
+    };
     let stream = futures_util::stream::once(async { Ok::<_, Infallible>(body) });
     let limits = Constraints::new().size_limit(SizeLimit::new().per_field(FILE_LIMIT));
     let mut parts = Multipart::with_constraints(stream, boundary, limits);

@@ -4,6 +4,8 @@
 mod form;
 mod renew;
 
+pub use form::Output;
+
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
@@ -18,9 +20,14 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let job_id = path_uuid(&request, "job_id");
     let claims = app.job_tokens()?.verify(job_token(&request)?, job_id, now(&request)).await?;
     match header(&request, "content-type") {
-        Some(kind) if kind.starts_with("application/json") => renew::handle(app, &request, claims).await,
-        _ => form::handle(app, &request, claims).await,
+        Some(kind) if is_json(kind) => renew::handle(app, &request, claims).await,
+        _ => form::handle(app, request, claims).await,
     }
+}
+
+/// Whether a media type, whose case does not matter, is JSON's.
+fn is_json(kind: &str) -> bool {
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The job and its file `path`, while the miner may still send it. A file token opens its own file only.

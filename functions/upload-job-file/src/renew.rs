@@ -3,8 +3,7 @@
 use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use shared::{
-    App, Result,
-    declaration::{self, Problem},
+    App, Result, declaration,
     error::Invalid,
     job::Job,
     job_token::JobClaims,
@@ -13,7 +12,7 @@ use shared::{
     uploads,
 };
 
-use crate::{changed, expected_file};
+use crate::{already_finished, changed, expected_file};
 
 /// Bytes of the largest request body: 16 KiB.
 const BODY_LIMIT: usize = 16 << 10;
@@ -31,17 +30,21 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
         }
         None => return Err(Invalid::missing("body", "path").into()),
     };
-    let declared = declaration::parse(&body, path).map_err(|problem: Problem| problem.at(vec!["body".into()]))?;
-    let (mut job, mut file) = expected_file(app, &claims, path).await?;
-    let before = file.clone();
-    file.size = declared.size.or(file.size);
-    file.sha256 = declared.sha256.or(file.sha256);
-    file.part_size = declared.part_size.or(file.part_size);
-    file.content_type = declared.content_type.or(file.content_type);
+    let now = now(request);
+    let (mut job, before) = expected_file(app, &claims, path).await?;
+    let mut file = declaration::declare(&body, before.clone()).map_err(|problem| problem.at(vec!["body".into()]))?;
     if file != before {
+        if (file.size, &file.sha256) != (before.size, &before.sha256) {
+            // What has arrived need not be that.
+            (file.redeclared, file.uploaded) = (true, false);
+        }
         let file_id = Job::file_id(job.job_id, path).to_string();
-        let transition = lifecycle::file_declared(claims.att, &file_id, &file, now(request))?;
+        let transition = lifecycle::file_declared(claims.att, &file_id, &file, now)?;
         job = changed(app.jobs.change(job.job_id, &transition, "renew: UpdateItem").await?, &claims)?;
+    }
+    let job = uploads::hold(app, job, &claims, now).await?;
+    if job.terminal {
+        return Err(already_finished());
     }
     let target = uploads::renewed(app, &job, &file, &claims, &api_base(request, &app.config)).await?;
     Ok(reply::json(200, &target))

@@ -2,19 +2,17 @@
 //! the user downloads them.
 
 mod client;
-mod miner;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use local::Stack;
+use local::{Hotkey, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use client::{Answer, Client, Header};
-use miner::Hotkey;
 
 /// What the demo's miner makes: a large file, and one whose name needs care.
 fn outputs() -> [(&'static str, &'static str, Vec<u8>); 2] {

@@ -6,7 +6,7 @@ mod routes;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{Request, Response, body::Incoming, header::HeaderValue, http::request::Parts};
+use hyper::{Request, Response, body::Incoming, http::request::Parts};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -101,11 +101,8 @@ impl Gateway {
         Ok(match tokio::time::timeout(TIMEOUT, invocation).await {
             Ok(Ok(invocation)) => reply(&invocation),
             Ok(Err(InvokeError::TooLarge)) => message(413, "Request Entity Too Large"),
-            Ok(Err(InvokeError::Throttled)) => {
-                let mut throttled = message(503, "Service Unavailable");
-                throttled.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
-                throttled
-            }
+            // As in AWS without `Retry-After`: no function saw the request, and an HTTP API has no gateway responses to configure.
+            Ok(Err(InvokeError::Throttled)) => message(503, "Service Unavailable"),
             Ok(Err(InvokeError::Crashed(_))) => message(500, "Internal Server Error"),
             Err(_) => message(503, "Service Unavailable"),
         })

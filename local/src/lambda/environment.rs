@@ -157,7 +157,7 @@ async fn exit_status(mut exited: watch::Receiver<Option<ExitStatus>>) -> String 
 
 /// Starts the binary with the variables that Lambda sets, and nothing of the user's own environment.
 fn spawn(function: &Function, settings: &Settings, access_key: &str, runtime_api: &str) -> Result<Child> {
-    let binary = settings.binaries.join(&function.package);
+    let binary = settings.binaries.of(function);
     let log_group = format!("/aws/lambda/{}", function.name);
     let mut command = match &settings.share {
         Some(share) => share.command(&binary),
@@ -200,8 +200,9 @@ fn forward_lines(
     settings: &Arc<Settings>,
     function: &Arc<Function>,
 ) -> JoinHandle<Option<String>> {
-    let (settings, function) = (Arc::clone(settings), Arc::clone(function));
+    let (settings, function, read) = (Arc::clone(settings), Arc::clone(function), settings.tasks.token());
     tokio::spawn(async move {
+        let _read = read;
         let (mut lines, mut last) = (BufReader::new(pipe).split(b'\n'), None);
         while let Ok(Some(line)) = lines.next_segment().await {
             let line = String::from_utf8_lossy(&line).into_owned();

@@ -7,7 +7,6 @@ mod runtime_api;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    binaries::Binaries,
     calls::{Callers, Counts},
     capacity::Units,
     logs::Logs,
@@ -30,20 +30,19 @@ use environment::Environment;
 /// The most that a request's event or a response may be ("Lambda quotas": 6 MB).
 pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
-/// How long a request waits for an environment when as many run as may.
-const QUEUE_TIME: Duration = Duration::from_secs(5);
-
 /// What every environment is started with.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The folder of the functions' binaries.
-    pub(crate) binaries: PathBuf,
+    /// The functions' binaries.
+    pub(crate) binaries: Binaries,
     /// Variables of every function: endpoints, and what a test adds.
     pub(crate) environment: BTreeMap<String, String>,
     /// Environments that may serve a request at the same time, over all functions.
     pub(crate) concurrency: usize,
     /// The share of a core that every environment has, when it has no whole one.
     pub(crate) share: Option<CpuShare>,
+    /// How long a request waits when as many run as may.
+    pub(crate) queue_time: Duration,
     pub(crate) logs: Arc<Logs>,
     pub(crate) callers: Arc<Callers>,
     /// Ends every process.
@@ -176,7 +175,8 @@ impl Lambda {
             };
             Some((reserved, permit(&self.running).await?))
         };
-        let permits = tokio::time::timeout(QUEUE_TIME, permits).await.ok().flatten().ok_or(InvokeError::Throttled)?;
+        let permits = tokio::time::timeout(self.settings.queue_time, permits).await;
+        let permits = permits.ok().flatten().ok_or(InvokeError::Throttled)?;
 
         let idle = pool.take_idle();
         let (mut environment, cold_start) = match idle {

@@ -199,12 +199,14 @@ mod tests {
     /// A Runtime API, and the address that its function has.
     async fn start() -> (Arc<RuntimeApi>, String, CancellationToken) {
         let function = Function {
+            id: "GetJobFunction".into(),
             package: "get-job".into(),
             name: "jobchute-GetJobFunction".into(),
             environment: BTreeMap::new(),
             memory_mb: 128,
             timeout: Duration::from_secs(3),
             reserved_concurrency: None,
+            rights: Default::default(),
             routes: Vec::new(),
             schedules: Vec::new(),
         };

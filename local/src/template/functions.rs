@@ -1,16 +1,21 @@
 //! Functions of the template, with their routes and schedules.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::{ACCOUNT, REGION, intrinsics::Resolver, object, only};
-use crate::gateway::Route;
+use crate::{gateway::Route, rights::Right};
 
 /// One Lambda function.
 #[derive(Clone, Debug)]
 pub(crate) struct Function {
+    /// Its logical name.
+    pub(crate) id: String,
     /// The cargo package whose binary it runs.
     pub(crate) package: String,
     /// Its physical name.
@@ -19,6 +24,8 @@ pub(crate) struct Function {
     pub(crate) memory_mb: u64,
     pub(crate) timeout: Duration,
     pub(crate) reserved_concurrency: Option<usize>,
+    /// What its role allows.
+    pub(crate) rights: BTreeSet<Right>,
     pub(crate) routes: Vec<Route>,
     pub(crate) schedules: Vec<Schedule>,
 }
@@ -44,17 +51,16 @@ const KNOWN: &[&str] = &[
     "Description",
     "Environment",
     "EphemeralStorage",
+    "EventInvokeConfig",
     "Events",
     "FunctionName",
     "Handler",
     "LoggingConfig",
     "MemorySize",
-    "PermissionsBoundary",
     "Policies",
     "PropagateTags",
     "RecursiveLoop",
     "ReservedConcurrentExecutions",
-    "Role",
     "Runtime",
     "Tags",
     "Timeout",
@@ -97,6 +103,7 @@ pub(super) fn function(
         Some(value) => resolver.string(value)?.parse().with_context(|| format!("{name} is not a number")),
     };
     let mut function = Function {
+        id: id.to_owned(),
         package: package.to_owned(),
         name: resolver.physical(id)?,
         environment,
@@ -106,11 +113,15 @@ pub(super) fn function(
             None => None,
             Some(_) => Some(usize::try_from(number("ReservedConcurrentExecutions", 0)?)?),
         },
+        rights: merged.get("Policies").map(|policies| rights(resolver, policies)).transpose()?.unwrap_or_default(),
         routes: Vec::new(),
         schedules: Vec::new(),
     };
     for (event_id, event) in merged.get("Events").and_then(Value::as_object).into_iter().flatten() {
-        let properties = resolver.value(&event["Properties"]).and_then(object).with_context(|| event_id.clone())?;
+        let mut properties = object(event["Properties"].clone()).with_context(|| event_id.clone())?;
+        // Where events that failed go to changes no answer.
+        properties.remove("DeadLetterConfig");
+        let properties = resolver.value(&properties.into()).and_then(object).with_context(|| event_id.clone())?;
         match event["Type"].as_str().unwrap_or_default() {
             "HttpApi" => function.routes.push(route(&properties).with_context(|| event_id.clone())?),
             "Schedule" => function.schedules.extend(schedule("aws.events", "Schedule", &properties)?),
@@ -119,6 +130,36 @@ pub(super) fn function(
         }
     }
     Ok(function)
+}
+
+/// The rights of inline policies: every action of a statement on every one of its resources.
+fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeSet<Right>> {
+    let mut rights = BTreeSet::new();
+    for policy in list(&resolver.value(policies).context("Policies")?) {
+        let statements = policy.get("Statement");
+        let statements = statements.with_context(|| format!("the local stack can't honour the policy {policy}"))?;
+        for statement in list(statements) {
+            let statement = object(statement.clone()).context("Policies")?;
+            only(&statement, &["Action", "Effect", "Resource", "Sid"]).context("Policies")?;
+            let (Some(actions), Some(resources)) = (statement.get("Action"), statement.get("Resource")) else {
+                bail!("a statement without Action or Resource");
+            };
+            ensure!(statement.get("Effect").is_some_and(|effect| effect == "Allow"), "a statement that is not Allow");
+            for (action, resource) in list(actions).iter().flat_map(|a| list(resources).iter().map(move |r| (a, r))) {
+                let text = |value: &Value| value.as_str().map(str::to_owned).context("expected a string");
+                rights.insert(Right { action: text(action)?, resource: text(resource)? });
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// CloudFormation takes one for a list of one.
+fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) => items,
+        one => std::slice::from_ref(one),
+    }
 }
 
 fn route(properties: &Map<String, Value>) -> Result<Route> {
@@ -133,7 +174,6 @@ fn schedule(source: &'static str, expression: &str, properties: &Map<String, Val
     only(
         properties,
         &[
-            "DeadLetterConfig",
             "Description",
             "Enabled",
             "FlexibleTimeWindow",

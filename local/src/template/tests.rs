@@ -103,6 +103,10 @@ fn a_table_is_created_as_it_is_declared() {
 fn what_can_not_be_honoured_is_named() {
     let layer = SMALL.replace("MemorySize: 256", "Layers: [x]");
     assert_eq!(refusal(&layer), "GetJobFunction: the local stack can't honour the property Layers");
+    let managed = SMALL.replace("MemorySize: 256", "Policies: AWSLambdaRole");
+    assert_eq!(refusal(&managed), r#"GetJobFunction: the local stack can't honour the policy "AWSLambdaRole""#);
+    let denied = "Policies: [{Statement: [{Effect: Deny, Action: a, Resource: b}]}]";
+    assert_eq!(refusal(&SMALL.replace("MemorySize: 256", denied)), "GetJobFunction: a statement that is not Allow");
     let stream = SMALL.replace("Type: ScheduleV2", "Type: DynamoDB");
     assert_eq!(refusal(&stream), r#"GetJobFunction: the local stack can't honour the event Tick of type "DynamoDB""#);
     let queue = SMALL.replace("AWS::DynamoDB::Table", "AWS::Kinesis::Stream");

@@ -8,8 +8,11 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{Object, Outputs, Presigned, presign, version};
+use super::{Object, Outputs, Presigned, plain, presign, version};
 use crate::error::{Context, Error, Result, engine_error};
+
+/// Parts that have arrived: size and ETag by number.
+pub type Parts = BTreeMap<i32, (u64, Option<String>)>;
 
 /// An unfinished multipart upload.
 #[derive(Debug, Clone)]
@@ -23,11 +26,10 @@ pub struct Upload {
 }
 
 impl Outputs {
-    /// Begins an upload.
-    pub async fn begin(&self, key: &str, content_type: Option<&str>, plain: bool) -> Result<Upload> {
+    /// Begins an upload of what will be the file itself.
+    pub async fn begin(&self, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Result<Upload> {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
-        let request = request.set_content_type(content_type.map(str::to_owned));
-        let request = request.set_metadata(plain.then(|| [(super::PLAIN.to_owned(), "1".to_owned())].into()));
+        let request = request.set_content_type(content_type.map(str::to_owned)).set_metadata(Some(plain(sha256)));
         let answer = request.send().await.context("multipart: CreateMultipartUpload")?;
         let upload_id = answer.upload_id.ok_or_else(|| Error::internal("multipart: CreateMultipartUpload", "no id"))?;
         Ok(Upload { key: key.to_owned(), upload_id, initiated: None })
@@ -55,13 +57,18 @@ impl Outputs {
         Ok(uploads)
     }
 
-    /// The parts that have arrived: size and ETag by number.
-    pub async fn parts(&self, upload: &Upload) -> Result<BTreeMap<i32, (u64, Option<String>)>> {
+    /// The parts that have arrived.
+    pub async fn parts(&self, upload: &Upload) -> Result<Parts> {
         let mut parts = BTreeMap::new();
         let request = self.client.list_parts().bucket(&self.bucket).key(&upload.key).upload_id(&upload.upload_id);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
-            for part in page.context("multipart: ListParts")?.parts.unwrap_or_default() {
+            let page = page.map_err(|error| match error.code() {
+                // Assembled or aborted meanwhile: the next look at the bucket tells.
+                Some("NoSuchUpload") => Error::busy("multipart: ListParts", "the upload is gone"),
+                _ => engine_error("multipart: ListParts", &error),
+            })?;
+            for part in page.parts.unwrap_or_default() {
                 if let Some(number) = part.part_number {
                     parts.insert(number, (super::size(part.size), part.e_tag));
                 }
@@ -77,7 +84,7 @@ impl Outputs {
     }
 
     /// Makes the object out of its parts.
-    pub async fn assemble(&self, upload: &Upload, parts: BTreeMap<i32, (u64, Option<String>)>) -> Result<Object> {
+    pub async fn assemble(&self, upload: &Upload, parts: Parts) -> Result<Object> {
         let size = parts.values().map(|(size, _)| size).sum();
         let parts = parts
             .into_iter()
@@ -90,11 +97,11 @@ impl Outputs {
             Ok(answer) => {
                 Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
             }
-            // Assembled by a try whose answer was lost, or aborted meanwhile: the next look at the bucket tells.
-            Err(error) if error.code() == Some("NoSuchUpload") => {
-                let found = self.head(&upload.key).await?;
-                found.ok_or_else(|| Error::busy("multipart: CompleteMultipartUpload", "the upload is gone"))
-            }
+            // Assembled by a try whose answer was lost, perhaps.
+            Err(error) if error.code() == Some("NoSuchUpload") => match self.head(&upload.key, None).await? {
+                Some(head) if head.plain && head.object.size == size => Ok(head.object),
+                _ => Err(Error::busy("multipart: CompleteMultipartUpload", "the upload is gone")),
+            },
             Err(error) => Err(engine_error("multipart: CompleteMultipartUpload", &error)),
         }
     }

@@ -151,15 +151,18 @@ mod tests {
             local in any::<bool>(),
         ) {
             let both = Both::new(local.then_some("http://127.0.0.1:3001"));
+            let sha256 = checksum.map(hex::encode);
             let checksum = checksum.map(aws_smithy_types::base64::encode);
             let theirs = both.client.put_object().bucket("outputs").key(&key);
             let theirs = theirs.set_content_length(size).set_content_type(content_type.clone());
+            let theirs = theirs.set_metadata(sha256.clone().map(|sha256| [("sha256".to_owned(), sha256)].into()));
             let theirs = theirs.set_checksum_sha256(checksum.clone()).presigned(both.config());
             let theirs = both.runtime.block_on(theirs).expect("presigns");
             let headers = [
                 ("content-length", size.map(|size| size.to_string())),
                 ("content-type", content_type),
                 ("x-amz-checksum-sha256", checksum),
+                ("x-amz-meta-sha256", sha256),
             ];
             let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             prop_assert_eq!(both.ours(&key, "x-id=PutObject".to_owned(), &headers), theirs.uri());

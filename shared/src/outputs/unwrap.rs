@@ -1,22 +1,30 @@
 //! Taking a file out of its envelope, in S3's own hands where it is large.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{Either, ready},
+    stream,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Object, Outputs, Upload};
+use super::{Object, Outputs, PLAIN, Parts, Upload, read};
 use crate::{
     envelope::{Payload, WINDOW, boundary, payload},
-    error::{Context, Result},
+    error::{Context, Error, Result},
+    metrics::Metric,
     // S3 also copies ranges out of objects over this only. ("UploadPartCopy".)
-    uploads::SMALLEST_PART,
+    uploads::{PARTS_LIMIT, SMALLEST_PART},
 };
 
-/// Bytes of the smallest and the largest part that we let S3 copy: 32 MiB, 1 GiB.
-const COPIED_PARTS: (u64, u64) = (32 << 20, 1 << 30);
-/// Parts copied at the same time.
-const COPIES: usize = 16;
+/// Bytes of payloads that are in memory at the same time, over all files of all jobs: 16 MiB.
+pub(super) const IN_MEMORY: usize = 16 << 20;
+/// Parts copied at the same time, over all files of all jobs.
+pub(super) const COPIES: usize = 32;
+/// Bytes of the smallest part that we let S3 copy, and of the one that is large enough: 32 and 128 MiB. A part that is copied
+/// need not be copied again when the time runs out.
+const COPIED_PARTS: (u64, u64) = (32 << 20, 128 << 20);
 /// Payloads over this are worth going on with where an earlier try stopped: 1 GiB.
 const RESUMED: u64 = 1 << 30;
 /// What a copy source's key keeps as it is.
@@ -29,40 +37,52 @@ pub enum Unwrapped {
     File(Object, Option<String>),
     /// An envelope without its end: the file has not arrived.
     CutShort,
-    /// Nothing any more.
-    Gone,
 }
 
 impl Outputs {
-    /// Looks at an object whose bytes nobody declared, and replaces it by its payload when it is an envelope. Repeating it
-    /// is harmless: the payload is marked as what it is. Holds at most 5 MiB of the object in memory.
+    /// Looks at an object whose bytes nobody declared, and puts its payload in its place when it is an envelope. Repeating it
+    /// is harmless: the payload is marked as what it is. The version that the envelope was stays, where there are versions.
     pub async fn unwrap(&self, key: &str, object: Object) -> Result<Unwrapped> {
-        if object.size == 0 {
-            return Ok(Unwrapped::File(object, None));
-        }
-        let Some(head) = self.first_bytes(key, &object, WINDOW).await? else { return Ok(Unwrapped::Gone) };
-        let boundary = match head.content_type.as_deref().and_then(boundary) {
-            Some(boundary) if !head.plain => boundary,
-            _ => return Ok(Unwrapped::File(object, head.content_type)),
+        let start = self.get(key, &object, 0..WINDOW.min(object.size)).await?;
+        let plain = start.metadata().is_some_and(|metadata| metadata.contains_key(PLAIN));
+        let boundary = match start.content_type().and_then(boundary) {
+            Some(boundary) if !plain => boundary,
+            _ => return Ok(Unwrapped::File(object, start.content_type)),
         };
+        let head = read(start.body, WINDOW).await?;
         let tail_at = object.size.saturating_sub(WINDOW);
         let tail = match tail_at {
-            0 => head.bytes.clone(),
-            _ => self.bytes(key, &object, tail_at..object.size).await?,
+            0 => head.clone(),
+            _ => read(self.get(key, &object, tail_at..object.size).await?.body, WINDOW).await?,
         };
-        let Ok(payload) = payload(&boundary, &head.bytes, &tail, object.size) else {
+        let Ok(payload) = payload(&boundary, &head, &tail, object.size) else {
             return Ok(Unwrapped::CutShort);
         };
         let Payload { range, content_type } = payload;
-        let size = range.end - range.start;
-        let file = if size > SMALLEST_PART {
-            self.copy_out(key, &object, range, content_type.as_deref()).await?
-        } else {
-            let bytes = self.bytes(key, &object, range).await?;
-            self.put(key, bytes, content_type.clone()).await?
+        let file = match range.end - range.start {
+            _ if range.end <= head.len() as u64 => {
+                let bytes = head.slice(range.start as usize..range.end as usize);
+                self.put(key, bytes, content_type.as_deref(), None).await?
+            }
+            0..=SMALLEST_PART => self.carry_over(key, &object, range, content_type.as_deref()).await?,
+            _ => self.copy_out(key, &object, range, content_type.as_deref()).await?,
         };
-        self.forget(key, &object).await?;
+        self.metrics.add(Metric::Envelopes, 1);
         Ok(Unwrapped::File(file, content_type))
+    }
+
+    /// Moves a small payload through memory, when there is room for it.
+    async fn carry_over(
+        &self,
+        key: &str,
+        object: &Object,
+        range: Range<u64>,
+        content_type: Option<&str>,
+    ) -> Result<Object> {
+        let size = range.end - range.start;
+        let _room = self.memory.acquire_many(size as u32).await.map_err(closed)?;
+        let bytes = read(self.get(key, object, range).await?.body, size).await?;
+        self.put(key, bytes, content_type, None).await
     }
 
     /// Cuts a range out of an object onto its own key, without its bytes leaving S3.
@@ -78,30 +98,37 @@ impl Outputs {
             Some(version) => format!("{}/{}?versionId={version}", self.bucket, utf8_percent_encode(key, KEY)),
             None => format!("{}/{}", self.bucket, utf8_percent_encode(key, KEY)),
         };
-        let mut copies = Vec::new();
-        for (number, part) in ranges(range) {
-            let size = part.end - part.start;
-            if arrived.get(&number).is_some_and(|(copied, _)| *copied == size) {
-                continue;
+        let copies = ranges(range).map(|(number, part)| match arrived.get(&number) {
+            Some((size, etag)) if *size == part.end - part.start => {
+                Either::Left(ready(Ok((number, (*size, etag.clone())))))
             }
-            let request = self
-                .client
-                .upload_part_copy()
-                .bucket(&self.bucket)
-                .key(key)
-                .upload_id(&upload.upload_id)
-                .part_number(number)
-                .copy_source(&source)
-                .set_copy_source_if_match(object.etag.clone())
-                .copy_source_range(format!("bytes={}-{}", part.start, part.end - 1));
-            copies.push(async move {
-                let answer = request.send().await.context("unwrap: UploadPartCopy")?;
-                let etag = answer.copy_part_result.and_then(|result| result.e_tag);
-                Ok::<_, crate::Error>((number, (size, etag)))
-            });
-        }
-        let copied: Vec<_> = stream::iter(copies).buffer_unordered(COPIES).try_collect().await?;
-        self.assemble(&upload, arrived.into_iter().chain(copied).collect()).await
+            _ => Either::Right(self.copy_part(&upload, &source, object, number, part)),
+        });
+        let parts = stream::iter(copies).buffer_unordered(COPIES).try_collect().await?;
+        self.assemble(&upload, parts).await
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        source: &str,
+        object: &Object,
+        number: i32,
+        part: Range<u64>,
+    ) -> Result<(i32, (u64, Option<String>))> {
+        let _turn = self.copies.acquire().await.map_err(closed)?;
+        let request = self
+            .client
+            .upload_part_copy()
+            .bucket(&self.bucket)
+            .key(&upload.key)
+            .upload_id(&upload.upload_id)
+            .part_number(number)
+            .copy_source(source)
+            .set_copy_source_if_match(object.etag.clone())
+            .copy_source_range(format!("bytes={}-{}", part.start, part.end - 1));
+        let answer = request.send().await.context("unwrap: UploadPartCopy")?;
+        Ok((number, (part.end - part.start, answer.copy_part_result.and_then(|result| result.e_tag))))
     }
 
     /// An upload to copy into, with the parts that are there already: an earlier try's, when it began after the object was
@@ -112,7 +139,7 @@ impl Outputs {
         object: &Object,
         range: &Range<u64>,
         content_type: Option<&str>,
-    ) -> Result<(Upload, BTreeMap<i32, (u64, Option<String>)>)> {
+    ) -> Result<(Upload, Parts)> {
         if range.end - range.start > RESUMED {
             let earlier = self.uploads(key).await?.remove(key).unwrap_or_default();
             let usable = |upload: &&Upload| upload.initiated > object.modified;
@@ -120,24 +147,19 @@ impl Outputs {
                 return Ok((upload.clone(), self.parts(upload).await?));
             }
         }
-        Ok((self.begin(key, content_type, true).await?, BTreeMap::new()))
-    }
-
-    /// Removes the version that the envelope was, where the bucket keeps versions.
-    async fn forget(&self, key: &str, object: &Object) -> Result<()> {
-        if let Some(version) = &object.version_id {
-            let request = self.client.delete_object().bucket(&self.bucket).key(key).version_id(version);
-            request.send().await.context("unwrap: DeleteObject")?;
-        }
-        Ok(())
+        Ok((self.begin(key, content_type, None).await?, Parts::new()))
     }
 }
 
-/// The parts that a range is copied in: about 64, so that they run side by side, within S3's limits for any object. The
-/// last takes what is left over, and is never under the least.
+fn closed(error: tokio::sync::AcquireError) -> Error {
+    Error::internal("unwrap: semaphore", error)
+}
+
+/// The parts that a range is copied in: some 64, so that they run side by side, and more of a large object, within S3's limits
+/// for any. The last takes what is left over, and is never under the least.
 fn ranges(range: Range<u64>) -> impl Iterator<Item = (i32, Range<u64>)> {
     let size = range.end - range.start;
-    let part = (size / 64).clamp(COPIED_PARTS.0, COPIED_PARTS.1);
+    let part = (size / 64).clamp(COPIED_PARTS.0, COPIED_PARTS.1).max(size.div_ceil(PARTS_LIMIT));
     let count = (size / part).max(1);
     (1..).zip(0..count).map(move |(number, at)| {
         let start = range.start + at * part;

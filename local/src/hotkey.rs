@@ -1,46 +1,59 @@
-//! A miner's wallet: an sr25519 key that signs requests as the reference's clients do.
+//! A wallet: an sr25519 key that signs requests as the reference's clients do.
 
 use blake2::{Blake2b512, Digest};
 use schnorrkel::{ExpansionMode, Keypair, MiniSecretKey};
 use sha2::Sha256;
 
-use super::client::Header;
-
 /// Substrate's generic network prefix.
 const PREFIX: u8 = 42;
 
-/// A hotkey.
-pub(super) struct Hotkey {
+/// A hotkey. `Debug` shows its address only.
+pub struct Hotkey {
     keys: Keypair,
+    /// 32 bytes in hex: the secret.
+    pub seed: String,
     /// Its SS58 address.
-    pub(super) address: String,
+    pub address: String,
+}
+
+impl std::fmt::Debug for Hotkey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hotkey({})", self.address)
+    }
 }
 
 impl Hotkey {
     /// A new one.
-    pub(super) fn generate() -> Self {
-        Self::new(MiniSecretKey::generate().expand_to_keypair(ExpansionMode::Ed25519))
+    pub fn generate() -> Self {
+        Self::new(&MiniSecretKey::generate())
     }
 
-    fn new(keys: Keypair) -> Self {
+    /// The one of a seed: 32 bytes in hex.
+    pub fn from_seed(seed: &str) -> Option<Self> {
+        let seed = hex::decode(seed.trim_start_matches("0x")).ok()?;
+        MiniSecretKey::from_bytes(&seed).ok().as_ref().map(Self::new)
+    }
+
+    fn new(seed: &MiniSecretKey) -> Self {
+        let keys = seed.expand_to_keypair(ExpansionMode::Ed25519);
         let mut bytes = vec![PREFIX];
         bytes.extend(keys.public.to_bytes());
         let checksum = Blake2b512::new().chain_update(b"SS58PRE").chain_update(&bytes).finalize();
         bytes.extend(&checksum[..2]);
-        Self { address: bs58::encode(bytes).into_string(), keys }
+        Self { address: bs58::encode(bytes).into_string(), seed: hex::encode(seed.to_bytes()), keys }
     }
 
     /// The headers that authenticate a request without a body.
-    pub(super) fn sign_path(&self, method: &str, path: &str, now: u64) -> [Header; 3] {
+    pub fn sign_path(&self, method: &str, path: &str, now: u64) -> [(String, String); 3] {
         self.sign(now, &format!("{method}:{path}"))
     }
 
     /// The headers that authenticate a request with a body.
-    pub(super) fn sign_body(&self, body: &[u8], now: u64) -> [Header; 3] {
+    pub fn sign_body(&self, body: &[u8], now: u64) -> [(String, String); 3] {
         self.sign(now, &hex::encode(Sha256::digest(body)))
     }
 
-    fn sign(&self, now: u64, purpose: &str) -> [Header; 3] {
+    fn sign(&self, now: u64, purpose: &str) -> [(String, String); 3] {
         let message = format!("{}:{now}:{purpose}", self.address);
         let signature = self.keys.sign_simple(b"substrate", message.as_bytes());
         [
@@ -58,9 +71,9 @@ mod tests {
     #[test]
     fn an_address_is_the_one_that_wallets_show() {
         // Substrate's development account //Alice.
-        let seed = hex::decode("e5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a").expect("hex");
-        let seed = MiniSecretKey::from_bytes(&seed).expect("a seed");
-        let alice = Hotkey::new(seed.expand_to_keypair(ExpansionMode::Ed25519));
+        let seed = "e5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a";
+        let alice = Hotkey::from_seed(seed).expect("a seed");
+        assert_eq!(alice.seed, seed);
         assert_eq!(alice.address, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
     }
 

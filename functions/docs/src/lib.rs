@@ -1,0 +1,91 @@
+//! `GET /docs`, the API reference, and `GET /docs/{file}`; `GET /console`, a user's jobs in a browser, and
+//! `GET /console/{file}`; and `GET /openapi.json`, the API's description.
+//!
+//! All of it is in the binary: no database, no bucket, and no other server is asked, neither here nor in the browser.
+
+use lambda_http::{
+    Body, Request, RequestExt, Response,
+    http::{StatusCode, response::Builder},
+};
+
+/// What pages may do: load and call this API and nothing else. Downloads are navigations, which a policy does not restrict.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Ask every time whether it changed.
+const REVALIDATE: &str = "no-cache";
+/// The page asks for another address when it wants another version.
+const A_YEAR: &str = "public, max-age=31536000, immutable";
+
+/// A file as it is served.
+struct File {
+    path: &'static str,
+    content_type: &'static str,
+    cache: &'static str,
+    bytes: &'static [u8],
+    gzip: &'static [u8],
+    etag: &'static str,
+}
+
+macro_rules! file {
+    ($path:literal, $folder:literal, $name:literal, $content_type:literal, $cache:expr) => {
+        File {
+            path: $path,
+            content_type: $content_type,
+            cache: $cache,
+            bytes: include_bytes!(concat!("../", $folder, $name)),
+            gzip: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+            etag: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".etag")),
+        }
+    };
+}
+
+const FILES: &[File] = &[
+    file!("/openapi.json", "", "openapi.json", "application/json", REVALIDATE),
+    file!("/docs", "assets/", "docs.html", "text/html; charset=utf-8", REVALIDATE),
+    file!("/docs/docs.css", "assets/", "docs.css", "text/css; charset=utf-8", REVALIDATE),
+    file!("/docs/docs.js", "assets/", "docs.js", "text/javascript; charset=utf-8", REVALIDATE),
+    file!("/docs/swagger-ui.css", "assets/swagger-ui/", "swagger-ui.css", "text/css; charset=utf-8", A_YEAR),
+    file!(
+        "/docs/swagger-ui-bundle.js",
+        "assets/swagger-ui/",
+        "swagger-ui-bundle.js",
+        "text/javascript; charset=utf-8",
+        A_YEAR
+    ),
+    file!("/console", "assets/", "console.html", "text/html; charset=utf-8", REVALIDATE),
+    file!("/console/console.css", "assets/", "console.css", "text/css; charset=utf-8", REVALIDATE),
+    file!("/console/console.js", "assets/", "console.js", "text/javascript; charset=utf-8", REVALIDATE),
+    file!("/console/api.js", "assets/", "api.js", "text/javascript; charset=utf-8", REVALIDATE),
+    file!("/console/view.js", "assets/", "view.js", "text/javascript; charset=utf-8", REVALIDATE),
+];
+
+/// Answers a file, or that the client's copy of it is still good. Compressed for who can read it: all browsers.
+pub async fn handle(request: Request) -> Result<Response<Body>, lambda_http::Error> {
+    let Some(file) = FILES.iter().find(|file| file.path == request.raw_http_path()) else {
+        let answer = common(StatusCode::NOT_FOUND).header("content-type", "application/json");
+        return Ok(answer.body(r#"{"detail":"Not Found"}"#.into())?);
+    };
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut answer = common(StatusCode::OK)
+        .header("content-type", file.content_type)
+        .header("cache-control", file.cache)
+        .header("etag", file.etag)
+        .header("vary", "accept-encoding");
+    if header("if-none-match").split(',').any(|tag| tag.trim().trim_start_matches("W/") == file.etag) {
+        return Ok(answer.status(StatusCode::NOT_MODIFIED).body(Body::Empty)?);
+    }
+    let accepts_gzip = header("accept-encoding").split(',').any(|coding| coding.trim() == "gzip");
+    if accepts_gzip {
+        answer = answer.header("content-encoding", "gzip");
+    }
+    // As bytes: API Gateway then passes them on as they are.
+    Ok(answer.body(Body::Binary(if accepts_gzip { file.gzip } else { file.bytes }.to_vec()))?)
+}
+
+fn common(status: StatusCode) -> Builder {
+    Response::builder()
+        .status(status)
+        .header("content-security-policy", CONTENT_SECURITY_POLICY)
+        .header("referrer-policy", "no-referrer")
+        .header("x-content-type-options", "nosniff")
+}

@@ -1,0 +1,6 @@
+//! Lambda entry point of `GET /docs`. The endpoint is [`docs::handle`].
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    lambda_http::run(lambda_http::service_fn(docs::handle)).await
+}

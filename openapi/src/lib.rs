@@ -1,0 +1,155 @@
+//! The API's description in OpenAPI 3.1, from the types that the functions answer with.
+//!
+//! `cargo run -p openapi` writes `functions/docs/openapi.json`. A test compares it, and holds every answer of the whole suite
+//! against it.
+
+mod paths;
+mod refusals;
+mod requests;
+
+use serde_json::{Map, Value, json};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+pub use refusals::{Error, GatewayError, ValidationError};
+pub use requests::{Arguments, Claim, DeclaredFile, Filename, Heartbeat, Renewal, Report, Reported, UploadForm};
+
+/// Real answers, with ids and times that do not change: by operation, status and name; `request` is the body that was sent.
+/// Recorded by `tests/api/openapi.rs`.
+const EXAMPLES: &str = include_str!("../examples.json");
+
+/// Schemas of what clients send. All others are of answers, which name every field, null or not.
+const REQUESTS: &[&str] = &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
+/// Fields that answers leave out.
+const LEFT_OUT: &[&str] = &["ctx", "uploads"];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Jobchute",
+        description = "Jobs for GPU work on other people's machines: users create them, miners claim and run them, and output \
+                       files go straight to S3 and back.\n\nUsers and miners show an API key or a JWT, or sign each request \
+                       with an sr25519 hotkey. A claimed job's own \
+                       routes take a job token as a parameter.",
+    ),
+    servers((url = "/")),
+    paths(
+        paths::create_job,
+        paths::list_jobs,
+        paths::get_job,
+        paths::delete_job,
+        paths::download_output_file,
+        paths::list_claimable_jobs,
+        paths::claim_job,
+        paths::heartbeat_job,
+        paths::finish_job,
+        paths::upload_job_file,
+        paths::complete_job,
+        paths::openapi_json,
+    ),
+    components(schemas(Error, GatewayError, ValidationError)),
+    tags(
+        (name = "user", description = "For who has work to be done."),
+        (name = "miner", description = "For who does it."),
+        (name = "reference", description = "This description."),
+    ),
+    modifiers(&Schemes),
+)]
+struct Api;
+
+/// How clients prove who they are.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key (`cpk_…`), or a JWT where the deployment trusts keys of its own."));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        for (name, header, description) in [
+            ("hotkey", "X-Chutes-Hotkey", "SS58 address of the hotkey that signs."),
+            ("nonce", "X-Chutes-Nonce", "Unix seconds, less than 600 from now."),
+            (
+                "signature",
+                "X-Chutes-Signature",
+                "sr25519, in hex, over `{hotkey}:{nonce}:{SHA-256 of the body in hex}` for POST and PUT, over \
+                 `{hotkey}:{nonce}:{METHOD}:{path without query}` for GET and DELETE. Good for one change.",
+            ),
+        ] {
+            let key = ApiKey::Header(ApiKeyValue::with_description(header, description));
+            components.add_security_scheme(name, SecurityScheme::ApiKey(key));
+        }
+    }
+}
+
+/// The whole document.
+pub fn document() -> Value {
+    let api = serde_json::to_value(Api::openapi());
+    let mut document = api.expect("a description without maps of other keys than strings is JSON");
+    let examples: Value = serde_json::from_str(EXAMPLES).expect("examples.json is JSON");
+    for (name, schema) in object(&mut document["components"]["schemas"]) {
+        if !REQUESTS.contains(&name.as_str()) {
+            require_all(schema);
+        }
+    }
+    for (status, mut response) in refusals::all() {
+        add_examples(&mut response, &examples["refusals"][&status]);
+        document["components"]["responses"][status] = response;
+    }
+    for (_, methods) in object(&mut document["paths"]) {
+        for (_, operation) in object(methods) {
+            complete(operation, &examples);
+        }
+    }
+    document
+}
+
+/// Adds what operations have in common: security, refusals, and the examples.
+fn complete(operation: &mut Value, examples: &Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    if operation.get("security").is_none() {
+        operation["security"] = json!([{"bearer": []}, {"hotkey": [], "nonce": [], "signature": []}]);
+    }
+    let examples = &examples[&id];
+    for (status, response) in object(&mut operation["responses"]) {
+        add_examples(response, &examples[status]);
+    }
+    if let Some(location) = operation.pointer_mut("/responses/307/headers/Location") {
+        location["required"] = true.into();
+    }
+    if let Some(body) = operation.get_mut("requestBody") {
+        add_examples(body, &examples["request"]);
+        // No body is an empty object.
+        body["required"] = (id == "upload-job-file").into();
+    }
+    for status in refusals::of(&id) {
+        operation["responses"][&status] = json!({"$ref": format!("#/components/responses/{status}")});
+    }
+}
+
+/// Examples of JSON, by name.
+fn add_examples(place: &mut Value, examples: &Value) {
+    let (Some(examples), Some(content)) = (examples.as_object(), place.pointer_mut("/content/application~1json"))
+    else {
+        return;
+    };
+    let examples: Map<_, _> = examples.iter().map(|(name, value)| (name.clone(), json!({ "value": value }))).collect();
+    content["examples"] = examples.into();
+}
+
+/// A schema of an answer, and those inside of it: every property is there.
+fn require_all(schema: &mut Value) {
+    if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
+        parts.iter_mut().for_each(require_all);
+    }
+    let Some(properties) = schema["properties"].as_object() else { return };
+    let required: Vec<_> = properties.keys().filter(|name| !LEFT_OUT.contains(&name.as_str())).cloned().collect();
+    schema["required"] = required.into();
+}
+
+fn object(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    value.as_object_mut().into_iter().flatten()
+}

@@ -1,0 +1,42 @@
+//! The version of the tables' items. Each carries, as `v`, the version of the release that made it. A release reads what it and
+//! all releases before it have made; what a newer one has made, before a rollback, it neither reads nor changes. (The reaper puts
+//! such a job off, so that it is in nobody's way.)
+
+use crate::{
+    error::{Error, Result},
+    read::Item,
+    transition::number,
+};
+
+/// The attribute.
+pub const ATTRIBUTE: &str = "v";
+/// This release's version. It rises when an item's meaning changes, so that an older release would be wrong about it.
+pub const VERSION: i64 = 1;
+
+/// Marks an item as this release's.
+pub(crate) fn stamp(item: &mut Item) {
+    item.insert(ATTRIBUTE.to_owned(), number(VERSION));
+}
+
+/// Whether this release knows what the item says.
+pub(crate) fn is_known(item: &Item) -> bool {
+    version(item).is_some_and(|version| version <= VERSION)
+}
+
+/// 500 for an item of a newer release: nothing is done with what is not understood.
+pub(crate) fn check(item: &Item, doing: &'static str) -> Result<()> {
+    match version(item) {
+        Some(version) if version <= VERSION => Ok(()),
+        Some(version) => Err(Error::internal(
+            doing,
+            format!(
+                "the item has schema version {version}, and this release knows {VERSION}: deploy the newer one again"
+            ),
+        )),
+        None => Err(Error::internal(doing, "the item has no schema version")),
+    }
+}
+
+fn version(item: &Item) -> Option<i64> {
+    item.get(ATTRIBUTE)?.as_n().ok()?.parse().ok()
+}

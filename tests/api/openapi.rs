@@ -1,0 +1,167 @@
+//! The API's description. That every answer of this suite is as described, the suite's client checks.
+
+use std::{collections::BTreeSet, fs};
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tests::{Client, Hotkey, World, functions, repository, stack, text, upload_to};
+
+/// Routes of pages, which are not the API's.
+fn is_page(path: &str) -> bool {
+    ["/docs", "/console"].iter().any(|page| path.starts_with(page))
+}
+
+#[test]
+fn the_committed_description_is_what_the_types_say() {
+    let committed = fs::read_to_string(repository("functions/docs/openapi.json")).unwrap();
+    let generated = format!("{:#}\n", openapi::document());
+    assert!(committed == generated, "functions/docs/openapi.json is old: cargo run -p openapi");
+}
+
+#[test]
+fn every_route_of_the_template_is_described_and_no_other() {
+    let description = openapi::document();
+    let mut described = BTreeSet::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            described.insert((text(&operation["operationId"]), method.to_uppercase(), path.clone()));
+        }
+    }
+    let mut deployed = BTreeSet::new();
+    for function in functions() {
+        let routes = function.routes.into_iter().filter(|(_, path)| !is_page(path));
+        deployed.extend(routes.map(|(method, path)| (function.package.clone(), method, path)));
+    }
+    assert_eq!(described, deployed);
+}
+
+/// Replaces what differs from run to run by something that does not.
+struct Fixed(Vec<(String, &'static str)>);
+
+impl Fixed {
+    fn value(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(object) => {
+                object.iter().map(|(name, value)| (self.text(name), self.value(value))).collect::<Map<_, _>>().into()
+            }
+            Value::Array(list) => list.iter().map(|value| self.value(value)).collect(),
+            Value::String(text) => self.text(text).into(),
+            other => other.clone(),
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        let shape: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        if shape == "0000-00-00T00:00:00.000Z" {
+            return "2026-11-18T11:06:40.000Z".to_owned();
+        }
+        if let Some((_, key)) = text.split_once("/jobs/").filter(|_| text.contains("X-Amz-")) {
+            let key = key.split('?').next().unwrap_or_default();
+            let url = format!("https://outputs.s3.us-east-1.amazonaws.com/jobs/{key}?X-Amz-Signature=0123456789abcdef");
+            return self.names(&url);
+        }
+        let text = match text.split_once("?token=") {
+            Some((url, _)) => format!("{url}?token=eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"),
+            None => text.to_owned(),
+        };
+        self.names(&text)
+    }
+
+    fn names(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (changing, fixed)| text.replace(changing, fixed))
+    }
+}
+
+/// One job's life, request by request, and a request of every kind that is refused.
+async fn record() -> Value {
+    let world = World::new().await;
+    let mut examples = json!({});
+    let mut example = |operation: &str, status: &str, name: &str, value: &Value| {
+        examples[operation][status][name] = value.clone();
+    };
+
+    let arguments = json!({"epochs": 3, "_disk_gb": 50});
+    let path = format!("/jobs/{}/train", world.chute_id);
+    let job = world.user.post(&path, arguments.clone()).await.ok();
+    let job_id = text(&job["job_id"]);
+    example("create-job", "request", "arguments", &arguments);
+    example("create-job", "200", "pending", &job);
+    let claimable = world.miner.get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await.ok();
+    example("list-claimable-jobs", "200", "page", &claimable);
+
+    let instance = json!({"instance_id": "gpu-7", "region": "eu", "host": "192.0.2.7"});
+    let claim = format!("/jobs/{job_id}/claim");
+    let assignment = world.miner.put(&claim, instance.clone()).await.ok();
+    example("claim-job", "request", "instance", &instance);
+    example("claim-job", "200", "assignment", &assignment);
+    let path = text(&assignment["job_status_url"]).replace(stack().url(), "");
+    let miner = Client::nobody();
+    let progress = json!({"progress": 0.5});
+    let lease = miner.put(&path.replace("?token=", "/heartbeat?token="), progress.clone()).await.ok();
+    example("heartbeat-job", "request", "progress", &progress);
+    example("heartbeat-job", "200", "lease", &lease);
+    example("get-job", "200", "running", &world.get(&job_id).await);
+
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let files = json!([{"filename": "model.bin", "size": 5, "sha256": sha256}]);
+    let report = json!({"status": "complete", "result": {"loss": 0.5}, "output_files": files});
+    let finished = miner.post(&path, report.clone()).await.ok();
+    example("finish-job", "request", "success", &report);
+    example("finish-job", "request", "failure", &json!({"status": "error", "detail": "CUDA out of memory"}));
+    example("finish-job", "200", "uploads", &finished);
+    let upload = path.replace("?token=", "/upload?token=");
+    let renewal = json!({"path": "model.bin"});
+    let renewed = miner.put(&upload, renewal.clone()).await.ok();
+    example("upload-job-file", "request", "renewal", &renewal);
+    example("upload-job-file", "200", "target", &renewed);
+    let form = tests::Form::of("model.bin", b"hello");
+    let stored = miner.send(Method::PUT, &upload, form, &[("content-type", tests::Form::CONTENT_TYPE)]).await.ok();
+    example("upload-job-file", "200", "stored", &stored);
+    assert_eq!(upload_to(&finished["uploads"][0], b"hello").await.status, 200);
+    example("complete-job", "200", "complete", &miner.put(&path, Value::Null).await.ok());
+    example("get-job", "200", "complete", &world.get(&job_id).await);
+    example("list-jobs", "200", "page", &world.user.get("/jobs").await.ok());
+
+    let file_id = text(&renewed["file_id"]);
+    let download = format!("/jobs/{job_id}/download/{file_id}");
+    let json = [("accept", "application/json")];
+    let download = world.user.send(Method::GET, &download, Vec::new(), &json).await.ok();
+    example("download-output-file", "200", "url", &download);
+
+    let taken = World::another_miner().await.put(&claim, Value::Null).await;
+    example("refusals", "400", "finished", &miner.post(&path, json!({"status": "error"})).await.body);
+    example("refusals", "401", "nobody", &miner.get("/jobs").await.body);
+    example("refusals", "403", "no_miner", &world.user.put(&claim, Value::Null).await.body);
+    example("refusals", "409", "claimed", &taken.body);
+    example("refusals", "422", "field", &world.user.get("/jobs?limit=0").await.body);
+    World::admin(json!({"command": "set_quotas", "user_id": world.user_id, "quotas": {"*": 1}})).await;
+    let exceeded = world.user.post(&format!("/jobs/{}/train", world.chute_id), json!({})).await;
+    example("refusals", "429", "quota", &exceeded.body);
+    let deleted = world.user.delete(&format!("/jobs/{job_id}")).await.ok();
+    example("delete-job", "200", "deleted", &deleted);
+    example("refusals", "404", "deleted", &world.user.get(&format!("/jobs/{job_id}")).await.body);
+
+    let day = text(&job["created_at"])[..10].to_owned();
+    let Hotkey { address, .. } = &world.hotkey;
+    let names = [
+        (job_id.as_str(), "7c1d0a52-0000-4000-8000-000000000002"),
+        (&job_id.replace('-', ""), "7c1d0a52000040008000000000000002"),
+        (&world.user_id, "9b2e4c10-0000-4000-8000-00000000000a"),
+        (&world.chute_id, "3f0a1f6e-0000-4000-8000-000000000001"),
+        (&file_id, "e5a1d3b7-0000-5000-8000-000000000003"),
+        (address, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"),
+        (&format!("/{day}/"), "/2026-11-18/"),
+        (stack().url(), "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"),
+    ];
+    Fixed(names.map(|(changing, fixed)| (changing.to_owned(), fixed)).to_vec()).value(&examples)
+}
+
+#[tokio::test]
+async fn the_examples_are_real_answers() {
+    let path = repository("openapi/examples.json");
+    let recorded = format!("{:#}\n", record().await);
+    if std::env::var_os("RECORD_EXAMPLES").is_some() {
+        fs::write(&path, &recorded).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap() == recorded, "openapi/examples.json is old: RECORD_EXAMPLES=1");
+}

@@ -1,0 +1,116 @@
+//! What is stored and not due costs the reaper, a claim and a miner that looks for work nothing: items read and capacity consumed
+//! are the same however many jobs there are. `STORED_JOBS` says how many (2,000).
+
+use futures_util::{StreamExt, stream};
+use local::Fault;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use tests::{Night, dynamodb, item, text};
+use uuid::Uuid;
+
+/// Stores `count` jobs like this running one, under other ids. Unless they are to be due as it is, they are in a year, and three
+/// of four have ended.
+async fn store(night: &Night, job_id: &str, count: usize, due: bool) {
+    let table = night.stack.resource("JobsTable").unwrap();
+    let running = item(&night.stack, "JobsTable", "job_id", job_id).await;
+    let later = (night.stack.clock().now() + 365 * 86_400_000).to_string();
+    let job = |number: usize| {
+        let mut job = running.clone();
+        let id = Uuid::new_v4();
+        job["job_id"] = json!({"S": id});
+        if due || number.is_multiple_of(4) {
+            job["queue"] = json!({"S": format!("due#{}", id.as_bytes()[0] % 4)});
+            if !due {
+                job["due_at"] = json!({"N": later});
+            }
+        } else {
+            job["terminal"] = json!({"BOOL": true});
+            job.as_object_mut().unwrap().retain(|name, _| name != "queue" && name != "due_at");
+        }
+        json!({"PutRequest": {"Item": job}})
+    };
+    let batches = (0..count).step_by(25).map(|start| {
+        let batch: Vec<_> = (start..count.min(start + 25)).map(job).collect();
+        dynamodb(&night.stack, "BatchWriteItem", json!({"RequestItems": {table: batch}}))
+    });
+    stream::iter(batches).buffer_unordered(8).for_each(|_| async {}).await;
+}
+
+/// What a query of the index `queue` reads: items looked at, and capacity units.
+async fn read_of(night: &Night, queue: &str) -> (u64, f64) {
+    let request = json!({
+        "TableName": night.stack.resource("JobsTable").unwrap(), "IndexName": "queue",
+        "KeyConditionExpression": "queue = :queue AND due_at <= :now",
+        "ExpressionAttributeValues": {
+            ":queue": {"S": queue}, ":now": {"N": night.stack.clock().now().to_string()},
+        },
+        "ReturnConsumedCapacity": "TOTAL",
+    });
+    let answer = dynamodb(&night.stack, "Query", request).await;
+    (answer["ScannedCount"].as_u64().unwrap(), answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap())
+}
+
+/// The engine calls of one run of the reaper, by operation and in order of their names.
+async fn calls_of_a_run(night: &Night) -> (Value, Vec<String>) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    night.stack.set_faults(move |call| {
+        if call.function.as_deref() == Some("reap-jobs") {
+            seen.lock().unwrap().push(call.operation.clone());
+        }
+        Fault::None
+    });
+    let done = night.reap().await;
+    let mut calls = std::mem::take(&mut *calls.lock().unwrap());
+    calls.sort();
+    (done, calls)
+}
+
+#[tokio::test]
+async fn jobs_that_are_not_due_cost_nothing() {
+    let count = std::env::var("STORED_JOBS").map_or(2000, |text| text.parse().unwrap());
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let (lost, pending) = (night.create("train").await, night.create("train").await);
+    night.claim(&miner, &lost).await;
+    // Past the deadline of the lost one.
+    night.stack.clock().advance(std::time::Duration::from_secs(7202));
+
+    let mut measured = Vec::new();
+    for stored in [0, count] {
+        store(&night, &lost, stored, false).await;
+        let mut read = Vec::new();
+        for queue in (0..4).map(|shard| format!("due#{shard}")).chain([format!("claimable#{}", night.chute_id)]) {
+            read.push(read_of(&night, &queue).await);
+        }
+        measured.push(read);
+    }
+    println!("{count} stored jobs; items and capacity units read, before and after: {measured:?}");
+    assert_eq!(measured[0], measured[1]);
+    assert_eq!(measured[0].iter().map(|(items, _)| items).sum::<u64>(), 2, "the lost job and the pending one");
+
+    let (done, calls) = calls_of_a_run(&night).await;
+    assert_eq!(done, json!({"timed_out": 1}));
+    assert_eq!(calls, ["GetItem", "Query", "Query", "Query", "Query", "UpdateItem"]);
+    let (done, calls) = calls_of_a_run(&night).await;
+    assert_eq!((done, calls), (json!({}), ["Query"; 4].map(str::to_owned).to_vec()));
+
+    let list = miner.get(&night.url(&format!("/jobs/claimable?chute_id={}", night.chute_id))).await;
+    assert_eq!((list.engine_calls(), text(&list.ok()["jobs"][0]["job_id"])), ((2, 0), pending.clone()));
+    let claim = night.try_claim(&miner, &pending).await;
+    assert_eq!((claim.status, claim.engine_calls()), (200, (2, 0)));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn more_jobs_than_a_page_are_looked_after_in_one_run() {
+    let night = Night::begin().await;
+    let lost = night.create("train").await;
+    night.claim(&night.miner().await, &lost).await;
+    store(&night, &lost, 299, true).await;
+    night.stack.clock().advance(std::time::Duration::from_secs(7202));
+    let (done, calls) = calls_of_a_run(&night).await;
+    assert_eq!(done, json!({"timed_out": 300}));
+    assert!(calls.iter().filter(|operation| *operation == "Query").count() > 4, "more than a page of each part");
+    night.stack.shutdown().await;
+}

@@ -1,0 +1,126 @@
+// The console: a job's life as its owner sees it, by mouse, by keyboard and on a phone.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { jobchute, jobchuteBeside, openPage, screenshots, startBrowser, startStack } from "./stack.js";
+
+let stack, browser;
+before(async () => {
+  stack = await startStack();
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.close();
+  stack?.stop();
+});
+
+const create = () => jobchute(stack.env, "create", stack.env.JOBCHUTE_CHUTE, "run", '{"scene":"teapot"}');
+
+/** A miner for one job, which goes on when `go` exists: a test decides when. */
+function work(script) {
+  return jobchuteBeside(stack.env, "work", "--chute", stack.env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
+}
+
+async function signedIn(options) {
+  const opened = await openPage(browser, stack.url, "/console", options);
+  await opened.page.getByLabel("API key or JWT").fill(stack.env.JOBCHUTE_KEY);
+  await opened.page.keyboard.press("Enter");
+  await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();
+  return opened;
+}
+
+test("a job is watched from pending to complete, and its file downloaded", async () => {
+  const { page, context, foreign, complaints } = await signedIn();
+  await page.getByText("No jobs here.").waitFor();
+  const id = create();
+  const entry = page.locator(`[data-job="${id}"]`);
+  await entry.click();
+  const job = page.locator("#job");
+  await job.getByText("Pending").waitFor();
+  assert.match(await entry.innerText(), /anything · run\s+Pending/);
+
+  const script = `echo 0.4 >"$JOBCHUTE_PROGRESS"; sleep 8; printf 'forty-two frames' >"$JOBCHUTE_OUTPUT/frames.txt"
+    echo '{"frames":42}' >"$JOBCHUTE_RESULT"`;
+  const done = work(script);
+  await job.getByText("Running", { exact: true }).waitFor();
+  await job.getByRole("progressbar").waitFor({ timeout: 20_000 });
+  await page.screenshot({ path: `${screenshots}/console-running.png` });
+  await job.getByText("Complete", { exact: true }).waitFor({ timeout: 30_000 });
+  await done;
+  await entry.getByText("Complete").waitFor();
+  assert.match(await job.innerText(), /frames\.txt\s+16 B/);
+  assert.match(await job.innerText(), /"frames": 42/);
+  await page.screenshot({ path: `${screenshots}/console.png` });
+
+  const arrives = page.waitForEvent("download");
+  await job.getByRole("button", { name: "Download: frames.txt" }).click();
+  const download = await arrives;
+  assert.equal(download.suggestedFilename(), "frames.txt");
+  assert.equal(readFileSync(await download.path(), "utf8"), "forty-two frames");
+  // The file comes from S3; everything else from the API.
+  assert.equal(foreign.filter((url) => !url.startsWith(stack.env.JOBCHUTE_AWS)).length, 0, foreign.join());
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a job is deleted by keyboard, and only after a second thought", async () => {
+  const id = create();
+  const { page, context, complaints } = await signedIn();
+  const entry = page.locator(`[data-job="${id}"]`);
+  await entry.focus();
+  await page.keyboard.press("Enter");
+  const remove = page.getByRole("button", { name: "Delete…" });
+  await remove.focus();
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog");
+  await dialog.waitFor();
+  await page.screenshot({ path: `${screenshots}/console-delete.png` });
+  // The safe answer has the focus.
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Keep it");
+  await page.keyboard.press("Escape");
+  assert.ok(await entry.isVisible());
+
+  await remove.focus();
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await entry.waitFor({ state: "detached" });
+  assert.ok(!jobchute(stack.env, "list").includes(id));
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("on a phone in the dark one sees the list, or one job", async () => {
+  const id = create();
+  await work("echo 'CUDA out of memory' >&2; exit 1");
+  const { page, context } = await signedIn({ colorScheme: "dark", viewport: { width: 390, height: 844 } });
+  await page.locator(`[data-job="${id}"]`).waitFor();
+  await page.screenshot({ path: `${screenshots}/console-phone-list.png` });
+  await page.locator(`[data-job="${id}"]`).click();
+  await page.getByText("CUDA out of memory").waitFor();
+  assert.ok(!(await page.locator("#list").isVisible()));
+  await page.screenshot({ path: `${screenshots}/console-phone-job.png` });
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wider <= 0, `${wider} pixels too wide`);
+  await page.getByRole("link", { name: "All jobs" }).click();
+  await page.locator("#list").waitFor();
+  await context.close();
+});
+
+test("a key stays in its tab, and a wrong one is told", async () => {
+  const { page, context } = await signedIn();
+  await page.reload();
+  await page.getByRole("heading", { name: "My jobs" }).waitFor();
+  const stored = await page.evaluate(() => [localStorage.length, document.cookie, location.href]);
+  assert.deepEqual(stored, [0, "", `${stack.url}/console`]);
+  const other = await context.newPage();
+  await other.goto("/console");
+  await other.getByLabel("API key or JWT").fill("cpk_wrong");
+  await other.screenshot({ path: `${screenshots}/console-sign-in.png` });
+  await other.getByRole("button", { name: "Show my jobs" }).click();
+  await other.getByRole("alert").getByText("does not know this key").waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await context.close();
+});

@@ -1,0 +1,63 @@
+// The API reference: shown without any other server, and able to call the API.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openPage, screenshots, startBrowser, startStack } from "./stack.js";
+
+let stack, browser;
+before(async () => {
+  stack = await startStack();
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.close();
+  stack?.stop();
+});
+
+/** Fills an operation's fields, sends it, and returns status and body as the page shows them. */
+async function execute(page, id, fields, body) {
+  const operation = page.locator(`.opblock[id$="-${id}"]`);
+  await operation.locator(".opblock-summary-control").click();
+  for (const [name, value] of Object.entries(fields)) {
+    await operation.locator(`tr[data-param-name="${name}"] input`).fill(value);
+  }
+  if (body) await operation.locator("textarea.body-param__text").fill(body);
+  await operation.locator("button.execute").click();
+  const live = operation.locator(".live-responses-table .response");
+  const status = await live.locator(".response-col_status").innerText();
+  return { status: Number.parseInt(status, 10), body: JSON.parse(await live.locator("pre").first().innerText()) };
+}
+
+test("the reference creates a job and reads it", async () => {
+  const { page, context, foreign, complaints } = await openPage(browser, stack.url, "/docs");
+  await page.locator(".opblock").first().waitFor();
+  assert.ok((await page.locator(".opblock").count()) >= 12);
+  await page.screenshot({ path: `${screenshots}/docs.png`, fullPage: true });
+
+  await page.locator("button.authorize").first().click();
+  await page.locator("#auth-bearer-value").fill(stack.env.JOBCHUTE_KEY);
+  await page.locator('.auth-container:has(#auth-bearer-value) button[type="submit"]').click();
+  await page.locator("button.btn-done").first().click();
+
+  const fields = { chute_id: stack.env.JOBCHUTE_CHUTE, method: "run" };
+  const created = await execute(page, "create-job", fields, '{"scene": "teapot"}');
+  assert.equal(created.status, 200, JSON.stringify(created.body));
+  const read = await execute(page, "get-job", { job_id: created.body.job_id });
+  assert.deepEqual([read.status, read.body.status], [200, "pending"]);
+  assert.equal(read.body.job_args.scene, "teapot");
+  await page.screenshot({ path: `${screenshots}/docs-run.png`, fullPage: true });
+  assert.deepEqual(foreign, []);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("the reference is readable in the dark and on a phone", async () => {
+  const options = { colorScheme: "dark", viewport: { width: 390, height: 844 } };
+  const { page, context, complaints } = await openPage(browser, stack.url, "/docs", options);
+  await page.locator(".opblock").first().waitFor();
+  await page.screenshot({ path: `${screenshots}/docs-phone-dark.png` });
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wider <= 0, `${wider} pixels too wide`);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});

@@ -1,0 +1,67 @@
+// The local stack and a browser, for the tests of the pages.
+
+import { spawn, execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
+export const screenshots = `${target}/ci/screenshots`;
+mkdirSync(screenshots, { recursive: true });
+
+/** Starts `cargo run -- --no-demo` on free ports; tells its addresses and a user's, a miner's and a chute's variables. */
+export async function startStack() {
+  const stack = spawn(`${target}/debug/local`, ["--no-demo", "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+  for await (const line of createInterface({ input: stack.stdout })) {
+    const found = line.match(/listens on (\S+), the AWS endpoint of its engines on (\S+)\./);
+    if (!found) continue;
+    const env = { ...process.env, JOBCHUTE_URL: found[1], JOBCHUTE_AWS: found[2] };
+    for (const variable of jobchute(env, "keys").matchAll(/^export (\w+)=(\S+)/gm)) env[variable[1]] = variable[2];
+    return { url: found[1], env, stop: () => stack.kill() };
+  }
+  throw new Error("the stack does not start");
+}
+
+/** Runs the command and returns what it prints. */
+export function jobchute(env, ...words) {
+  return execFileSync(`${target}/debug/jobchute`, words, { env, encoding: "utf8" }).trim();
+}
+
+/** Runs it beside the test: ends when it ends. */
+export function jobchuteBeside(env, ...words) {
+  const running = spawn(`${target}/debug/jobchute`, words, { env, stdio: "ignore" });
+  return new Promise((resolve) => running.on("exit", resolve));
+}
+
+export async function startBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    // As root, on a machine without a network.
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** A page that notes what it asks of others than `url`, and every complaint: refused by the policy, or an error. */
+export async function openPage(browser, url, path, options = {}) {
+  const context = await browser.newContext({ baseURL: url, ...options });
+  const page = await context.newPage();
+  const foreign = [];
+  const complaints = [];
+  page.on("request", (request) => {
+    const asked = request.url();
+    if (!asked.startsWith(`${url}/`) && !asked.startsWith("data:")) foreign.push(asked);
+  });
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.goto(path);
+  return { page, context, foreign, complaints };
+}

@@ -1,0 +1,383 @@
+//! The model: a job as a few plain fields, and what a request does to it. It shares no code with what it is compared to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+/// Milliseconds of the upload window, and of what may arrive after it.
+pub(crate) const WINDOW: i64 = 3_600_000;
+/// Milliseconds that an attempt may run.
+pub(crate) const TIMEOUT: i64 = 60_000;
+/// Milliseconds that a heartbeat holds a job, and after which the reaper looks again at what it had to leave.
+const HEARTBEAT: i64 = 90_000;
+const MINUTE: i64 = 60_000;
+
+/// The files that a report may name.
+pub(crate) const FILES: [&str; 2] = ["a.bin", "sub dir/ü.bin"];
+
+/// A job, as far as anybody can tell.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) user: usize,
+    /// Method and body that it was created with.
+    pub(crate) request: (usize, u8),
+    pub(crate) created: i64,
+    pub(crate) status: &'static str,
+    pub(crate) terminal: bool,
+    pub(crate) attempt: u32,
+    pub(crate) miner: Option<usize>,
+    pub(crate) lost_by: BTreeSet<usize>,
+    pub(crate) lease: Option<i64>,
+    pub(crate) deadline: Option<i64>,
+    /// When the reaper looks at it.
+    pub(crate) due: Option<i64>,
+    pub(crate) report: Option<Report>,
+    /// The report's files, and whether they are known to have arrived.
+    pub(crate) files: BTreeMap<&'static str, bool>,
+    /// When nothing of a deleted job can arrive any more.
+    pub(crate) gone: Option<i64>,
+    /// What S3 holds of it.
+    pub(crate) objects: BTreeMap<&'static str, u32>,
+    /// What the owner downloads, once the job is at its end.
+    pub(crate) outputs: BTreeMap<&'static str, u32>,
+}
+
+/// A miner's report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) status: &'static str,
+    pub(crate) result: u8,
+    /// A bit for each of [`FILES`].
+    pub(crate) files: u8,
+}
+
+impl Report {
+    pub(crate) fn files(self) -> impl Iterator<Item = &'static str> {
+        FILES.into_iter().enumerate().filter(move |(at, _)| self.files >> at & 1 == 1).map(|(_, name)| name)
+    }
+}
+
+/// What a job token says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) attempt: u32,
+    /// Seconds.
+    pub(crate) expires: i64,
+}
+
+/// What is asked of a job.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    /// With the `Idempotency-Key` that made it.
+    Create {
+        request: (usize, u8),
+    },
+    Claim {
+        miner: usize,
+    },
+    Heartbeat {
+        token: Token,
+    },
+    Finish {
+        token: Token,
+        report: Report,
+    },
+    Upload {
+        token: Token,
+        file: &'static str,
+        content: u32,
+    },
+    Complete {
+        token: Token,
+    },
+    /// To a presigned URL.
+    Put {
+        file: &'static str,
+        content: u32,
+    },
+    Delete {
+        user: usize,
+    },
+    Get {
+        user: usize,
+    },
+    Download {
+        user: usize,
+        file: &'static str,
+    },
+    Reap,
+}
+
+/// What is answered: a status, and fields of the body.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(&'static str, Value)>,
+}
+
+fn status(status: u16) -> Expected {
+    Expected { status, fields: Vec::new() }
+}
+
+impl Job {
+    pub(crate) fn new(user: usize, request: (usize, u8), now: i64) -> Self {
+        Self {
+            user,
+            request,
+            created: now,
+            status: "pending",
+            terminal: false,
+            attempt: 0,
+            miner: None,
+            lost_by: BTreeSet::new(),
+            lease: None,
+            deadline: None,
+            due: Some(now),
+            report: None,
+            files: BTreeMap::new(),
+            gone: None,
+            objects: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        }
+    }
+
+    /// The method `train` is tried once, `serve` three times.
+    fn max_attempts(&self) -> u32 {
+        [1, 3][self.request.0]
+    }
+
+    /// The answer, and the job after it.
+    pub(crate) fn after(&self, call: &Call, now: i64) -> (Expected, Self) {
+        let mut job = self.clone();
+        let answer = job.carry_out(call, now);
+        (answer, job)
+    }
+
+    /// What a request that was not answered may have left behind, other than all of its work or nothing.
+    pub(crate) fn half_way(&self, call: &Call, now: i64) -> Vec<Self> {
+        let (_, whole) = self.after(call, now);
+        let mut states = Vec::new();
+        match call {
+            // The job is gone, its files are not yet.
+            Call::Delete { .. } => states.push(Self { objects: self.objects.clone(), ..whole }),
+            // The file is there, and the job does not know.
+            Call::Upload { .. } => states.push(Self { objects: whole.objects, ..self.clone() }),
+            Call::Reap if whole != *self => {
+                let swept = Self { objects: whole.objects, ..self.clone() };
+                for state in [self.clone(), swept] {
+                    states.push(Self { due: Some(now + MINUTE), ..state.clone() });
+                    states.push(state);
+                }
+            }
+            _ => {}
+        }
+        states
+    }
+
+    fn carry_out(&mut self, call: &Call, now: i64) -> Expected {
+        match call {
+            Call::Create { request } if *request != self.request => status(422),
+            Call::Create { .. } if self.gone.is_some() => status(409),
+            Call::Create { .. } => self.shown(),
+            Call::Claim { miner } => self.claim(*miner, now),
+            Call::Heartbeat { token } => self.heartbeat(*token, now),
+            Call::Finish { token, report } => self.finish(*token, *report, now),
+            Call::Upload { token, file, content } => match self.held(*token, now) {
+                Err(refused) => status(refused),
+                Ok(()) if !self.files.contains_key(file) => status(404),
+                Ok(()) if self.terminal => status(400),
+                Ok(()) => {
+                    self.objects.insert(file, *content);
+                    self.files.insert(file, true);
+                    status(200)
+                }
+            },
+            Call::Complete { token } => match self.held(*token, now) {
+                Err(refused) => status(refused),
+                Ok(()) if self.report.is_none() => status(400),
+                Ok(()) => {
+                    self.complete();
+                    self.shown()
+                }
+            },
+            Call::Put { file, content } => {
+                self.objects.insert(file, *content);
+                status(200)
+            }
+            Call::Delete { user } if *user != self.user => status(404),
+            Call::Delete { .. } => {
+                let reported = self.report.is_some();
+                if self.gone.is_none() {
+                    self.gone = Some(now + 2 * WINDOW);
+                    self.due = reported.then_some(now + MINUTE);
+                }
+                if reported {
+                    self.objects.clear();
+                }
+                Expected { status: 200, fields: vec![("/deleted", json!(true))] }
+            }
+            Call::Get { user } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Get { .. } => self.shown(),
+            Call::Download { user, .. } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Download { file, .. } => match self.outputs.get(file) {
+                Some(content) => Expected { status: 200, fields: vec![("/content", json!(content))] },
+                None => status(404),
+            },
+            Call::Reap => {
+                self.reap(now);
+                status(200)
+            }
+        }
+    }
+
+    /// What a JobResponse says of it.
+    fn shown(&self) -> Expected {
+        let fields = vec![
+            ("/status", json!(self.status)),
+            ("/terminal", json!(self.terminal)),
+            ("/attempt", json!(self.attempt)),
+            ("/result", self.report.map_or(Value::Null, |report| json!(report.result))),
+        ];
+        Expected { status: 200, fields }
+    }
+
+    fn claim(&mut self, miner: usize, now: i64) -> Expected {
+        if self.gone.is_some() {
+            return status(404);
+        }
+        if self.miner != Some(miner) || self.terminal {
+            if self.lost_by.contains(&miner) {
+                return status(403);
+            }
+            if self.status != "pending" {
+                return status(409);
+            }
+            self.status = "running";
+            self.attempt += 1;
+            self.miner = Some(miner);
+            self.deadline = Some(now + TIMEOUT + WINDOW);
+            self.hold(now + TIMEOUT + WINDOW);
+        }
+        Expected { status: 200, fields: vec![("/attempt", json!(self.attempt))] }
+    }
+
+    /// Whether a token opens the job.
+    fn held(&self, token: Token, now: i64) -> Result<(), u16> {
+        if token.expires <= now.div_euclid(1000) {
+            Err(401)
+        } else if self.gone.is_some() {
+            Err(404)
+        } else if self.attempt != token.attempt || self.status == "pending" {
+            Err(401)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn heartbeat(&mut self, token: Token, now: i64) -> Expected {
+        if let Err(refused) = self.held(token, now) {
+            return status(refused);
+        }
+        if self.terminal {
+            return status(400);
+        }
+        let late = self.report.is_none() && self.deadline <= Some(now);
+        if !late {
+            self.hold(now + if self.report.is_some() { WINDOW } else { HEARTBEAT });
+        }
+        Expected { status: 200, fields: vec![("/cancelled", json!(late))] }
+    }
+
+    fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
+        if let Err(refused) = self.held(token, now) {
+            return status(refused);
+        }
+        if self.status == "running" && self.report.is_none() {
+            self.report = Some(report);
+            self.files = report.files().map(|file| (file, false)).collect();
+            let uploads = !self.files.is_empty();
+            self.status =
+                if uploads && report.status == "complete" { "complete_pending_uploads" } else { report.status };
+            if uploads { self.hold((token.expires * 1000 - WINDOW).max(now + WINDOW)) } else { self.end() }
+        } else if self.report == Some(report) && !self.terminal && self.lease < Some(now + WINDOW) {
+            // Fresh URLs, and the time to use them.
+            self.hold(now + WINDOW);
+        }
+        if self.report == Some(report) { self.shown() } else { status(400) }
+    }
+
+    /// What has arrived is all there is.
+    fn complete(&mut self) {
+        if self.terminal {
+            return;
+        }
+        self.outputs = self.objects.clone();
+        self.outputs.retain(|file, _| self.files.contains_key(file));
+        for (file, arrived) in &mut self.files {
+            *arrived = self.outputs.contains_key(file);
+        }
+        if self.status == "complete_pending_uploads" {
+            self.status = if self.files.values().all(|arrived| *arrived) { "complete" } else { "partial_failure" };
+        }
+        self.end();
+    }
+
+    fn reap(&mut self, now: i64) {
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        match self.gone {
+            Some(gone) => {
+                self.objects.clear();
+                self.due = (now < gone).then_some(gone);
+            }
+            None if self.report.is_some() => self.complete(),
+            None if self.status != "running" => {}
+            None if self.attempt == self.max_attempts() => {
+                self.status = "timeout";
+                self.end();
+            }
+            None => {
+                self.status = "pending";
+                self.lost_by.extend(self.miner.take());
+                (self.lease, self.deadline, self.due) = (None, None, Some(self.created));
+            }
+        }
+    }
+
+    fn hold(&mut self, until: i64) {
+        (self.lease, self.due) = (Some(until), Some(until));
+    }
+
+    fn end(&mut self) {
+        (self.terminal, self.lease, self.due) = (true, None, None);
+    }
+
+    /// Whether the table's item is this job's. `miners` are their names there.
+    pub(crate) fn is(&self, item: &Value, miners: &[String]) -> bool {
+        let number = |name: &str| item[name]["N"].as_str().and_then(|text| text.parse::<i64>().ok());
+        let text = |name: &str| item[name]["S"].as_str();
+        if self.gone.is_some() || !item["deleted_at"].is_null() {
+            return self.gone == number("gone_at") && self.due == number("due_at");
+        }
+        let lost_by: BTreeSet<_> =
+            item["lost_by"]["SS"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let files: BTreeMap<_, _> = item["files"]["M"]
+            .as_object()
+            .into_iter()
+            .flat_map(|files| files.values())
+            .map(|file| (file["M"]["n"]["S"].as_str().unwrap_or_default(), file["M"]["u"]["BOOL"] == json!(true)))
+            .collect();
+        text("status") == Some(self.status)
+            && item["terminal"]["BOOL"] == json!(self.terminal)
+            && number("attempt") == Some(self.attempt.into())
+            && text("miner") == self.miner.map(|miner| miners[miner].as_str())
+            && lost_by.len() == self.lost_by.len()
+            && self.lost_by.iter().all(|miner| lost_by.contains(miners[*miner].as_str()))
+            && number("lease_expires_at") == self.lease
+            && number("deadline_at") == self.deadline
+            && number("due_at") == self.due
+            && text("report").is_some() == self.report.is_some()
+            && files == self.files
+    }
+}

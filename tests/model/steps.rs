@@ -1,0 +1,155 @@
+//! What happens, as data that shrinks: any step means something in any state, so that any of them can be left out.
+
+use std::time::Duration;
+
+use local::Fault;
+use proptest::{collection::vec, prelude::*};
+
+use crate::reference::Report;
+
+/// One thing that somebody does, or two at the same time, and what goes wrong meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) what: What,
+    pub(crate) meanwhile: Option<What>,
+    pub(crate) faults: Vec<Failing>,
+}
+
+/// A fault of the engine calls of one step, from the `first` on, `calls` of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failing {
+    pub(crate) first: usize,
+    pub(crate) calls: usize,
+    pub(crate) fault: Fault,
+}
+
+/// Jobs, tokens, URLs and earlier requests are counted back from the newest.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Create {
+        user: usize,
+        method: usize,
+        key: Option<u8>,
+        body: u8,
+    },
+    /// Two creates with one `Idempotency-Key` at the same time.
+    CreateTwice {
+        user: usize,
+        key: u8,
+    },
+    Claim {
+        miner: usize,
+        job: usize,
+    },
+    Heartbeat {
+        token: usize,
+    },
+    Finish {
+        token: usize,
+        report: Report,
+    },
+    Upload {
+        token: usize,
+        file: usize,
+    },
+    Complete {
+        token: usize,
+    },
+    Put {
+        url: usize,
+        envelope: bool,
+    },
+    Delete {
+        user: usize,
+        job: usize,
+    },
+    Get {
+        user: usize,
+        job: usize,
+    },
+    Download {
+        user: usize,
+        job: usize,
+        file: usize,
+    },
+    List {
+        miner: usize,
+    },
+    Reap,
+    /// The very same request, with the very same signature.
+    Again {
+        request: usize,
+    },
+    /// The signature of an earlier claim, on another job.
+    Steal {
+        claim: usize,
+        job: usize,
+    },
+    /// The clock jumps by so many seconds, also back.
+    Jump {
+        seconds: i64,
+    },
+}
+
+pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), count)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (what(), prop::option::weighted(0.2, what()), prop_oneof![2 => Just(Vec::new()), 1 => vec(failing(), 1..3)])
+        .prop_map(|(what, meanwhile, faults)| Step { what, meanwhile, faults })
+}
+
+fn failing() -> impl Strategy<Value = Failing> {
+    let fault = prop_oneof![
+        Just(Fault::FailBefore(500)),
+        Just(Fault::FailBefore(503)),
+        Just(Fault::FailAfter),
+        Just(Fault::Throttle),
+        Just(Fault::Cut),
+        Just(Fault::KillFunction),
+        Just(Fault::KillAfter),
+        (1_u64..30).prop_map(|millis| Fault::Delay(Duration::from_millis(millis))),
+    ];
+    // The SDK tries three times: four calls in a row fail for good.
+    (0_usize..6, prop_oneof![2 => Just(1_usize), 1 => Just(4)], fault).prop_map(|(first, calls, fault)| Failing {
+        first,
+        calls,
+        fault,
+    })
+}
+
+fn what() -> impl Strategy<Value = What> {
+    let recent = || prop_oneof![3 => Just(0_usize), 2 => Just(1), 1 => 2_usize..5];
+    let user = || prop_oneof![5 => Just(0_usize), 1 => Just(1)];
+    prop_oneof![
+        4 => (0_usize..2, prop_oneof![1 => Just(0_usize), 3 => Just(1)], prop::option::of(0_u8..2), 0_u8..2)
+            .prop_map(|(user, method, key, body)| What::Create { user, method, key, body }),
+        1 => (0_usize..2, 2_u8..5).prop_map(|(user, key)| What::CreateTwice { user, key }),
+        14 => (0_usize..3, recent()).prop_map(|(miner, job)| What::Claim { miner, job }),
+        10 => recent().prop_map(|token| What::Heartbeat { token }),
+        10 => (recent(), report()).prop_map(|(token, report)| What::Finish { token, report }),
+        3 => (recent(), 0_usize..2).prop_map(|(token, file)| What::Upload { token, file }),
+        8 => recent().prop_map(|token| What::Complete { token }),
+        10 => (recent(), any::<bool>()).prop_map(|(url, envelope)| What::Put { url, envelope }),
+        4 => (user(), recent()).prop_map(|(user, job)| What::Delete { user, job }),
+        4 => (user(), recent()).prop_map(|(user, job)| What::Get { user, job }),
+        3 => (user(), recent(), 0_usize..2).prop_map(|(user, job, file)| What::Download { user, job, file }),
+        1 => (0_usize..3).prop_map(|miner| What::List { miner }),
+        12 => Just(What::Reap),
+        10 => recent().prop_map(|request| What::Again { request }),
+        2 => (recent(), recent()).prop_map(|(claim, job)| What::Steal { claim, job }),
+        14 => prop_oneof![
+            4 => Just(91_i64),
+            4 => Just(3_700),
+            1 => Just(7_300),
+            1 => prop_oneof![Just(1_i64), Just(-1), Just(599), Just(-600)],
+        ]
+        .prop_map(|seconds| What::Jump { seconds }),
+    ]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let status = prop_oneof![3 => Just("complete"), 1 => Just("error"), 1 => Just("cancelled")];
+    (status, 0_u8..2, 0_u8..4).prop_map(|(status, result, files)| Report { status, result, files })
+}

@@ -1,0 +1,295 @@
+//! A day in the life of a deployment: every function, called in every way that needs a right, by every kind of caller, with a
+//! stack of its own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jsonwebtoken::Algorithm;
+use local::{EngineCall, Fault, Stack};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::time::Timestamp;
+use tests::{Answer, Client, Form, Hotkey, chute, job_token_keys, s3, signed, text, upload, upload_to};
+use tokio::{runtime::Handle, task::block_in_place};
+use uuid::Uuid;
+
+/// A secret that users' JWTs are signed with: 32 bytes, as in [`Day::begin`]'s JWKS.
+const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A deployment with a user and a miner, both with an API key and a hotkey, and a chute.
+pub(crate) struct Day {
+    pub(crate) stack: Stack,
+    pub(crate) user_id: String,
+    pub(crate) key: String,
+    jwt: String,
+    hotkey: Hotkey,
+    pub(crate) chute_id: String,
+    /// Every token, key and signature that was used.
+    pub(crate) secrets: Vec<String>,
+}
+
+/// A claimed job, and the URL, with token, of its own routes.
+pub(crate) struct Claimed {
+    pub(crate) job_id: String,
+    pub(crate) url: String,
+}
+
+impl Claimed {
+    pub(crate) fn route(&self, name: &str) -> String {
+        self.url.replace("?token=", &format!("/{name}?token="))
+    }
+}
+
+impl Day {
+    /// Files of more than 16 bytes are sent in parts.
+    pub(crate) async fn begin() -> Self {
+        let jwks = json!({"keys": [{"kty": "oct", "kid": "k", "alg": "HS256", "use": "sig",
+            "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}]});
+        let stack = Stack::builder()
+            .parameter("UserJwtKeys", jwks.to_string())
+            .parameter("MultipartThresholdBytes", "16")
+            .start()
+            .await
+            .unwrap();
+        let admin = async |command| stack.invoke("admin", command).await.unwrap();
+        let user_id = text(&admin(json!({"command": "create_user", "roles": ["miner"]})).await["user_id"]);
+        admin(json!({"command": "set_quotas", "user_id": user_id, "quotas": {"*": 1000}})).await;
+        let key = text(&admin(json!({"command": "create_key", "user_id": user_id})).await["key"]);
+        let hotkey = Hotkey::generate();
+        admin(json!({"command": "register_hotkey", "user_id": user_id, "hotkey": hotkey.address})).await;
+        let chute_id = Uuid::new_v4().to_string();
+        admin(json!({"command": "put_chute", "chute": chute(&chute_id, &user_id)})).await;
+
+        let claims = json!({"sub": user_id, "exp": stack.clock().now() / 1000 + 3600});
+        let jwt = signed(Algorithm::HS256, &json!({"alg": "HS256", "kid": "k"}), &claims, &json!(JWT_SECRET));
+        let job_keys = job_token_keys(&stack).await;
+        let mut secrets: Vec<_> = job_keys.as_object().unwrap().iter().filter(|(kid, _)| *kid != "current").collect();
+        let mut secrets: Vec<_> = secrets.drain(..).map(|(_, secret)| text(secret)).collect();
+        secrets.extend(
+            [local::SECRET_ACCESS_KEY, JWT_SECRET, &key, key.rsplit('.').next().unwrap(), &jwt].map(str::to_owned),
+        );
+        Self { stack, user_id, key, jwt, hotkey, chute_id, secrets }
+    }
+
+    /// The whole of it.
+    pub(crate) async fn live(&mut self) {
+        self.create_in_every_way().await;
+        let done = self.reported("train").await;
+        self.lose_the_answer_of_assembling("complete-job");
+        assert_eq!(Client::nobody().put(&done.url, Value::Null).await.ok()["status"], "complete");
+        self.download(&done.job_id).await;
+        // Assembled by nobody: the upload is aborted while complete looks at it.
+        let torn = self.reported("train").await;
+        self.abort_while_assembling("complete-job");
+        assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.status, 503);
+        assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.ok()["status"], "partial_failure");
+        self.delete_with_a_signature(&done.job_id).await;
+        let unfinished = self.reported("train").await;
+        self.delete_with_a_signature(&unfinished.job_id).await;
+        self.lose_miners().await;
+    }
+
+    /// With an API key, a JWT and a hotkey's signature; with an Idempotency-Key, twice; over the quota.
+    async fn create_in_every_way(&mut self) {
+        let path = format!("/jobs/{}/train", self.chute_id);
+        let bearer = format!("Bearer {}", self.jwt);
+        let again = [("idempotency-key", "once"), ("authorization", bearer.as_str())];
+        for _ in 0..2 {
+            Client::nobody().send(Method::POST, &self.at(&path), b"{}".to_vec(), &again).await.ok();
+        }
+        let job_id = text(&self.sign(Method::POST, &path, b"{}").await.ok()["job_id"]);
+        let list = format!("/jobs/claimable?chute_id={}", self.chute_id);
+        assert_eq!(self.sign(Method::GET, &list, b"").await.ok()["jobs"].as_array().unwrap().len(), 2);
+        for list in [self.sign(Method::GET, "/jobs", b"").await, self.user().get(&self.at("/jobs")).await] {
+            assert_eq!(list.ok()["jobs"].as_array().unwrap().len(), 2);
+        }
+        let job = self.claim(&job_id).await;
+        let done = Client::nobody().post(&job.url, json!({"status": "cancelled"})).await.ok();
+        assert_eq!(done["status"], "cancelled");
+    }
+
+    /// A job of `method`, created by key and claimed by signature.
+    pub(crate) async fn claimed(&mut self, method: &str) -> Claimed {
+        let job = self.user().post(&self.at(&format!("/jobs/{}/{method}", self.chute_id)), json!({})).await.ok();
+        self.claim(&text(&job["job_id"])).await
+    }
+
+    /// This job, claimed by signature and held by a heartbeat.
+    pub(crate) async fn claim(&mut self, job_id: &str) -> Claimed {
+        let ports = json!({"port_mappings": [{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]});
+        let answer = self.sign(Method::PUT, &format!("/jobs/{job_id}/claim"), ports.to_string().as_bytes()).await;
+        let job = Claimed { job_id: job_id.to_owned(), url: text(&answer.ok()["job_status_url"]) };
+        self.remember_token(&job.url);
+        Client::nobody().put(&job.route("heartbeat"), json!({"progress": 0.5})).await.ok();
+        job
+    }
+
+    /// A job whose files are all there but not yet checked.
+    pub(crate) async fn reported(&mut self, method: &str) -> Claimed {
+        let job = self.claimed(method).await;
+        self.report(&job).await;
+        job
+    }
+
+    /// Reports success and sends the files: two envelopes, one of which S3 copies from, a file in parts, one
+    /// that came through the API and one that was sent twice.
+    pub(crate) async fn report(&mut self, job: &Claimed) {
+        let report = json!({
+            "status": "complete", "result": {"loss": 0.5}, "output_filenames": ["envelope", "large", "small", "twice"],
+            "output_files": [{"filename": "in parts", "size": 20}],
+        });
+        Client::nobody().post(&job.url, report.clone()).await.ok();
+        // Again: the upload in parts that was begun is found.
+        let answer = Client::nobody().post(&job.url, report).await.ok();
+        let fresh = Client::nobody().put(&job.route("upload"), json!({"path": "in parts"})).await.ok();
+        for target in answer["uploads"].as_array().unwrap().iter().chain([&fresh]) {
+            self.remember_token(&text(&target["renew_url"]));
+            let urls =
+                target["parts"].as_array().into_iter().flatten().map(|part| &part["url"]).chain([&target["url"]]);
+            self.remember_signatures(urls);
+        }
+        let url = |name: &str| text(&answer["output_storage_urls"][name]);
+        let envelope = |content: &[u8]| Form::default().file("text/plain", content).path("x").end();
+        let kind = [("content-type", Form::CONTENT_TYPE)];
+        for (name, body) in [("envelope", envelope(b"hello")), ("large", envelope(&[7; (5 << 20) + 1]))] {
+            assert_eq!(Client::nobody().send(Method::PUT, &url(name), body, &kind).await.status, 200);
+        }
+        assert_eq!(upload(&text(&fresh["parts"][0]["url"]), &[1; 20]).await.status, 200);
+        for content in [b"first", b"again"] {
+            assert_eq!(upload(&url("twice"), content).await.status, 200);
+        }
+        let form = Form::of("small", b"hello");
+        let small = Client::nobody().send(Method::PUT, &job.route("upload"), form, &kind).await.ok();
+        self.download_file(&job.job_id, &text(&small["file_id"])).await;
+        let fresh = Client::nobody().put(&job.route("upload"), json!({"path": "twice"})).await.ok();
+        self.remember_signatures([&fresh["url"]]);
+        assert_eq!(upload_to(&fresh, b"last").await.status, 200);
+    }
+
+    async fn download(&mut self, job_id: &str) {
+        let job = self.user().get(&self.at(&format!("/jobs/{job_id}"))).await.ok();
+        for file_id in job["output_files"].as_object().unwrap().keys() {
+            self.download_file(job_id, file_id).await;
+        }
+    }
+
+    async fn download_file(&mut self, job_id: &str, file_id: &str) {
+        let answer = self.user().get(&self.at(&format!("/jobs/{job_id}/download/{file_id}"))).await;
+        let url = answer.header("location").expect("a presigned URL").to_owned();
+        self.remember_signatures([&url.as_str().into()]);
+        assert_eq!(Client::nobody().get(&url).await.status, 200);
+    }
+
+    async fn delete_with_a_signature(&mut self, job_id: &str) {
+        self.sign(Method::DELETE, &format!("/jobs/{job_id}"), b"").await.ok();
+    }
+
+    /// Hours in which miners die, at every stage, and nobody but the reaper is awake.
+    async fn lose_miners(&mut self) {
+        // `serve` is tried three times, `train` once.
+        let (again, gone) = (self.claimed("serve").await, self.claimed("train").await);
+        let reported = self.reported("train").await;
+        let torn = self.reported("train").await;
+        let deleted = self.reported("train").await;
+        self.user().delete(&self.at(&format!("/jobs/{}", deleted.job_id))).await.ok();
+        // A part that was under way when the job was deleted, and a file.
+        self.leave_behind(&deleted.job_id).await;
+        self.stack.clock().advance(Duration::from_secs(2 * 3600 + 60));
+        self.lose_the_answer_of_assembling("reap-jobs");
+        self.stack.run_schedule("reap-jobs").await.unwrap();
+        self.abort_while_assembling("reap-jobs");
+        let late = self.reported("train").await;
+        self.stack.clock().advance(Duration::from_secs(2 * 3600 + 60));
+        for _ in 0..2 {
+            self.stack.run_schedule("reap-jobs").await.unwrap();
+            // What it could not look after was put off.
+            self.stack.clock().advance(Duration::from_secs(60));
+        }
+        for (job, status) in [
+            (&again, "pending"),
+            (&gone, "timeout"),
+            (&reported, "complete"),
+            (&torn, "complete"),
+            (&late, "partial_failure"),
+        ] {
+            let job = self.user().get(&self.at(&format!("/jobs/{}", job.job_id))).await.ok();
+            assert_eq!(job["status"], status);
+        }
+    }
+
+    async fn leave_behind(&self, job_id: &str) {
+        let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap());
+        let today = Timestamp::from_millis(self.stack.clock().now()).date();
+        let key = format!("jobs/{}/{today}/{job_id}/outputs/late", self.chute_id);
+        client.create_multipart_upload().bucket(bucket).key(&key).send().await.unwrap();
+        client.put_object().bucket(bucket).key(&key).send().await.unwrap();
+    }
+
+    /// The next upload that this function assembles is assembled, and it is not told so.
+    fn lose_the_answer_of_assembling(&self, function: &'static str) {
+        self.once(function, || Fault::FailAfter);
+    }
+
+    /// The next upload that this function assembles is gone.
+    fn abort_while_assembling(&self, function: &'static str) {
+        let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap().to_owned());
+        self.once(function, move || {
+            let abort = async {
+                let found = client.list_multipart_uploads().bucket(&bucket).send().await.unwrap();
+                for upload in found.uploads() {
+                    let abort = client.abort_multipart_upload().bucket(&bucket).key(upload.key().unwrap());
+                    abort.upload_id(upload.upload_id().unwrap()).send().await.unwrap();
+                }
+            };
+            block_in_place(|| Handle::current().block_on(abort));
+            Fault::None
+        });
+    }
+
+    /// Asks `fault` what happens to the next CompleteMultipartUpload of this function.
+    fn once(&self, function: &'static str, fault: impl Fn() -> Fault + Send + Sync + 'static) {
+        let armed = Arc::new(AtomicBool::new(true));
+        self.stack.set_faults(move |call: &EngineCall| {
+            let assembles = call.operation == "CompleteMultipartUpload" && call.function.as_deref() == Some(function);
+            if assembles && armed.swap(false, Ordering::SeqCst) { fault() } else { Fault::None }
+        });
+    }
+
+    /// A URL of this deployment.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.stack.url())
+    }
+
+    /// The user, with an API key.
+    pub(crate) fn user(&self) -> Client {
+        Client::with_key(self.key.clone())
+    }
+
+    /// A request that the hotkey signs, by this deployment's clock.
+    pub(crate) async fn sign(&mut self, method: Method, path: &str, body: &[u8]) -> Answer {
+        let nonce = (self.stack.clock().now() / 1000).to_string();
+        let headers = self.hotkey.headers_at(&nonce, method.as_str(), path, body);
+        self.secrets.push(headers[2].1.clone());
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Client::nobody().send(method, &self.at(path), body.to_vec(), &headers).await
+    }
+
+    fn remember_token(&mut self, url: &str) {
+        let token = url.split_once("?token=").expect("a token").1;
+        self.secrets.extend([token.to_owned(), token.rsplit('.').next().unwrap().to_owned()]);
+    }
+
+    fn remember_signatures<'a>(&mut self, urls: impl IntoIterator<Item = &'a Value>) {
+        for url in urls.into_iter().filter_map(Value::as_str) {
+            for name in ["X-Amz-Signature=", "X-Amz-Security-Token="] {
+                let value = url.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)).expect("a presigned URL");
+                self.secrets.push(value.to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What functions write: one line for a request, and never a secret.
+
+use local::Fault;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Client, functions};
+
+use crate::day::Day;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_has_a_secret() {
+    let mut day = Day::begin().await;
+    day.live().await;
+    // The lines that say why: every call to an engine fails, in one way and then in another.
+    let job = day.reported("train").await;
+    for fault in [Fault::FailBefore(500), Fault::Cut] {
+        day.stack.set_faults(move |_| fault);
+        for (method, path) in [("GET", ""), ("DELETE", ""), ("PUT", "/claim"), ("GET", "/download/x")] {
+            let answer = day.sign(method.parse().unwrap(), &format!("/jobs/{}{path}", job.job_id), b"").await;
+            assert_eq!(answer.status, 503, "{method} {path}");
+        }
+        for list in [format!("/jobs/claimable?chute_id={}", day.chute_id), "/jobs".to_owned()] {
+            assert_eq!(day.sign(Method::GET, &list, b"").await.status, 503, "{list}");
+        }
+        let create = format!("/jobs/{}/train", day.chute_id);
+        assert_eq!(day.user().post(&day.at(&create), json!({})).await.status, 503);
+        assert_eq!(Client::nobody().post(&job.url, json!({"status": "error"})).await.status, 503);
+        assert_eq!(Client::nobody().put(&job.url, Value::Null).await.status, 503);
+        assert_eq!(Client::nobody().put(&job.route("heartbeat"), json!({})).await.status, 503);
+        assert_eq!(Client::nobody().put(&job.route("upload"), json!({"path": "twice"})).await.status, 503);
+        assert_eq!(day.stack.run_schedule("reap-jobs").await.unwrap()["more"], true);
+        let command = json!({"command": "create_key", "user_id": day.user_id});
+        assert!(day.stack.invoke("admin", command).await.is_err());
+    }
+
+    let lines = day.stack.shutdown().await;
+    for function in functions() {
+        let mut own = lines.iter().filter(|line| line.function == function.package);
+        assert!(own.any(|line| line.text.contains("doing")), "{} has not said what failed", function.package);
+    }
+    for secret in &day.secrets {
+        assert!(secret.len() >= 32, "too short to be found by chance");
+        for line in &lines {
+            assert!(
+                !line.text.contains(secret.as_str()),
+                "{}: {}",
+                line.function,
+                line.text.replace(secret, "[SECRET]")
+            );
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What an operator relies on: rights, logs, metrics, and items that outlive a release.
+
+// A test that cannot go on says why and stops.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod access_logs;
+mod artifacts;
+mod dashboard;
+mod day;
+mod logs;
+mod metrics;
+mod rights;
+mod schema;

@@ -1,0 +1,247 @@
+//! Items outlive the release that made them, in both directions: `data/items-v1.json` has what the first release made, and what
+//! a newer one made is left alone.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use local::Stack;
+use serde_json::{Map, Value, json};
+use tests::{Client, dynamodb, item, job_token_keys, put_job_token_keys, repository, text};
+use uuid::Uuid;
+
+use crate::day::{Claimed, Day};
+
+/// The items of schema version 1, and the credentials of the day on which they were made. Written by
+/// `WRITE_ITEMS=1 cargo test -p tests --test operations items_are_made`, until the first release; never again after it.
+const ITEMS: &str = "tests/data/items-v1.json";
+
+fn first_release() -> Value {
+    serde_json::from_str(&fs::read_to_string(repository(ITEMS)).expect(ITEMS)).expect("JSON")
+}
+
+/// A job in every state, and a row of every kind, as this release makes them.
+async fn made_now() -> Value {
+    let mut day = Day::begin().await;
+    let mut jobs: BTreeMap<&str, String> = BTreeMap::new();
+    let (lost, timeout) = (day.claimed("serve").await, day.claimed("train").await);
+    day.stack.clock().advance(Duration::from_secs(2 * 3600));
+    day.stack.run_schedule("reap-jobs").await.unwrap();
+    jobs.extend([("lost", lost.job_id), ("timeout", timeout.job_id)]);
+
+    let failed = day.claimed("train").await;
+    Client::nobody().post(&failed.url, json!({"status": "error", "detail": "out of memory"})).await.ok();
+    let (complete, deleted) = (day.reported("train").await, day.reported("train").await);
+    Client::nobody().put(&complete.url, Value::Null).await.ok();
+    day.user().delete(&day.at(&format!("/jobs/{}", deleted.job_id))).await.ok();
+    jobs.extend([("failed", failed.job_id), ("complete", complete.job_id), ("deleted", deleted.job_id)]);
+
+    let create = day.at(&format!("/jobs/{}/train", day.chute_id));
+    let pending = day.user().send("POST".parse().unwrap(), &create, b"{}".to_vec(), &[("idempotency-key", "k")]).await;
+    let (running, uploading) = (day.claimed("train").await, day.reported("train").await);
+    jobs.insert("pending", text(&pending.ok()["job_id"]));
+    let path = |job: &Claimed| job.url.replace(day.stack.url(), "");
+    let paths = json!({"running": path(&running), "uploading": path(&uploading)});
+    jobs.extend([("running", running.job_id.clone()), ("uploading", uploading.job_id.clone())]);
+
+    let mut items = Map::new();
+    for (name, job_id) in jobs {
+        items.insert(name.to_owned(), item(&day.stack, "JobsTable", "job_id", &job_id).await);
+    }
+    let scan = json!({"TableName": day.stack.resource("RegistryTable").unwrap()});
+    let mut rows = dynamodb(&day.stack, "Scan", scan).await["Items"].take();
+    rows.as_array_mut().unwrap().retain(|row| kind(row) != "replay");
+    rows.as_array_mut().unwrap().sort_by_key(|row| text(&row["pk"]["S"]));
+    json!({
+        "now": day.stack.clock().now(), "key": day.key, "job_token_keys": job_token_keys(&day.stack).await,
+        "paths": paths, "jobs": items, "rows": rows,
+    })
+}
+
+/// What the key of a registry's row begins with.
+fn kind(row: &Value) -> String {
+    text(&row["pk"]["S"]).split('#').next().unwrap().to_owned()
+}
+
+/// Names and types, without values. What goes by ids has one shape, which is what all of them have together.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut shapes = Map::new();
+            for (name, value) in members {
+                let is_id = name.rsplit('#').next().is_some_and(|id| Uuid::try_parse(id).is_ok());
+                let name = if is_id { "[id]" } else { name };
+                unite(shapes.entry(name).or_insert(Value::Null), shape(value));
+            }
+            shapes.sort_keys();
+            shapes.into()
+        }
+        Value::Array(items) => items.iter().take(1).map(shape).collect(),
+        _ => Value::Null,
+    }
+}
+
+fn unite(into: &mut Value, other: Value) {
+    match (into, other) {
+        (Value::Object(into), Value::Object(other)) => {
+            for (name, value) in other {
+                unite(into.entry(name).or_insert(Value::Null), value);
+            }
+            into.sort_keys();
+        }
+        (into, other) => *into = other,
+    }
+}
+
+fn shapes(made: &Value) -> BTreeMap<String, Value> {
+    let jobs = made["jobs"].as_object().unwrap().iter().map(|(name, job)| (name.clone(), shape(job)));
+    jobs.chain(made["rows"].as_array().unwrap().iter().map(|row| (kind(row), shape(row)))).collect()
+}
+
+#[tokio::test]
+async fn items_are_made_as_the_first_release_made_them() {
+    let made = made_now().await;
+    if std::env::var_os("WRITE_ITEMS").is_some() {
+        fs::write(repository(ITEMS), serde_json::to_string_pretty(&made).unwrap() + "\n").unwrap();
+    }
+    let (now, then) = (shapes(&made), shapes(&first_release()));
+    assert_eq!(now.keys().collect::<Vec<_>>(), then.keys().collect::<Vec<_>>());
+    for (name, shape) in now {
+        assert_eq!(shape, then[&name], "{name}: a change of shape needs a new schema version");
+    }
+}
+
+/// A deployment that holds the first release's items, on the day on which they were made.
+async fn deployed() -> (Stack, Client, Value) {
+    let made = first_release();
+    let stack = Stack::builder().parameter("MultipartThresholdBytes", "16").start().await.unwrap();
+    stack.clock().set(made["now"].as_i64().unwrap());
+    put_job_token_keys(&stack, &made["job_token_keys"]).await;
+    let jobs = made["jobs"].as_object().unwrap().values().map(|item| ("JobsTable", item));
+    for (table, item) in jobs.chain(made["rows"].as_array().unwrap().iter().map(|row| ("RegistryTable", row))) {
+        put(&stack, table, item).await;
+    }
+    let client = Client::with_key(text(&made["key"]));
+    (stack, client, made)
+}
+
+async fn put(stack: &Stack, table: &str, item: &Value) {
+    let table = stack.resource(table).unwrap();
+    dynamodb(stack, "PutItem", json!({"TableName": table, "Item": item})).await;
+}
+
+#[tokio::test]
+async fn the_first_releases_items_are_read_and_go_on() {
+    let (stack, client, made) = deployed().await;
+    let id = |name: &str| text(&made["jobs"][name]["job_id"]["S"]);
+    let url = |path: &str| format!("{}{path}", stack.url());
+    let get = async |name: &str| client.get(&url(&format!("/jobs/{}", id(name)))).await;
+    for (name, status, terminal) in [
+        ("pending", "pending", false),
+        ("lost", "pending", false),
+        ("running", "running", false),
+        ("uploading", "complete_pending_uploads", false),
+        ("complete", "complete", true),
+        ("failed", "error", true),
+        ("timeout", "timeout", true),
+    ] {
+        let job = get(name).await.ok();
+        assert_eq!((&job["status"], &job["terminal"]), (&json!(status), &json!(terminal)), "{name}");
+    }
+    get("deleted").await.is_error(404, &format!("Job {} not found or does not belong to you", id("deleted")));
+    let complete = get("complete").await.ok();
+    assert_eq!((&complete["result"], &complete["error_detail"]), (&json!({"loss": 0.5}), &Value::Null));
+    for (file_id, file) in complete["output_files"].as_object().unwrap() {
+        assert_eq!(file["uploaded"], true);
+        let answer = client.get(&url(&format!("/jobs/{}/download/{file_id}", id("complete")))).await;
+        assert!(answer.header("location").unwrap().contains("versionId="), "{file}");
+    }
+    assert_eq!(get("failed").await.ok()["error_detail"], "out of memory");
+
+    // The hotkey that lost it is remembered; the account's key is another miner.
+    let claim = async |name: &str| {
+        client
+            .put(
+                &url(&format!("/jobs/{}/claim", id(name))),
+                json!({"port_mappings": [
+        {"internal_port": 2222, "external_port": 1, "proto": "tcp"}]}),
+            )
+            .await
+    };
+    assert_eq!(claim("pending").await.ok()["attempt"], 1);
+    assert_eq!(claim("lost").await.ok()["attempt"], 2);
+    let path = |name: &str| url(&text(&made["paths"][name]));
+    Client::nobody().post(&path("running"), json!({"status": "complete", "result": 1})).await.ok();
+    assert_eq!(get("running").await.ok()["status"], "complete");
+    // Its files are in another deployment's bucket.
+    let done = Client::nobody().put(&path("uploading"), Value::Null).await.ok();
+    assert_eq!(done["status"], "partial_failure");
+    let usage = made["rows"].as_array().unwrap().iter().find(|row| kind(row) == "usage").unwrap();
+    let chute_id = text(&made["jobs"]["pending"]["chute_id"]["S"]);
+    client.post(&url(&format!("/jobs/{chute_id}/train")), json!({})).await.ok();
+    let counted = item(&stack, "RegistryTable", "pk", &text(&usage["pk"]["S"])).await;
+    let count = |row: &Value| text(&row["total"]["N"]).parse::<u64>().unwrap();
+    assert_eq!(count(&counted), count(usage) + 1);
+    client.delete(&url(&format!("/jobs/{}", id("complete")))).await.ok();
+}
+
+#[tokio::test]
+async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
+    let (stack, client, made) = deployed().await;
+    let url = |path: &str| format!("{}{path}", stack.url());
+    let mut newer = BTreeMap::new();
+    for name in ["pending", "running", "uploading", "deleted"] {
+        let mut job = made["jobs"][name].clone();
+        job["v"] = json!({"N": "2"});
+        put(&stack, "JobsTable", &job).await;
+        newer.insert(name, job);
+    }
+    let id = |name: &str| text(&newer[name]["job_id"]["S"]);
+    let path = |name: &str| url(&text(&made["paths"][name]));
+    let heartbeat = path("running").replace("?token=", "/heartbeat?token=");
+    let upload = path("uploading").replace("?token=", "/upload?token=");
+    for answer in [
+        client.get(&url(&format!("/jobs/{}", id("pending")))).await,
+        client.put(&url(&format!("/jobs/{}/claim", id("pending"))), Value::Null).await,
+        client.delete(&url(&format!("/jobs/{}", id("uploading")))).await,
+        Client::nobody().put(&heartbeat, json!({})).await,
+        Client::nobody().post(&path("running"), json!({"status": "error"})).await,
+        Client::nobody().put(&upload, json!({"path": "twice"})).await,
+        Client::nobody().put(&path("uploading"), Value::Null).await,
+    ] {
+        answer.is_error(500, "Internal server error");
+    }
+    let chute_id = text(&made["jobs"]["pending"]["chute_id"]["S"]);
+    let listed = client.get(&url(&format!("/jobs/claimable?chute_id={chute_id}"))).await.ok();
+    let listed: Vec<_> = listed["jobs"].as_array().unwrap().iter().map(|job| text(&job["job_id"])).collect();
+    assert_eq!(listed, [text(&made["jobs"]["lost"]["job_id"]["S"])]);
+    stack.clock().advance(Duration::from_secs(48 * 3600));
+    let reaped = stack.run_schedule("reap-jobs").await.unwrap();
+    assert_eq!(reaped["failed"], 3, "{reaped}");
+    for (name, job) in &mut newer {
+        let mut kept = item(&stack, "JobsTable", "job_id", &text(&job["job_id"]["S"])).await;
+        if *name != "pending" {
+            // The reaper has put it off.
+            assert_ne!(kept["due_at"].take(), job["due_at"].take(), "{name}");
+        }
+        assert_eq!(kept, *job, "{name}");
+    }
+    let lines = stack.shutdown().await;
+    let says = "the item has schema version 2, and this release knows 1: deploy the newer one again";
+    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 7 + 3);
+}
+
+#[tokio::test]
+async fn a_row_of_a_newer_release_opens_nothing() {
+    let (stack, client, made) = deployed().await;
+    let path = format!("{}/jobs/{}", stack.url(), text(&made["jobs"]["complete"]["job_id"]["S"]));
+    for row in made["rows"].as_array().unwrap() {
+        if !["user", "key"].contains(&kind(row).as_str()) {
+            continue;
+        }
+        let mut newer = row.clone();
+        newer["v"] = json!({"N": "2"});
+        put(&stack, "RegistryTable", &newer).await;
+        client.get(&path).await.is_error(500, "Internal server error");
+        put(&stack, "RegistryTable", row).await;
+        client.get(&path).await.ok();
+    }
+}

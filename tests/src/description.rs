@@ -1,0 +1,83 @@
+//! Holds every answer that a test sees against the API's description.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use jsonschema::Validator;
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+
+use crate::Answer;
+
+/// The committed description, with no room for fields that it does not name.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+    let text = include_str!("../../functions/docs/openapi.json");
+    let mut description: Value = serde_json::from_str(text).expect("openapi.json is JSON");
+    let schemas = description["components"]["schemas"].as_object_mut().expect("schemas");
+    // What another schema is put together from is closed there.
+    let part = |schema: &Value| schema["allOf"][0]["$ref"].as_str().map(str::to_owned);
+    let parts: Vec<_> = schemas.values().filter_map(part).collect();
+    for (name, schema) in schemas {
+        if !parts.iter().any(|part| part.ends_with(&format!("/{name}"))) {
+            let closed = schema.get("properties").or_else(|| schema.get("allOf")).is_some();
+            if closed {
+                schema["unevaluatedProperties"] = false.into();
+            }
+        }
+    }
+    description
+});
+
+/// Asserts that an answer is one that its operation has: status, media type, headers and body. What no operation is described
+/// for is not the API's: S3, or no route at all.
+pub(crate) fn check(method: &Method, url: &Url, answer: &Answer) {
+    let no_route = answer.status == 404 && answer.body == json!({"message": "Not Found"});
+    let Some((pattern, operation)) = operation(method, url.path()).filter(|_| !no_route) else { return };
+    let name = format!("{method} {pattern} {}", answer.status);
+    let mut response = &operation["responses"][answer.status.to_string()];
+    if let Some(reference) = response["$ref"].as_str() {
+        response = DESCRIPTION.pointer(reference.trim_start_matches('#')).expect("a response");
+    }
+    assert!(response.is_object(), "{name} is not described: {}", answer.body);
+    for (header, described) in response["headers"].as_object().into_iter().flatten() {
+        assert!(described["required"] != true || answer.header(header).is_some(), "{name} has no {header}");
+    }
+    let Some(content) = response["content"].as_object() else {
+        assert!(answer.bytes.is_empty(), "{name} has a body: {}", answer.body);
+        return;
+    };
+    let media_type = answer.header("content-type").unwrap_or_default();
+    let content = content.get(media_type).unwrap_or_else(|| panic!("{name} is {media_type:?}"));
+    let errors: Vec<_> =
+        validator(&name, &content["schema"]).iter_errors(&answer.body).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{name} is not as described: {errors:#?} {}", answer.body);
+}
+
+/// The operation of a request, by its most literal path.
+fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
+    let given: Vec<_> = path.split('/').collect();
+    let fits = |pattern: &str| {
+        let pattern: Vec<_> = pattern.split('/').collect();
+        let same = |(wanted, given): (&&str, &&str)| wanted == given || (wanted.starts_with('{') && !given.is_empty());
+        pattern.len() == given.len() && pattern.iter().zip(&given).all(same)
+    };
+    let paths = DESCRIPTION["paths"].as_object()?.iter();
+    let operations = paths.filter_map(|(pattern, methods)| {
+        let operation = methods.get(method.as_str().to_ascii_lowercase())?;
+        fits(pattern).then_some((pattern.as_str(), operation))
+    });
+    operations.min_by_key(|(pattern, _)| pattern.matches('{').count())
+}
+
+/// The validator of one kind of answer, made once.
+fn validator(name: &str, schema: &Value) -> Arc<Validator> {
+    static VALIDATORS: Mutex<BTreeMap<String, Arc<Validator>>> = Mutex::new(BTreeMap::new());
+    let mut validators = VALIDATORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let make = || {
+        let schema = json!({"allOf": [schema], "components": DESCRIPTION["components"]});
+        Arc::new(jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a schema"))
+    };
+    Arc::clone(validators.entry(name.to_owned()).or_insert_with(make))
+}

@@ -1,0 +1,58 @@
+//! As many files as a job may have.
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tests::{Job, World, upload_to};
+
+/// "Lambda quotas", with what stands beside the body. In it every quote of the body is two bytes.
+const LAMBDA_LIMIT: usize = 6 << 20;
+
+#[tokio::test]
+async fn a_thousand_declared_files_are_checked_in_two_calls_to_s3() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let content = [7; 1024];
+    let files: Vec<_> =
+        (0..1000).map(|number| json!({"filename": format!("frames/{number:04}.png"), "size": 1024})).collect();
+    let answer = job.finish(json!({"status": "complete", "output_files": files})).await.ok();
+    let targets = answer["uploads"].as_array().unwrap();
+    assert_eq!(targets.len(), 1000);
+    let uploads: Vec<_> = targets.iter().map(|target| upload_to(target, &content)).collect();
+    let statuses: Vec<_> = stream::iter(uploads).buffer_unordered(16).map(|stored| stored.status).collect().await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+
+    let complete = job.complete().await;
+    let (dynamodb, s3) = complete.engine_calls();
+    assert!(dynamodb == 2 && s3 <= 1 + 1000 / 1000, "{dynamodb} and {s3}");
+    assert_eq!(complete.ok()["status"], "complete");
+    assert_eq!(job.download("frames/0999.png").await.bytes, content);
+}
+
+/// The report with `files` names of the same length, each character of which takes as much of the answer as any can, made as
+/// long as the table takes them: an item has 400 KB, in which each file needs some room.
+async fn longest(job: &Job, files: usize) -> tests::Answer {
+    for length in (3..=(409_600 / files - 170).min(926)).rev().step_by(5) {
+        let names: Vec<_> = (0..files).map(|number| format!("{number:03}{}", "\"".repeat(length - 3))).collect();
+        let answer = job.finish(json!({"status": "complete", "output_filenames": names})).await;
+        if answer.status != 413 {
+            return answer;
+        }
+    }
+    panic!("no names are short enough");
+}
+
+#[tokio::test]
+async fn an_answer_with_the_longest_names_still_passes_through_lambda() {
+    let world = World::new().await;
+    let mut left_out = 0;
+    for files in [340, 1000] {
+        let answer = longest(&world.claimed().await, files).await;
+        let body = String::from_utf8(answer.bytes.clone()).unwrap();
+        let answer = answer.ok();
+        assert_eq!(answer["output_storage_urls"].as_object().unwrap().len(), files);
+        let sent = Value::from(body).to_string().len();
+        assert!(sent < LAMBDA_LIMIT, "{sent}");
+        left_out += usize::from(answer.get("uploads").is_none());
+    }
+    assert!(left_out > 0, "names that are too long for the full list were tried");
+}

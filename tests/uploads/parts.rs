@@ -1,0 +1,202 @@
+//! Large files in parts, on a stack where 5 MiB is large.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use local::{Fault, Stack};
+use serde_json::{Value, json};
+use tests::{Client, Job, objects, s3, text, unfinished_uploads, upload};
+
+use crate::{MIB, content, file, target};
+
+/// Two parts of 5 MiB and a last one of 7 bytes.
+const SIZE: usize = 10 * MIB + 7;
+
+async fn stack() -> Stack {
+    Stack::builder().parameter("MultipartThresholdBytes", (5 * MIB).to_string()).start().await.unwrap()
+}
+
+fn report(names: &[&str]) -> Value {
+    let file = |name: &&str| json!({"filename": name, "size": SIZE, "part_size": 5 * MIB, "content_type": "a/b"});
+    json!({"status": "complete", "output_files": names.iter().map(file).collect::<Vec<_>>()})
+}
+
+fn numbers(target: &Value) -> Vec<u64> {
+    target["parts"].as_array().unwrap().iter().map(|part| part["part_number"].as_u64().unwrap()).collect()
+}
+
+/// Sends the part of that number.
+async fn send(target: &Value, number: u64, content: &[u8]) {
+    let parts = target["parts"].as_array().unwrap();
+    let part = parts.iter().find(|part| part["part_number"] == number).expect("a part that is missing");
+    let (offset, size) = (part["offset"].as_u64().unwrap() as usize, part["size"].as_u64().unwrap() as usize);
+    assert_eq!(upload(&text(&part["url"]), &content[offset..offset + size]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_parts_goes_on_where_it_stopped() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let content = content(SIZE);
+    let answer = job.finish(report(&["large"])).await.ok();
+    let first = target(&answer, "large");
+    assert_eq!((&first["url"], numbers(first)), (&Value::Null, vec![1, 2, 3]));
+    assert_eq!(answer["output_storage_urls"], json!({}));
+    // The size of a part is signed.
+    assert_eq!(upload(&text(&first["parts"][2]["url"]), b"seven+1!").await.status, 403);
+    send(first, 3, &content).await;
+    send(first, 1, &content).await;
+
+    // By a repeated finish as by a renewal.
+    assert_eq!(numbers(target(&job.finish(report(&["large"])).await.ok(), "large")), [2]);
+    let renewed = Client::nobody().put(&text(&first["renew_url"]), json!({"path": "large"})).await.ok();
+    assert_eq!(numbers(&renewed), [2]);
+    send(&renewed, 2, &content).await;
+    assert_eq!(numbers(&job.renew("large").await), [0; 0]);
+
+    let done = job.complete().await.ok();
+    assert_eq!((&done["status"], &file(&done, "large")["size"]), (&json!("complete"), &json!(SIZE)));
+    let stored = job.download("large").await;
+    assert!(stored.bytes == content);
+    assert_eq!(stored.header("content-type"), Some("a/b"));
+    assert_eq!(unfinished_uploads(&stack, &job.job_id).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_url_is_renewed_and_the_same_file_completed() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let mut report = report(&["large"]);
+    report["output_filenames"] = json!(["small"]);
+    let answer = job.finish(report).await.ok();
+    let content = content(SIZE);
+    let parts = target(&answer, "large");
+    send(parts, 1, &content).await;
+
+    // What was signed an hour and a minute ago, by the same rules.
+    let (signed, hour) = (SystemTime::now() - Duration::from_secs(3660), Duration::from_secs(3600));
+    let expired = || PresigningConfig::builder().start_time(signed).expires_in(hour).build().unwrap();
+    let (client, bucket) = (s3(&stack), stack.resource("OutputsBucket").unwrap());
+    let key = |name: &str| text(&file(&answer, name)["path"]);
+    let small = client.put_object().bucket(bucket).key(key("small")).presigned(expired()).await.unwrap();
+    let url = text(&parts["parts"][1]["url"]);
+    let upload_id = url.split(['?', '&']).find_map(|pair| pair.strip_prefix("uploadId=")).unwrap();
+    let part = client.upload_part().bucket(bucket).key(key("large")).upload_id(upload_id).part_number(2);
+    let part = part.presigned(expired()).await.unwrap();
+    for url in [small.uri(), part.uri()] {
+        let refused = upload(url, b"late").await;
+        assert_eq!(refused.status, 403, "{}", refused.body);
+    }
+
+    let fresh = job.renew("large").await;
+    assert_eq!(numbers(&fresh), [2, 3]);
+    send(&fresh, 2, &content).await;
+    send(&fresh, 3, &content).await;
+    assert_eq!(upload(&text(&job.renew("small").await["url"]), b"small").await.status, 200);
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    assert!(job.download("large").await.bytes == content);
+    assert_eq!(job.download("small").await.bytes, b"small");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_are_missing_are_named() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let answer = job.finish(report(&["none", "some", "all"])).await.ok();
+    let content = content(SIZE);
+    send(target(&answer, "some"), 2, &content).await;
+    for number in [1, 2, 3] {
+        send(target(&answer, "all"), number, &content).await;
+    }
+    let done = job.complete().await.ok();
+    let detail = "Failed to upload files: none, some\nParts of none that are missing: 1-3\n\
+                  Parts of some that are missing: 1, 3";
+    assert_eq!((&done["status"], &done["error_detail"]), (&json!("partial_failure"), &json!(detail)));
+    assert!(job.download("all").await.bytes == content);
+    // Nobody can go on with the others.
+    assert_eq!(unfinished_uploads(&stack, &job.job_id).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_costs_neither_the_parts_nor_the_file() {
+    let stack = stack().await;
+    let (begins, assembles) = (AtomicBool::new(true), AtomicBool::new(true));
+    let once = Arc::new((begins, assembles));
+    let hook = once.clone();
+    stack.set_faults(move |call| {
+        let lost = match (call.operation.as_str(), call.function.as_deref()) {
+            ("CreateMultipartUpload", Some("finish-job")) => hook.0.swap(false, Ordering::SeqCst),
+            ("UpdateItem", Some("complete-job")) => hook.1.swap(false, Ordering::SeqCst),
+            _ => false,
+        };
+        match (lost, call.operation.as_str()) {
+            (false, _) => Fault::None,
+            (true, "UpdateItem") => Fault::KillFunction,
+            (true, _) => Fault::FailAfter,
+        }
+    });
+    let job = Job::on(&stack).await;
+    let answer = job.finish(report(&["large"])).await.ok();
+    let content = content(SIZE);
+    let first = target(&answer, "large");
+    assert_eq!(unfinished_uploads(&stack, &job.job_id).await.len(), 2, "one nobody knows of");
+    send(first, 1, &content).await;
+    let fresh = job.renew("large").await;
+    assert_eq!(numbers(&fresh), [2, 3]);
+    send(&fresh, 2, &content).await;
+    send(&fresh, 3, &content).await;
+
+    // It dies with the file in one piece and the job not yet told.
+    assert_ne!(job.complete().await.status, 200);
+    assert_eq!(numbers(&job.renew("large").await), [0; 0]);
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    assert!(job.download("large").await.bytes == content);
+    assert_eq!(objects(&stack, &job.job_id).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_declared_anew_is_what_was_declared_last() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let answer = job.finish(report(&["grows", "shrinks"])).await.ok();
+    let content = content(3 * SIZE);
+    for number in [1, 2, 3] {
+        send(target(&answer, "shrinks"), number, &content).await;
+    }
+    let declare = async |name: &str, size: usize| {
+        Client::nobody().put(&job.upload_path(), json!({"path": name, "size": size})).await.ok()
+    };
+    // The second of its parts was whole, and the third is none.
+    assert_eq!(numbers(&declare("shrinks", 10 * MIB).await), [0; 0]);
+    let grown = declare("grows", 2 * SIZE).await;
+    for number in numbers(&grown) {
+        send(&grown, number, &content).await;
+    }
+    let too_many = json!({"path": "grows", "size": 5_u64 << 40});
+    assert_eq!(Client::nobody().put(&job.upload_path(), too_many).await.status, 422);
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    assert!(job.download("shrinks").await.bytes == content[..10 * MIB]);
+    assert!(job.download("grows").await.bytes == content[..2 * SIZE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_parts_than_an_answer_holds_come_one_file_at_a_time() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let large = |name: usize| json!({"filename": name.to_string(), "size": 1_u64 << 40});
+    let files: Vec<_> = (0..500).map(large).collect();
+    let finished = job.finish(json!({"status": "complete", "output_files": files, "output_filenames": ["s"]})).await;
+    assert_eq!(finished.engine_calls(), (1, 0), "nothing is begun that nobody is told of");
+    let answer = finished.ok();
+    assert_eq!(answer.get("uploads"), None);
+    assert_eq!(answer["output_storage_urls"].as_object().unwrap().keys().collect::<Vec<_>>(), ["s"]);
+    let one = job.renew("7").await;
+    assert_eq!(numbers(&one), (1..=1000).collect::<Vec<_>>());
+    assert_eq!(unfinished_uploads(&stack, &job.job_id).await.len(), 1);
+}

@@ -1,0 +1,66 @@
+//! The reference's SDK as a miner, from the claim to the last byte at the owner.
+
+use local::{Fault, Seeded, Stack};
+use serde_json::json;
+use tests::{Client, Job, Sdk, objects, unfinished_uploads};
+
+use crate::{MIB, content, file};
+
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("model.safetensors", content(6 * MIB)),
+        ("sub dir/ünï \"q\".txt", b"hello".to_vec()),
+        ("logs/out.txt", Vec::new()),
+        ("logs/err.txt", b"\r\n--".to_vec()),
+        ("checkpoint-1", content(100_000)),
+        ("checkpoint-2", content(1_000_000)),
+        ("a", content(1)),
+        ("b", content(2)),
+        ("c", content(3)),
+        ("d", content(4)),
+    ]
+}
+
+/// Whether the owner has every byte, and nothing else is kept for it once it is deleted.
+async fn arrived(stack: &Stack, key: &str, job_id: &str) {
+    let owner = Client::with_key(key);
+    let route = format!("{}/jobs/{job_id}", stack.url());
+    let job = owner.get(&route).await.ok();
+    assert_eq!((&job["status"], &job["result"]), (&json!("complete"), &json!({"loss": 0.5})));
+    for (name, content) in files() {
+        assert_eq!((&file(&job, name)["uploaded"], &file(&job, name)["size"]), (&json!(true), &json!(content.len())));
+        let ids = job["output_files"].as_object().unwrap();
+        let (file_id, _) = ids.iter().find(|(_, file)| file["filename"] == name).unwrap();
+        let found = owner.get(&format!("{route}/download/{file_id}")).await;
+        assert!(Client::nobody().get(found.header("location").unwrap()).await.bytes == content, "{name}");
+    }
+    owner.delete(&route).await.ok();
+    assert_eq!(objects(stack, job_id).await, [""; 0]);
+    assert_eq!(unfinished_uploads(stack, job_id).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_the_sdk_arrives_and_nothing_else_is_kept() {
+    let stack = Stack::start().await.unwrap();
+    let (job_id, key) = Job::created_on(&stack).await;
+    Sdk::new(&key, stack.url()).run(&job_id, &files()).await.unwrap();
+    assert_eq!(objects(&stack, &job_id).await.len(), files().len(), "no envelope is kept");
+    arrived(&stack, &key, &job_id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_the_sdk_arrives_though_engines_fail_one_call_in_five() {
+    let stack = Stack::start().await.unwrap();
+    for seed in 0..3 {
+        let (job_id, key) = Job::created_on(&stack).await;
+        let faults = Seeded::new(seed, 0.2).with_clients();
+        // Engines fail here; functions die elsewhere.
+        stack.set_faults(move |call| match faults.decide(call) {
+            Fault::KillFunction => Fault::Cut,
+            fault => fault,
+        });
+        Sdk::new(&key, stack.url()).run(&job_id, &files()).await.unwrap();
+        stack.set_faults(|_| Fault::None);
+        arrived(&stack, &key, &job_id).await;
+    }
+}

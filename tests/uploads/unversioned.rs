@@ -1,0 +1,36 @@
+//! A bucket that keeps no versions.
+
+use local::Stack;
+use serde_json::json;
+use tests::{Envelope, Job, objects, template_with, text, upload};
+
+use crate::{MIB, content, put_envelope};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changed_after_the_end_is_refused_and_not_served() {
+    let template = template_with(&[(
+        "VersioningConfiguration: {Status: Enabled}",
+        "VersioningConfiguration: {Status: Suspended}",
+    )]);
+    let stack = Stack::builder().template(template.path()).start().await.unwrap();
+    let job = Job::on(&stack).await;
+    let files = [("small", content(1000)), ("large", content(6 * MIB)), ("plain", content(10))];
+    let names: Vec<_> = files.iter().map(|(name, _)| name).collect();
+    let answer = job.finish(json!({"status": "complete", "output_filenames": names})).await.ok();
+    for (name, content) in &files[..2] {
+        put_envelope(&Envelope::default(), &answer, name, content).await;
+    }
+    let plain = text(&answer["output_storage_urls"]["plain"]);
+    assert_eq!(upload(&plain, &files[2].1).await.status, 200);
+    let done = job.complete().await.ok();
+    assert_eq!(done["status"], "complete", "{}", done["error_detail"]);
+    for (name, content) in &files {
+        assert!(job.download(name).await.bytes == *content, "{name}");
+    }
+    assert_eq!(objects(&stack, &job.job_id).await.len(), files.len());
+
+    assert_eq!(upload(&plain, b"swapped").await.status, 200);
+    let file_id = done["output_files"].as_object().unwrap().iter().find(|(_, file)| file["filename"] == "plain");
+    let route = format!("{}/jobs/{}/download/{}", stack.url(), job.job_id, file_id.unwrap().0);
+    job.owner.get(&route).await.is_error(409, "Output file changed after the job completed");
+}
