@@ -332,7 +332,7 @@ impl Stack {
     }
 
     /// The file that is a function's program.
-    pub fn binary(&self, package: &str) -> PathBuf {
+    pub fn binary(&self, package: &str) -> Option<PathBuf> {
         self.lambda.binary(package)
     }
 

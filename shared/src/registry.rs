@@ -55,7 +55,8 @@ impl Registry {
     pub async fn set(&self, pk: &str, attribute: &'static str, value: &impl Serialize) -> Result<bool> {
         let value = serde_dynamo::to_attribute_value(value);
         let value: AttributeValue = value.map_err(|error| Error::internal("registry: attribute", error))?;
-        let change = Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
+        let change =
+            Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
         let expression = change.expression();
         let request = self
             .client

@@ -64,7 +64,10 @@ async fn administrators_at_once_do_not_undo_each_others_changes() {
         );
         assert_eq!(quotas, roles);
         let user = row(format!("user#{user_id}")).await;
-        assert_eq!((&user["quotas"]["M"]["*"]["N"], &user["disabled"]["BOOL"]), (&json!(round.to_string()), &true.into()));
+        assert_eq!(
+            (&user["quotas"]["M"]["*"]["N"], &user["disabled"]["BOOL"]),
+            (&json!(round.to_string()), &true.into())
+        );
         World::admin(json!({"command": "enable_user", "user_id": user_id})).await;
     }
     let new = Uuid::new_v4();

@@ -86,7 +86,7 @@ async fn a_job_whose_token_cannot_be_signed_is_not_taken() {
     let night = Night::begin().await;
     let (miner, job_id) = (night.miner().await, night.create("train").await);
     night.fail(Some("GetSecretValue"), Fault::FailBefore(500));
-    night.try_claim(&miner, &job_id).await.is_error(503, "The service is busy. Try again.");
+    night.try_claim(&miner, &job_id).await.is_error(503, "Service busy, please try again");
     let job = night.get(&job_id).await;
     assert_eq!((&job["status"], &job["attempt"]), (&"pending".into(), &0.into()));
     night.fail(None, Fault::None);

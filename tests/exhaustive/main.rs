@@ -247,7 +247,8 @@ impl Model for Life {
             }
             Step::Finish(miner, with_file, now) => {
                 let report = report_of(miner, with_file, at(now));
-                let transition = lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
+                let transition =
+                    lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
                 world.apply_as(miner, &transition);
             }
             Step::Upload(_) => world.uploaded = true,

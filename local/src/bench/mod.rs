@@ -184,7 +184,8 @@ async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
     }
     for function in bench.samples.functions() {
         let figures = bench.samples.figures(function).context("no samples")?;
-        let binary = std::fs::read(stack.binary(function)).with_context(|| format!("no binary of {function}"))?;
+        let binary = stack.binary(function).with_context(|| format!("no binary of {function}"))?;
+        let binary = std::fs::read(binary)?;
         let mut zip = ZlibEncoder::new(Vec::new(), Compression::default());
         zip.write_all(&binary)?;
         let zip_mb = zip.finish()?.len() as f64 / 1e6;

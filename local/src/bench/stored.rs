@@ -59,7 +59,7 @@ async fn fill(stack: &Stack, bench: &Bench<'_>, numbers: std::ops::Range<usize>)
     let (table, chute, http) = (stack.resource("JobsTable")?, bench.chute, reqwest::Client::new());
     let item = |number: usize| {
         json!({
-            "job_id": {"S": Uuid::new_v4()}, "user_id": {"S": bench.user}, "chute_id": {"S": chute},
+            "v": {"N": "1"}, "job_id": {"S": Uuid::new_v4()}, "user_id": {"S": bench.user}, "chute_id": {"S": chute},
             "method": {"S": "run"}, "status": {"S": "pending"}, "terminal": {"BOOL": false}, "attempt": {"N": "0"},
             // After all that is measured, so that claims find their own jobs.
             "created_at": {"N": (4_000_000_000_000_usize + number).to_string()}, "job_args": {"S": "{\"_disk_gb\":10}"},
@@ -89,7 +89,8 @@ pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
     area.fill(&WHITE)?;
     let (first, last) = (points.iter().map(|p| p.stored).min(), points.iter().map(|p| p.stored).max());
     let range = (first.unwrap_or(1) as f64..last.unwrap_or(1) as f64).log_scale();
-    let figures: [(&str, fn(&Point) -> f64); 2] =
+    type Figure = fn(&Point) -> f64;
+    let figures: [(&str, Figure); 2] =
         [("warm request, median (ms)", |point| point.warm_ms), ("capacity units per request", |point| point.units)];
     for (half, (title, figure)) in area.split_evenly((2, 1)).iter().zip(figures) {
         let most = points.iter().map(figure).fold(0.0, f64::max) * 1.2;

@@ -7,6 +7,7 @@ mod runtime_api;
 use std::{
     collections::BTreeMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -195,8 +196,8 @@ impl Lambda {
     }
 
     /// The file that is a function's program.
-    pub(crate) fn binary(&self, package: &str) -> PathBuf {
-        self.settings.binaries.join(package)
+    pub(crate) fn binary(&self, package: &str) -> Option<PathBuf> {
+        Some(self.settings.binaries.of(&self.functions.get(package)?.function))
     }
 
     /// Ends every environment that waits for work: the next request of each function finds none.
