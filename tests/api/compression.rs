@@ -1,16 +1,8 @@
 //! Long answers come compressed to whoever asks for that (RFC 9110, "Accept-Encoding").
 
-use std::io::Read;
-
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{Client, World};
-
-fn unzipped(bytes: &[u8]) -> Value {
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
 
 #[tokio::test]
 async fn a_thousand_upload_urls_take_a_tenth_when_gzip_is_taken() {
@@ -25,10 +17,8 @@ async fn a_thousand_upload_urls_take_a_tenth_when_gzip_is_taken() {
     assert_eq!((zipped.header("content-encoding"), zipped.header("vary")), (Some("gzip"), Some("accept-encoding")));
     assert_eq!(zipped.header("content-type"), Some("application/json"));
     assert!(zipped.bytes.len() * 10 < plain.bytes.len(), "{} of {}", zipped.bytes.len(), plain.bytes.len());
-    let (names, urls) = (|body: &Value| body["output_files"].clone(), |body: &Value| body["uploads"].clone());
-    let zipped = unzipped(&zipped.bytes);
-    assert_eq!(names(&zipped), names(&plain.body));
-    assert_eq!(urls(&zipped).as_array().unwrap().len(), 1000);
+    assert_eq!(zipped.body["output_files"], plain.body["output_files"]);
+    assert_eq!(zipped.body["uploads"].as_array().unwrap().len(), 1000);
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ async fn no_line_has_a_secret() {
     }
 
     let lines = day.stack.shutdown().await;
-    for function in functions() {
+    // `docs` calls no engine.
+    for function in functions().iter().filter(|function| function.package != "docs") {
         let mut own = lines.iter().filter(|line| line.function == function.package);
         assert!(own.any(|line| line.text.contains("doing")), "{} has not said what failed", function.package);
     }

@@ -1,5 +1,8 @@
 //! An HTTP client that signs as somebody, and answers that tests can read.
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
@@ -27,7 +30,7 @@ pub struct Answer {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body: JSON where it is JSON, a string otherwise.
+    /// The body, decompressed: JSON where it is JSON, a string otherwise.
     pub body: Value,
     /// The body as it came.
     pub bytes: Vec<u8>,
@@ -115,7 +118,12 @@ impl Answer {
     async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?.to_vec();
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
+        let mut text = bytes.clone();
+        if headers.get("content-encoding").is_some_and(|coding| coding == "gzip") {
+            text.clear();
+            GzDecoder::new(bytes.as_slice()).read_to_end(&mut text).expect("gzip");
+        }
+        let body = serde_json::from_slice(&text).unwrap_or_else(|_| String::from_utf8_lossy(&text).into());
         Ok(Self { status, headers, body, bytes })
     }
 
