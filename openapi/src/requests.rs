@@ -85,8 +85,8 @@ pub struct DeclaredFile {
     /// SHA-256 in hex.
     #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     sha256: Option<String>,
-    /// A media type of at most 60 printable ASCII characters.
-    #[schema(pattern = "^[ -~]*/[ -~]*$", max_length = 60)]
+    /// A media type of at most 80 printable ASCII characters.
+    #[schema(pattern = "^[ -~]*/[ -~]*$", max_length = 80)]
     content_type: Option<String>,
     /// Bytes of each part of a file that goes in parts: 5 MiB to 5 GiB, and not more than 10,000 of them.
     #[schema(minimum = 5242880, maximum = 5368709120_i64)]
@@ -104,8 +104,8 @@ pub struct Renewal {
     /// SHA-256 in hex.
     #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     sha256: Option<String>,
-    /// A media type of at most 60 printable ASCII characters.
-    #[schema(pattern = "^[ -~]*/[ -~]*$", max_length = 60)]
+    /// A media type of at most 80 printable ASCII characters.
+    #[schema(pattern = "^[ -~]*/[ -~]*$", max_length = 80)]
     content_type: Option<String>,
     /// Bytes of each part: 5 MiB to 5 GiB, and not more than 10,000 of them.
     #[schema(minimum = 5242880, maximum = 5368709120_i64)]

@@ -93,15 +93,15 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// What is no part of a usual life: a delete, the reaper, and the two programs that all others are held against.
+    /// What is no part of a usual life: a delete, the reaper, the list, the description, and the two programs that all others are held against.
     pub(super) async fn others(&mut self) -> Result<()> {
         let user = self.user_key.clone();
         let job = self.create().await?;
         self.call("delete-job", Method::DELETE, &format!("{}/jobs/{job}", self.stack.url()), &user, None).await?;
-        for function in ["reap-jobs"] {
-            let url = format!("{}/2015-03-31/functions/{function}/invocations", self.stack.aws_url());
-            self.call(function, Method::POST, &url, "", Some(json!({}))).await?;
-        }
+        let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
+        self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
+        self.call("list-jobs", Method::GET, &format!("{}/jobs", self.stack.url()), &user, None).await?;
+        self.call("docs", Method::GET, &format!("{}/openapi.json", self.stack.url()), "", None).await?;
         for function in ["hello", "hello-get-item"] {
             self.call(function, Method::GET, &format!("{}/{function}", self.stack.url()), "", None).await?;
         }

@@ -1,5 +1,6 @@
 //! `cargo run --release -- bench`: what the functions take, each against the least that a function can be, and what a job costs.
 
+mod callers;
 mod life;
 mod price;
 mod samples;
@@ -72,6 +73,8 @@ pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Options>, l
 #[derive(Debug, Serialize)]
 struct Report {
     functions: BTreeMap<String, Function>,
+    /// Microseconds of a core that knowing a caller takes.
+    callers_us: BTreeMap<&'static str, f64>,
     thousand_files: Option<Figures>,
     lives: BTreeMap<String, Life>,
     tls: Vec<Tls>,
@@ -110,6 +113,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let stack = template.stack().capacity(true).start().await?;
     let mut report = Report {
         functions: BTreeMap::new(),
+        callers_us: callers::measure()?,
         thousand_files: None,
         lives: BTreeMap::new(),
         tls: Vec::new(),
@@ -278,6 +282,9 @@ fn print_functions(report: &Report) {
     let warm = |name: &str| report.functions.get(name).map_or(0.0, |function| function.figures.warm_ms);
     let ratio = warm("get-job") / warm("hello-get-item");
     println!("calls: DynamoDB+S3. get-job, warm: {ratio:.2} × hello-get-item");
+    for (kind, us) in &report.callers_us {
+        println!("verifying a caller by {kind}: {us:.1} µs");
+    }
 }
 
 fn print_lives(report: &Report, prices: &Prices) {
