@@ -69,6 +69,9 @@ impl Modify for Schemes {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("An API key (`cpk_…`), or a JWT where the deployment trusts keys of its own."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let token = "A JWT for one job, or one of its files: `job_status_url` and `renew_url` hold it.";
+        let token = ApiKey::Query(ApiKeyValue::with_description("token", token));
+        components.add_security_scheme("job_token", SecurityScheme::ApiKey(token));
         for (name, header, description) in [
             ("hotkey", "X-Chutes-Hotkey", "SS58 address of the hotkey that signs."),
             ("nonce", "X-Chutes-Nonce", "Unix seconds, less than 600 from now."),

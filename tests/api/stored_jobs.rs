@@ -2,7 +2,7 @@
 //! are the same however many jobs there are. `STORED_JOBS` says how many (2,000).
 
 use futures_util::{StreamExt, stream};
-use local::Fault;
+use local::{Fault, Stack};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tests::{Night, dynamodb, item, text};
@@ -99,6 +99,28 @@ async fn jobs_that_are_not_due_cost_nothing() {
     assert_eq!((list.engine_calls(), text(&list.ok()["jobs"][0]["job_id"])), ((2, 0), pending.clone()));
     let claim = night.try_claim(&miner, &pending).await;
     assert_eq!((claim.status, claim.engine_calls()), (200, (2, 0)));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_page_of_a_users_list_costs_the_same_however_many_jobs_it_has() {
+    let count = std::env::var("STORED_JOBS").map_or(2000, |text| text.parse().unwrap());
+    let night = Night::on(Stack::builder().capacity(true).start().await.unwrap()).await;
+    let job_id = night.create("train").await;
+    night.claim(&night.miner().await, &job_id).await;
+    let mut measured = Vec::new();
+    for stored in [100, count] {
+        store(&night, &job_id, stored, false).await;
+        let first = night.user.get(&night.url("/jobs?limit=20")).await;
+        let cursor = text(&first.body["next_cursor"]);
+        let second = night.user.get(&night.url(&format!("/jobs?limit=20&cursor={cursor}"))).await;
+        measured.push([first, second].map(|page| {
+            assert_eq!((page.engine_calls(), page.body["jobs"].as_array().unwrap().len()), ((2, 0), 20));
+            page.header("x-local-engine-units").unwrap().to_owned()
+        }));
+    }
+    println!("pages of 20 out of 101 jobs and of {} more: {measured:?}", count);
+    assert_eq!(measured[0], measured[1]);
     night.stack.shutdown().await;
 }
 

@@ -11,7 +11,7 @@ use local::{EngineCall, Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::time::Timestamp;
-use tests::{Form, Hotkey, dynamodb, item, s3, text};
+use tests::{Answer, Form, Hotkey, check_answer, dynamodb, item, s3, text};
 use uuid::Uuid;
 
 use crate::{
@@ -190,9 +190,11 @@ impl World {
             request = request.header(name, value);
         }
         let answer = request.send().await.ok()?;
-        let (status, replayed) = (answer.status().as_u16(), answer.headers().contains_key("idempotent-replayed"));
-        let bytes = answer.bytes().await.ok()?;
-        let mut body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
+        let url = answer.url().clone();
+        let answer = Answer::read(answer).await.ok()?;
+        check_answer(&http.method, &url, &answer);
+        let replayed = answer.header("idempotent-replayed").is_some();
+        let (status, mut body) = (answer.status, answer.body);
         if replayed {
             body["replayed"] = true.into();
         }

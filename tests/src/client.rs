@@ -115,7 +115,8 @@ impl Client {
 }
 
 impl Answer {
-    async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
+    /// Reads it to its end.
+    pub async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?.to_vec();
         let mut text = bytes.clone();

@@ -32,7 +32,7 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 
 /// Asserts that an answer is one that its operation has: status, media type, headers and body. What no operation is described
 /// for is not the API's: S3, or no route at all.
-pub(crate) fn check(method: &Method, url: &Url, answer: &Answer) {
+pub fn check(method: &Method, url: &Url, answer: &Answer) {
     let no_route = answer.status == 404 && answer.body == json!({"message": "Not Found"});
     let Some((pattern, operation)) = operation(method, url.path()).filter(|_| !no_route) else { return };
     let name = format!("{method} {pattern} {}", answer.status);

@@ -24,6 +24,7 @@ use std::{
 };
 
 pub use client::{Answer, Client};
+pub use description::check as check_answer;
 pub use engine::{dynamodb, item, objects, s3, unfinished_uploads};
 pub use envelope::Envelope;
 pub use form::Form;

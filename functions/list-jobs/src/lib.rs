@@ -100,7 +100,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         Some(first) => first,
         None => app.jobs.of_user(user_id, &filter, first_read(&page), page.after).await?,
     };
-    if let (true, Some(after)) = (jobs.len() <= page.limit as usize, next) {
+    if let (true, Some(after)) = (jobs.len() < page.limit as usize, next) {
         let (more, end) = app.jobs.of_user(user_id, &filter, MOST_READ - first_read(&page), Some(after)).await?;
         jobs.extend(more);
         next = end;
