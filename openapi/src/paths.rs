@@ -150,7 +150,7 @@ pub(crate) fn claim_job() {}
     summary = "Hold the job, tell the progress",
     description = "A miner that sends heartbeats has to go on: the lease ends 90 seconds after each, and the job goes to another \
                    miner then. While files are uploaded it ends as late as an upload URL of that moment.",
-    security(("job_token" = [])),
+    security((), ("job_token" = [])),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),
@@ -168,7 +168,7 @@ pub(crate) fn heartbeat_job() {}
     summary = "Report the result, get upload URLs",
     description = "Python's `NaN` is taken in `result`, and stored as null. Repeating the same report gives fresh URLs and \
                    forgets nothing. Send each file as its entry in `uploads` says, then complete the job.",
-    security(("job_token" = [])),
+    security((), ("job_token" = [])),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),
@@ -186,7 +186,7 @@ pub(crate) fn finish_job() {}
     summary = "Send a small file, or renew an upload URL",
     description = "A form brings a file of at most 4 MiB. JSON asks for a fresh target; of a file in parts, for the parts that are \
                    still missing. A file token, as in `renew_url`, opens this route for its own file.",
-    security(("job_token" = [])),
+    security((), ("job_token" = [])),
     params(
         ("job_id" = Uuid, Path, description = "A job whose uploads are under way."),
         ("token" = String, Query, description = "The job token of `job_status_url`, or the file token of `renew_url`."),
@@ -204,7 +204,7 @@ pub(crate) fn upload_job_file() {}
     summary = "Have the uploads checked",
     description = "Every file that was reported is looked for; then the job is terminal: `complete`, or `partial_failure` when \
                    files are missing. The body is ignored. 503 means that checking goes on where it stopped when repeated.",
-    security(("job_token" = [])),
+    security((), ("job_token" = [])),
     params(
         ("job_id" = Uuid, Path, description = "A job that was reported."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),
