@@ -380,9 +380,8 @@ impl Jobs {
         let request = self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue");
         let request = request.limit(limit.cast_signed());
         let answer = request.send().await.context("claimable jobs: Query")?;
-        let mut items = answer.items.unwrap_or_default();
         // Nobody could claim what a newer release has made.
-        items.retain(schema::is_known);
+        let items = schema::known(answer.items.unwrap_or_default());
         let jobs = serde_dynamo::from_items(items);
         let jobs = jobs.map_err(|error| Error::internal("claimable jobs: items", error))?;
         Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "due_at"))))
@@ -412,9 +411,8 @@ impl Jobs {
             .limit(read.cast_signed())
             .set_exclusive_start_key(start);
         let answer = filter.add_to(request).send().await.context("list jobs: Query")?;
-        let mut items = answer.items.unwrap_or_default();
         // What a newer release has made is its own to show.
-        items.retain(schema::is_known);
+        let items = schema::known(answer.items.unwrap_or_default());
         let jobs = serde_dynamo::from_items(items);
         let jobs = jobs.map_err(|error| Error::internal("list jobs: items", error))?;
         Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "created_at"))))

@@ -18,9 +18,14 @@ pub(crate) fn stamp(item: &mut Item) {
     item.insert(ATTRIBUTE.to_owned(), number(VERSION));
 }
 
-/// Whether this release knows what the item says.
-pub(crate) fn is_known(item: &Item) -> bool {
-    version(item).is_some_and(|version| version <= VERSION)
+/// The items of a list that this release understands. The log says that others were left out.
+pub(crate) fn known(mut items: Vec<Item>) -> Vec<Item> {
+    let all = items.len();
+    items.retain(|item| version(item).is_some_and(|version| version <= VERSION));
+    if items.len() < all {
+        tracing::error!(left_out = all - items.len(), "items of a newer release are not listed: deploy it again");
+    }
+    items
 }
 
 /// 500 for an item of a newer release: nothing is done with what is not understood.
