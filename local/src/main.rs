@@ -90,6 +90,11 @@ async fn main() -> ExitCode {
 async fn run() -> Result<ExitCode> {
     let command = parse(lexopt::Parser::from_env()).map_err(|error| anyhow!("{error}; see --help"))?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Who stops what was to end by itself has not seen it go through.
+    let stopped = match &command {
+        Command::Serve(options) if !options.once => ExitCode::SUCCESS,
+        _ => ExitCode::from(130),
+    };
     let work = async {
         match command {
             Command::Help(text) => println!("{text}"),
@@ -100,8 +105,8 @@ async fn run() -> Result<ExitCode> {
     };
     tokio::select! {
         done = work => done,
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        _ = tokio::signal::ctrl_c() => Ok(stopped),
+        _ = terminate.recv() => Ok(stopped),
     }
 }
 

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jsonwebtoken::jwk::JwkSet;
 
+use crate::registry::User;
+
 /// Reads variables; a test hands in its own.
 pub struct Environment<F>(pub F);
 
@@ -102,7 +104,12 @@ impl Config {
             default_quotas: match env.optional("DEFAULT_QUOTAS") {
                 None => BTreeMap::new(),
                 Some(document) => serde_json::from_str(&document)
-                    .map_err(|_| ConfigError { variable: "DEFAULT_QUOTAS", problem: "is not a JSON map of counts" })?,
+                    .ok()
+                    .and_then(|map| User::quotas_by_key(map).ok())
+                    .ok_or(ConfigError {
+                        variable: "DEFAULT_QUOTAS",
+                        problem: "is not a JSON map of counts by chute id, global or *",
+                    })?,
             },
             upload_window: env.parsed("UPLOAD_WINDOW_SECONDS", 3600)?,
             multipart_threshold: env.parsed("MULTIPART_THRESHOLD_BYTES", 64 << 20)?,

@@ -16,7 +16,7 @@ use crate::{
     read::Item,
     schema,
     time::Timestamp,
-    transition::{Guard, Transition, text},
+    transition::{Guard, Transition, number, text},
 };
 
 /// The store of rows, for the administrator; endpoints read theirs with [`crate::read::Read`].
@@ -80,11 +80,23 @@ impl Registry {
         }
     }
 
-    /// Creates or replaces a row.
+    /// Creates or replaces a row, but for one of a newer release.
     pub async fn put(&self, pk: String, row: &impl Serialize) -> Result<()> {
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item(pk, row)?));
-        request.send().await.context("registry: PutItem")?;
-        Ok(())
+        let request = request
+            .condition_expression("attribute_not_exists(pk) OR #v <= :v")
+            .expression_attribute_names("#v", schema::ATTRIBUTE)
+            .expression_attribute_values(":v", number(schema::VERSION))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                    schema::check(refusal.item.as_ref().unwrap_or(&Item::new()), "registry: row")
+                }
+                _ => Err(engine_error("registry: PutItem", &error)),
+            },
+        }
     }
 }
 
@@ -146,6 +158,9 @@ pub struct KeyRow {
 pub struct HotkeyRow {
     /// The account that it signs for.
     pub user_id: Uuid,
+    /// A revoked hotkey is nobody's.
+    #[serde(default)]
+    pub revoked: bool,
     /// When it was registered.
     pub created_at: Timestamp,
 }
@@ -247,6 +262,15 @@ impl User {
     /// The row's key.
     pub fn pk(user_id: Uuid) -> String {
         format!("user#{user_id}")
+    }
+
+    /// Quotas by the keys that they are looked up under; the key that is none otherwise.
+    pub fn quotas_by_key(quotas: BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>, String> {
+        let known = |key: String| match key.as_str() {
+            "global" | "*" => Ok(key),
+            _ => Uuid::try_parse(&key).map(|id| id.to_string()).map_err(|_| key),
+        };
+        quotas.into_iter().map(|(key, count)| Ok((known(key)?, count))).collect()
     }
 
     /// Jobs a day under `key` (a chute id or `global`): the user's own row, else the user's `*`, else the deployment's.

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     compress::compressed,
     error::{Cause, Error, Result},
-    request::{header, path},
+    request::{header, path_uuid},
     time::Timestamp,
 };
 
@@ -29,7 +29,9 @@ where
     let handle = &handle;
     lambda_http::run(service_fn(move |request: Request| async move {
         let started = Instant::now();
-        let (route, job_id) = (route(&request), path(&request, "job_id").to_owned());
+        let (route, job_id) = (route(&request), path_uuid(&request, "job_id"));
+        // Only what is an id: a client may put anything into a path, a token too.
+        let job_id = job_id.map(|id| id.to_string()).unwrap_or_default();
         let accepted = header(&request, "accept-encoding").map(str::to_owned);
         let context = request.lambda_context();
         let answer = before_deadline(&context, handle(app, request)).await;

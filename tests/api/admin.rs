@@ -55,6 +55,19 @@ async fn roles_state_and_quotas_change_alone() {
 }
 
 #[tokio::test]
+async fn a_quota_is_of_a_chute_however_its_id_is_spelt_and_of_nothing_else() {
+    let (user_id, _) = World::account(json!([])).await;
+    let chute_id = Uuid::new_v4();
+    let spelt = chute_id.simple().to_string().to_uppercase();
+    World::admin(json!({"command": "set_quotas", "user_id": user_id, "quotas": {spelt: 0}})).await;
+    let before = row(format!("user#{user_id}")).await["quotas"].take();
+    assert_eq!(before, json!({"M": {chute_id.to_string(): {"N": "0"}}}));
+    let wrong = json!({"command": "set_quotas", "user_id": user_id, "quotas": {"globl": 5}});
+    assert_eq!(error(wrong).await, "quota \"globl\" is no chute id, global or *");
+    assert_eq!(row(format!("user#{user_id}")).await["quotas"], before);
+}
+
+#[tokio::test]
 async fn administrators_at_once_do_not_undo_each_others_changes() {
     let (user_id, _) = World::account(json!([])).await;
     for round in 1..=8 {
@@ -208,7 +221,7 @@ async fn a_malformed_command_says_what_is_wrong() {
     missing field `command`
     missing field `command`
     invalid type: null, expected internally tagged enum Command
-    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `create_key`, `revoke_key`, `register_hotkey`, `put_chute`, `set_quotas`
+    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`
     missing field `user_id`
     UUID parsing failed: invalid character: found `l` at 1
     unknown field `role`, expected `user_id` or `roles`

@@ -89,6 +89,39 @@ async fn half_of_the_credentials_is_none() {
 }
 
 #[tokio::test]
+async fn half_of_a_hotkeys_headers_leaves_it_to_the_authorization() {
+    let world = World::new().await;
+    let [name, nonce, signature] = world.hotkey.headers("GET", NO_JOB, b"");
+    let key = ("authorization", format!("Bearer {}", world.key));
+    for half in [
+        vec![name.clone(), nonce.clone()],
+        vec![nonce.clone(), signature.clone()],
+        vec![name, nonce.clone(), ("x-chutes-signature", String::new())],
+        vec![("x-chutes-hotkey", String::new()), nonce, signature],
+    ] {
+        is_somebody(&ask(&[half, vec![key.clone()]].concat()).await);
+    }
+}
+
+#[tokio::test]
+async fn issuer_and_audience_count_only_where_they_are_configured() {
+    let data = jwts();
+    let stack = Stack::builder().parameter("UserJwtKeys", data["jwks"].to_string()).start().await.unwrap();
+    stack.clock().set(THEN * 1000);
+    stack.invoke("admin", json!({"command": "create_user", "user_id": data["user_id"]})).await.unwrap();
+    let mut others = 0;
+    for case in data["bad"].as_array().unwrap() {
+        if ["no iss", "another iss", "no aud", "another aud"].contains(&case[0].as_str().unwrap()) {
+            let url = format!("{}{NO_JOB}", stack.url());
+            is_somebody(&send("GET", &url, "", &bearer(case[1].as_str().unwrap())).await);
+            others += 1;
+        }
+    }
+    assert_eq!(others, 4);
+    stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_signatures_of_the_references_own_library_open_every_route() {
     let stack = stack_of_then().await;
     let signatures: Vec<Value> = serde_json::from_str(include_str!("../data/hotkey-signatures.json")).unwrap();
@@ -304,6 +337,19 @@ async fn a_revoked_key_opens_nothing_and_the_users_other_key_still_does() {
     World::admin(json!({"command": "revoke_key", "key_id": other["key_id"]})).await;
     ask(&bearer(&text(&other["key"]))).await.is_error(401, UNKNOWN);
     is_somebody(&ask(&bearer(&world.key)).await);
+}
+
+#[tokio::test]
+async fn a_revoked_hotkey_is_nobodys_until_it_is_registered_again() {
+    let world = World::new().await;
+    let address = world.hotkey.address.clone();
+    let headers = || world.hotkey.headers("GET", NO_JOB, b"");
+    is_somebody(&ask(&headers()).await);
+    let revoke = json!({"command": "revoke_hotkey", "hotkey": address});
+    assert_eq!(World::admin(revoke).await, json!({"hotkey": address}));
+    ask(&headers()).await.is_error(401, &format!("Could not find user with hotkey: {address}"));
+    World::admin(json!({"command": "register_hotkey", "user_id": world.user_id, "hotkey": address})).await;
+    is_somebody(&ask(&headers()).await);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use local::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, World, chute, item, redacted, stack, text};
+use tests::{Answer, Client, Night, World, chute, item, redacted, stack, text};
 use uuid::Uuid;
 
 /// Creates a job of `train` with this body, as it stands.
@@ -265,6 +265,31 @@ async fn an_unknown_chute_or_job_is_not_found() {
 }
 
 #[tokio::test]
+async fn an_unknown_chute_comes_before_the_quota() {
+    let world = World::new().await;
+    set_quotas(&world, json!({"*": 0})).await;
+    let nowhere = Uuid::new_v4().to_string();
+    for (chute_id, method) in [(nowhere.as_str(), "train"), (world.chute_id.as_str(), "nonsense")] {
+        let answer = world.user.post(&format!("/jobs/{chute_id}/{method}"), json!({})).await;
+        answer.is_error(404, &format!("Chute {chute_id} not found"));
+    }
+    create(&world, b"").await.is_error(429, &exceeded(0, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn the_deployments_quota_in_all_is_not_its_quota_per_chute() {
+    for (defaults, per_chute, total) in [(r#"{"global":1,"*":2}"#, 2, 1), (r#"{"global":2,"*":1}"#, 1, 2)] {
+        let night = Night::on(Stack::builder().parameter("DefaultQuotas", defaults).start().await.unwrap()).await;
+        let none = json!({"command": "set_quotas", "user_id": night.user_id, "quotas": {}});
+        night.stack.invoke("admin", none).await.unwrap();
+        night.create("train").await;
+        let refused = night.user.post(&night.url(&format!("/jobs/{}/train", night.chute_id)), json!({})).await;
+        refused.is_error(429, &exceeded(1, 1, per_chute, total));
+        night.stack.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_private_chute_is_its_owners_and_of_those_it_is_shared_with() {
     let world = World::new().await;
     let (friend_id, friend_key) = World::account(json!([])).await;
@@ -383,6 +408,7 @@ async fn defect_11_many_creates_at_once_never_exceed_the_quota() {
     let (created, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert_eq!((created.len(), refused.len()), (1, 31));
     for answer in refused {
+        assert!(answer.header("retry-after").is_some());
         answer.is_error(429, &exceeded(2, 2, 100, 2));
     }
     assert_eq!(claimable(&world).await, 2);

@@ -55,7 +55,7 @@ async fn a_job_can_be_deleted_whatever_its_state() {
 }
 
 #[tokio::test]
-async fn a_miner_learns_that_the_job_is_gone() {
+async fn defect_2_a_miner_learns_that_the_job_is_gone() {
     let world = World::new().await;
     let (job, _) = world.finished(&["a.txt"]).await;
     let pending = world.create().await;

@@ -37,12 +37,13 @@ async fn every_event_is_answered() {
 }
 
 /// In an order in which each finds what it needs.
-const ADMIN: [&str; 9] = [
+const ADMIN: [&str; 10] = [
     "create-user",
     "create-key",
     "set-roles",
     "set-quotas",
     "register-hotkey",
+    "revoke-hotkey",
     "put-chute",
     "disable-user",
     "enable-user",

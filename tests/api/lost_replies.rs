@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use local::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Hotkey, Night, item, text};
+use tests::{Answer, Client, Form, Hotkey, Night, item, text};
 
 /// A signed request that can be sent again as it is.
 struct Signed {
@@ -117,6 +117,24 @@ async fn a_claims_signature_shows_no_other_jobs_token() {
 }
 
 #[tokio::test]
+async fn of_two_claims_at_once_both_signatures_are_spent() {
+    let night = Night::begin().await;
+    let miner = night.hotkey(None).await;
+    let (one, other) = (night.create("train").await, night.create("train").await);
+    let claim = || Signed::new(&night, &miner, Method::PUT, &format!("/jobs/{one}/claim"), b"");
+    let mut claims = [claim(), claim()];
+    assert_ne!(claims[0].headers, claims[1].headers);
+    night.fail_once("TransactWriteItems", Fault::Delay(std::time::Duration::from_secs(1)));
+    let (first, second) = tokio::join!(claims[0].send(), claims[1].send());
+    assert_eq!(first.ok(), second.ok());
+    for claim in &mut claims {
+        claim.url = night.url(&format!("/jobs/{other}/claim"));
+        claim.send().await.is_error(401, "This signature has been used already");
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_engine_that_throttles_is_503_with_retry_after_and_nothing_is_lost() {
     let night = Night::begin().await;
     let miner = night.miner().await;
@@ -130,6 +148,7 @@ async fn an_engine_that_throttles_is_503_with_retry_after_and_nothing_is_lost() 
     });
     let job = night.url(&format!("/jobs/{job_id}"));
     let heartbeat = running.replace("?token=", "/heartbeat?token=");
+    let upload = running.replace("?token=", "/upload?token=");
     for answer in [
         night.user.post(&night.url(&format!("/jobs/{}/train", night.chute_id)), json!({})).await,
         night.user.get(&job).await,
@@ -138,6 +157,11 @@ async fn an_engine_that_throttles_is_503_with_retry_after_and_nothing_is_lost() 
         nobody.put(&heartbeat, Value::Null).await,
         nobody.post(&running, json!({"status": "complete"})).await,
         nobody.put(&url, Value::Null).await,
+        night.user.get(&night.url("/jobs")).await,
+        night.user.get(&format!("{job}/download/{job_id}")).await,
+        miner.get(&night.url(&format!("/jobs/claimable?chute_id={}", night.chute_id))).await,
+        nobody.put(&upload, json!({"path": "a"})).await,
+        nobody.send(Method::PUT, &upload, Form::of("a", b"x"), &[("content-type", Form::CONTENT_TYPE)]).await,
     ] {
         answer.is_error(503, "Service busy, please try again");
         assert_eq!(answer.header("retry-after"), Some("1"));

@@ -46,6 +46,16 @@ async fn a_key_for_anything_different_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_knows_its_chute_by_any_spelling() {
+    let world = World::new().await;
+    let job = create(&world, "k", "{}").await.ok();
+    for id in [world.chute_id.to_uppercase(), world.chute_id.replace('-', "")] {
+        let (path, key) = (format!("/jobs/{id}/train"), [("idempotency-key", "k")]);
+        assert_eq!(world.user.send(Method::POST, &path, b"{}".to_vec(), &key).await.ok(), job);
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_its_users_own() {
     let (one, other) = (World::new().await, World::new().await);
     let job = create(&one, "k", "{}").await.ok();

@@ -33,6 +33,13 @@ async fn no_line_has_a_secret() {
         assert!(day.stack.invoke("admin", command).await.is_err());
     }
 
+    day.stack.set_faults(|_| Fault::None);
+    // A client that takes the whole URL for a path, and one that takes a key for an id.
+    let taken = job.url.replacen("?token=", "%3Ftoken=", 1);
+    assert_eq!(Client::nobody().put(&taken, Value::Null).await.status, 422);
+    let key = day.key.clone();
+    assert_eq!(day.user().get(&day.at(&format!("/jobs/{key}"))).await.status, 404);
+
     let lines = day.stack.shutdown().await;
     // `docs` calls no engine.
     for function in functions().iter().filter(|function| function.package != "docs") {

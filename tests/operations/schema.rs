@@ -230,8 +230,21 @@ async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
 }
 
 #[tokio::test]
-async fn a_row_of_a_newer_release_opens_nothing() {
+async fn a_row_of_a_newer_release_opens_nothing_and_is_not_overwritten() {
     let (stack, client, made) = deployed().await;
+    let chute = made["rows"].as_array().unwrap().iter().find(|row| kind(row) == "chute").unwrap();
+    let mut newer = chute.clone();
+    newer["v"] = json!({"N": "2"});
+    put(&stack, "RegistryTable", &newer).await;
+    let (chute_id, user_id) = (text(&chute["chute_id"]["S"]), text(&chute["user_id"]["S"]));
+    client
+        .post(&format!("{}/jobs/{chute_id}/train", stack.url()), json!({}))
+        .await
+        .is_error(500, "Internal server error");
+    let older = json!({"command": "put_chute", "chute": tests::chute(&chute_id, &user_id)});
+    stack.invoke("admin", older).await.expect_err("a chute of a newer release");
+    assert_eq!(item(&stack, "RegistryTable", "pk", &text(&chute["pk"]["S"])).await, newer);
+
     let path = format!("{}/jobs/{}", stack.url(), text(&made["jobs"]["complete"]["job_id"]["S"]));
     for row in made["rows"].as_array().unwrap() {
         if !["user", "key"].contains(&kind(row).as_str()) {

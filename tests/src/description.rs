@@ -44,6 +44,10 @@ pub fn check(method: &Method, url: &Url, answer: &Answer) {
     for (header, described) in response["headers"].as_object().into_iter().flatten() {
         assert!(described["required"] != true || answer.header(header).is_some(), "{name} has no {header}");
     }
+    if matches!(answer.status, 429 | 503) && answer.body.get("detail").is_some() {
+        let wait = answer.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+        assert!(wait.is_some_and(|seconds| seconds > 0), "{name} tells no time to wait");
+    }
     let Some(content) = response["content"].as_object() else {
         assert!(answer.bytes.is_empty(), "{name} has a body: {}", answer.body);
         return;

@@ -24,7 +24,7 @@ fn peak_of_complete_job() -> usize {
 
 #[tokio::test]
 #[cfg_attr(not(target_os = "linux"), ignore = "reads /proc")]
-async fn envelopes_of_any_size_and_number_take_under_64_mib() {
+async fn defect_15_envelopes_of_any_size_and_number_take_under_64_mib() {
     let world = World::new().await;
     let envelope = Envelope::default();
     let (large, medium) = (content(200 * MIB), content(5 * MIB));

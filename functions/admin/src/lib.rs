@@ -35,7 +35,7 @@ pub enum Command {
         /// All its roles from now on.
         roles: BTreeSet<Role>,
     },
-    /// Its keys, hotkeys and tokens open nothing from now on.
+    /// Its keys, hotkeys and JWTs open nothing from now on. A miner keeps the jobs that it holds until they end.
     DisableUser {
         /// The account.
         user_id: Uuid,
@@ -59,6 +59,11 @@ pub enum Command {
     RegisterHotkey {
         /// The account.
         user_id: Uuid,
+        /// Its SS58 address.
+        hotkey: String,
+    },
+    /// The hotkey signs for nobody from now on, until it is registered again.
+    RevokeHotkey {
         /// Its SS58 address.
         hotkey: String,
     },
@@ -91,7 +96,8 @@ pub struct Output {
     chute_id: Option<Uuid>,
 }
 
-/// Carries out one command. Repeating it is harmless, but for `create_key`, which makes another key.
+/// Carries out one command. Repeating it is harmless, but for `create_key` and a `create_user` without an id: they make another
+/// one.
 pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
     let command = serde_json::from_value(command).map_err(|error| Error::Unprocessable(error.to_string()))?;
     let now = Timestamp::system();
@@ -100,7 +106,11 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
         Command::SetRoles { user_id, roles } => set(app, user_id, "roles", &roles).await,
         Command::DisableUser { user_id } => set(app, user_id, "disabled", &true).await,
         Command::EnableUser { user_id } => set(app, user_id, "disabled", &false).await,
-        Command::SetQuotas { user_id, quotas } => set(app, user_id, "quotas", &quotas).await,
+        Command::SetQuotas { user_id, quotas } => {
+            let unknown = |key| Error::Unprocessable(format!("quota {key:?} is no chute id, global or *"));
+            let quotas = User::quotas_by_key(quotas).map_err(unknown)?;
+            set(app, user_id, "quotas", &quotas).await
+        }
         Command::CreateKey { user_id } => {
             existing_user(app, user_id).await?;
             let key = ApiKey::generate(user_id);
@@ -120,8 +130,14 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
             if hotkey::public_key(&hotkey).is_none() {
                 return Err(Error::Unprocessable("hotkey is not an SS58 address of an sr25519 key".to_owned()));
             }
-            app.registry.put(HotkeyRow::pk(&hotkey), &HotkeyRow { user_id, created_at: now }).await?;
+            app.registry.put(HotkeyRow::pk(&hotkey), &HotkeyRow { user_id, revoked: false, created_at: now }).await?;
             Ok(Output { user_id: Some(user_id), hotkey: Some(hotkey), ..Output::default() })
+        }
+        Command::RevokeHotkey { hotkey } => {
+            if !app.registry.set(&HotkeyRow::pk(&hotkey), "revoked", &true).await? {
+                return Err(Error::NotFound(format!("Hotkey {hotkey} not found")));
+            }
+            Ok(Output { hotkey: Some(hotkey), ..Output::default() })
         }
         Command::PutChute { chute } => {
             existing_user(app, chute.user_id).await?;

@@ -80,7 +80,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 }
                 // Lost to another miner, or won by an earlier try whose answer was lost.
                 Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {
-                    Claimed::ByCaller => *job,
+                    Claimed::ByCaller => {
+                        // The refused transaction has not remembered this signature.
+                        app.jobs.spend_on_repeat(once, job.job_id).await?;
+                        *job
+                    }
                     Claimed::ByNobody => return Err(Error::busy("claim job", "the job changed meanwhile")),
                 },
                 Outcome::Refused(_) | Outcome::Gone => return Err(not_found(&request)),

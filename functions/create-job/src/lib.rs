@@ -71,7 +71,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
         Inserted::OverQuota(usage) => Err(quotas.exceeded(&usage, now)),
         Inserted::Exists(job) => match &key {
-            Some(key) => key.replay(&job),
+            Some(key) => {
+                // The refused transaction has not remembered this signature.
+                app.jobs.spend_on_repeat(caller.signature.as_ref(), job.job_id).await?;
+                key.replay(&job)
+            }
             // Nobody else draws the same random id: an earlier try of this very call stored it, and its answer was lost.
             None => Ok(reply::json(200, &job.response(None)?)),
         },
@@ -87,7 +91,9 @@ struct Key<'a> {
 
 impl<'a> Key<'a> {
     fn new(request: &Request, key: &'a str) -> Self {
-        let target = json!([path(request, "chute_id"), path(request, "method")]);
+        // However the id is spelt.
+        let chute_id = path_uuid(request, "chute_id").map(|id| id.to_string());
+        let target = json!([chute_id, path(request, "method")]);
         let digest = Sha256::new().chain_update(target.to_string()).chain_update(request.body());
         Self { key, request: hex::encode(digest.finalize()) }
     }

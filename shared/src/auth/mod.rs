@@ -141,8 +141,8 @@ impl Credentials {
     pub fn hotkey_user(&self, found: &Found) -> Result<Option<Uuid>> {
         let Self::Hotkey { hotkey, .. } = self else { return Ok(None) };
         match found.registry::<HotkeyRow>(&HotkeyRow::pk(hotkey))? {
-            Some(row) => Ok(Some(row.user_id)),
-            None => Err(Error::Unauthorized(format!("Could not find user with hotkey: {hotkey}").into())),
+            Some(row) if !row.revoked => Ok(Some(row.user_id)),
+            _ => Err(Error::Unauthorized(format!("Could not find user with hotkey: {hotkey}").into())),
         }
     }
 
