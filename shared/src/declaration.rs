@@ -7,13 +7,11 @@ use serde_json::Value;
 use crate::{
     error::Invalid,
     job::OutputFile,
-    uploads::{PARTS_LIMIT, SMALLEST_PART},
+    uploads::{LARGEST_PART, PARTS_LIMIT, SMALLEST_PART},
 };
 
 /// Bytes of the largest object in S3: 5 TiB. ("Amazon S3 multipart upload limits".)
 const LARGEST_FILE: u64 = 5 << 40;
-/// Bytes of the largest part, and of the largest object in one PUT: 5 GiB.
-const LARGEST_PART: u64 = 5 << 30;
 /// Bytes of the longest media type that is recorded: an office document's has 73.
 pub const LONGEST_TYPE: usize = 80;
 

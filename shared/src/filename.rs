@@ -13,7 +13,8 @@ pub fn problem(name: &str) -> Option<&'static str> {
         Some("must not be empty")
     } else if name.len() > LONGEST_KEY - PREFIX {
         Some("must be at most 926 bytes long")
-    } else if name.chars().any(|char| char.is_control() || char == '\\') {
+    } else if name.chars().any(|char| char.is_control() || matches!(char, '\\' | '\u{fffe}' | '\u{ffff}')) {
+        // The last two XML cannot hold, and S3 lists in XML.
         Some("must not contain control characters or backslashes")
     } else if name.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         Some("must be a relative path without empty, '.' or '..' segments")

@@ -22,6 +22,9 @@ const MAX_AGE: i64 = 300;
 /// Seconds between two looks into the secret for a key that is unknown, or after one that failed.
 const REFRESH: i64 = 60;
 
+/// Bytes of the shortest key. (RFC 7518, section 3.2.)
+const SHORTEST_SECRET: usize = 32;
+
 /// What every bad token is told.
 const REFUSED: &str = "Missing or invalid JWT";
 
@@ -78,11 +81,12 @@ pub struct JobTokenKeys {
 }
 
 impl JobTokenKeys {
-    /// Parses the secret's document.
+    /// Parses the secret's document. A key that is too short makes all of it unusable: it would let in whoever guesses it.
     pub fn parse(document: &str) -> Option<Self> {
         let mut secrets: HashMap<String, String> = serde_json::from_str(document).ok()?;
         let current = secrets.remove("current")?;
-        secrets.contains_key(&current).then_some(Self { current, secrets })
+        let good = secrets.contains_key(&current) && secrets.values().all(|secret| secret.len() >= SHORTEST_SECRET);
+        good.then_some(Self { current, secrets })
     }
 
     /// Signs with the current key.
@@ -203,7 +207,10 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
     fn keys() -> JobTokenKeys {
-        JobTokenKeys::parse(r#"{"current":"k2","k1":"first secret","k2":"second secret"}"#).expect("a key document")
+        JobTokenKeys::parse(
+            r#"{"current":"k2","k1":"the first secret of 32 bytes: 0123","k2":"the second secret of 32 bytes: 012"}"#,
+        )
+        .expect("a key document")
     }
 
     fn claims() -> JobClaims {
@@ -222,8 +229,16 @@ mod tests {
         assert_eq!(keys().verify(&token, NOW), Some(claims()));
         assert_eq!(keys().verify(&token, NOW.plus_seconds(9)), Some(claims()));
         assert_eq!(keys().verify(&token, NOW.plus_seconds(10)), None);
-        let older = forge(json!({"alg": "HS256", "kid": "k1"}), &claims(), "first secret");
+        let older = forge(json!({"alg": "HS256", "kid": "k1"}), &claims(), "the first secret of 32 bytes: 0123");
         assert_eq!(keys().verify(&older, NOW), Some(claims()));
+    }
+
+    #[test]
+    fn a_short_key_makes_the_document_unusable() {
+        for short in ["", "0123456789abcdef0123456789abcde"] {
+            let document = format!(r#"{{"current":"k1","k1":"0123456789abcdef0123456789abcdef","k2":"{short}"}}"#);
+            assert!(JobTokenKeys::parse(&document).is_none(), "{short:?}");
+        }
     }
 
     #[test]
@@ -237,15 +252,15 @@ mod tests {
         for bad in [
             none.clone(),
             format!("{none}{signature}"),
-            forge(json!({"alg": "HS256", "kid": "k2"}), &claims(), "first secret"),
-            forge(json!({"alg": "HS256", "kid": "k3"}), &claims(), "second secret"),
-            forge(json!({"alg": "HS256"}), &claims(), "second secret"),
-            forge(json!({"alg": "HS384", "kid": "k2"}), &claims(), "second secret"),
-            forge(json!({"alg": "HS256", "kid": "k2"}), &missing, "second secret"),
+            forge(json!({"alg": "HS256", "kid": "k2"}), &claims(), "the first secret of 32 bytes: 0123"),
+            forge(json!({"alg": "HS256", "kid": "k3"}), &claims(), "the second secret of 32 bytes: 012"),
+            forge(json!({"alg": "HS256"}), &claims(), "the second secret of 32 bytes: 012"),
+            forge(json!({"alg": "HS384", "kid": "k2"}), &claims(), "the second secret of 32 bytes: 012"),
+            forge(json!({"alg": "HS256", "kid": "k2"}), &missing, "the second secret of 32 bytes: 012"),
             forge(
                 json!({"alg": "HS256", "kid": "k2"}),
                 &JobClaims { iss: "else".to_owned(), ..claims() },
-                "second secret",
+                "the second secret of 32 bytes: 012",
             ),
             good[..good.len() - 1].to_owned(),
             good.replace('.', " "),

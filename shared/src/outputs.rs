@@ -101,6 +101,19 @@ pub struct Head {
     pub plain: bool,
     /// The SHA-256, in hex, that S3 checked as it arrived.
     pub sha256: Option<String>,
+    /// The SHA-256 that was declared when its upload in parts began.
+    told: Option<String>,
+}
+
+impl Head {
+    /// Whether it may be what was declared last. The hash of a file in parts S3 cannot check: there it must not be another
+    /// one's.
+    pub fn may_be(&self, file: &OutputFile, in_parts: bool) -> bool {
+        if !file.redeclared || file.sha256.is_none() || self.sha256 == file.sha256 {
+            return true;
+        }
+        in_parts && self.plain && self.sha256.is_none() && (self.told.is_none() || self.told == file.sha256)
+    }
 }
 
 impl Outputs {
@@ -191,6 +204,7 @@ impl Outputs {
         match request.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(answer) => Ok(Some(Head {
                 plain: answer.metadata().is_some_and(|metadata| metadata.contains_key(PLAIN)),
+                told: answer.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
                 sha256: answer.checksum_sha256().and_then(|sum| base64::decode(sum).ok()).map(hex::encode),
                 object: Object {
                     size: size(answer.content_length),

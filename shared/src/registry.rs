@@ -202,6 +202,7 @@ pub struct Chute {
 
 /// A container image.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Image {
     /// The image's id.
     pub image_id: String,
@@ -219,6 +220,7 @@ pub struct Image {
 
 /// One kind of job of a chute, as the SDK's `@chute.job(…)` declares it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Method {
     /// Its name: the last segment of the create route.
     pub name: String,
@@ -238,6 +240,7 @@ pub struct Method {
 
 /// A port that a job listens on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Port {
     /// What it is for.
     #[serde(default)]

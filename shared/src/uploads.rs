@@ -11,7 +11,7 @@ use crate::{
     job_token::JobClaims,
     jobs::Outcome,
     lifecycle,
-    outputs::{Outputs, Parts, Presigned, Upload},
+    outputs::{Head, Outputs, Parts, Presigned, Upload},
     time::Timestamp,
 };
 
@@ -21,8 +21,10 @@ const MOST_PARTS: usize = 1000;
 pub const PARTS_LIMIT: u64 = 10_000;
 /// Bytes of every part but the last: 5 MiB.
 pub const SMALLEST_PART: u64 = 5 << 20;
-/// Bytes of a part, unless the miner asks for others or the file needs larger ones: 16 MiB, minutes on a slow line.
+/// Bytes of a part, unless the miner asks for others or [`MOST_PARTS`] need to be larger: 16 MiB, minutes on a slow line.
 const PART: u64 = 16 << 20;
+/// Bytes of the largest part: 5 GiB. ("Amazon S3 multipart upload limits".)
+pub const LARGEST_PART: u64 = 5 << 30;
 /// Multipart uploads begun at the same time.
 const AT_ONCE: usize = 16;
 
@@ -40,7 +42,7 @@ pub struct Part {
 /// The parts of a file of declared size.
 pub fn parts(file: &OutputFile) -> impl Iterator<Item = Part> {
     let size = file.size.unwrap_or(0);
-    let least = size.div_ceil(PARTS_LIMIT).next_multiple_of(1 << 20);
+    let least = size.div_ceil(MOST_PARTS as u64).next_multiple_of(1 << 20).min(LARGEST_PART);
     let part = file.part_size.unwrap_or(PART.max(least)).max(1);
     (1..).zip((0..size).step_by(usize::try_from(part).unwrap_or(usize::MAX))).map(move |(number, offset)| Part {
         number,
@@ -112,6 +114,15 @@ pub async fn renewed(
     target(app, job, file, claims, api_base, Some(begun)).await
 }
 
+/// Gives up the parts of a file that have arrived: they are of other bytes than it will have.
+pub async fn give_up(app: &App, job: &Job, file: &OutputFile) -> Result<()> {
+    let (outputs, key) = (app.outputs()?, key(job, file));
+    for upload in outputs.uploads(&key).await?.remove(&key).unwrap_or_default() {
+        outputs.abort(&upload).await?;
+    }
+    Ok(())
+}
+
 fn key(job: &Job, file: &OutputFile) -> String {
     format!("{}{}", job.files_prefix(), file.filename)
 }
@@ -171,7 +182,8 @@ async fn in_parts(
             (best, most) = (Some((upload, arrived)), bytes);
         }
     }
-    if repeated && most == 0 && outputs.head(key, None).await?.is_some_and(|head| Some(head.object.size) == file.size) {
+    let is_it = |head: Head| Some(head.object.size) == file.size && head.may_be(file, true);
+    if repeated && most == 0 && outputs.head(key, None).await?.is_some_and(is_it) {
         return Ok(None);
     }
     match best {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs};
 
 use local::Stack;
-use serde_json::Value;
-use tests::{functions, repository};
+use serde_json::{Value, json};
+use tests::{chute, functions, repository, text};
 
 fn event(package: &str) -> Value {
     let text = fs::read_to_string(repository(&format!("events/{package}.json"))).expect("an event for every function");
@@ -34,6 +34,59 @@ async fn every_event_is_answered() {
         let body: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
         assert!(body["detail"].is_string(), "{package}: {body}");
     }
+}
+
+#[tokio::test]
+async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
+    const USER: &str = "3f0a1f6e-0000-4000-8000-00000000000a";
+    const CHUTE: &str = "3f0a1f6e-0000-4000-8000-000000000001";
+    let stack = Stack::start().await.unwrap();
+    let admin = async |command| stack.invoke("admin", command).await.unwrap();
+    admin(json!({"command": "create_user", "user_id": USER, "roles": ["miner"]})).await;
+    let key = text(&admin(json!({"command": "create_key", "user_id": USER})).await["key"]);
+    admin(json!({"command": "put_chute", "chute": chute(CHUTE, USER)})).await;
+
+    // What nobody knows before, in the place of what the files have.
+    let own = event("create-job");
+    let mut known = vec![(text(&own["headers"]["authorization"]), format!("Bearer {key}"))];
+    let job = event("download-output-file")["pathParameters"].take();
+    let token = text(&event("complete-job")["queryStringParameters"]["token"]);
+    for (package, status) in [
+        ("create-job", 200),
+        ("list-claimable-jobs", 200),
+        ("claim-job", 200),
+        ("heartbeat-job", 200),
+        ("list-jobs", 200),
+        ("finish-job", 200),
+        ("upload-job-file", 200),
+        ("complete-job", 200),
+        ("get-job", 200),
+        ("download-output-file", 307),
+        ("delete-job", 200),
+    ] {
+        let mut event = event(package).to_string();
+        for (from, to) in &known {
+            event = event.replace(from, to);
+        }
+        let answer = stack.invoke(package, serde_json::from_str(&event).unwrap()).await.expect(package);
+        assert_eq!(answer["statusCode"], status, "{package}: {answer}");
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
+        match package {
+            "create-job" => known.push((text(&job["job_id"]), text(&body["job_id"]))),
+            "list-claimable-jobs" | "list-jobs" => assert_eq!(body["jobs"].as_array().unwrap().len(), 1, "{package}"),
+            "claim-job" => {
+                let url = text(&body["job_status_url"]);
+                known.push((token.clone(), url.split_once("?token=").unwrap().1.to_owned()));
+            }
+            "complete-job" => {
+                assert_eq!(body["status"], "complete");
+                let file_id = body["output_files"].as_object().unwrap().keys().next().unwrap().clone();
+                known.push((text(&job["file_id"]), file_id));
+            }
+            _ => {}
+        }
+    }
+    stack.shutdown().await;
 }
 
 /// In an order in which each finds what it needs.

@@ -241,7 +241,7 @@ async fn the_secret_rotates_while_jobs_run() {
 
     // A new key: it verifies, and the old one still signs.
     let mut keys = job_token_keys(&stack).await;
-    keys["k2"] = "a new secret".into();
+    keys["k2"] = "a new secret of at least 32 bytes".into();
     put_job_token_keys(&stack, &keys).await;
     stack.clock().advance(five_minutes);
     assert_eq!(kid(&Job::on(&stack).await), "k1");
@@ -273,7 +273,7 @@ async fn a_key_that_is_current_at_once_is_looked_for() {
     let old = Job::on(&stack).await;
     old.finish(json!({"status": "complete"})).await.ok();
     let mut keys = job_token_keys(&stack).await;
-    keys["k2"] = "a new secret".into();
+    keys["k2"] = "a new secret of at least 32 bytes".into();
     keys["current"] = "k2".into();
     put_job_token_keys(&stack, &keys).await;
     let (header, claims) = parts_of(&old.token);

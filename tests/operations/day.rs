@@ -13,6 +13,7 @@ use jsonwebtoken::Algorithm;
 use local::{EngineCall, Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use shared::time::Timestamp;
 use tests::{Answer, Client, Form, Hotkey, chute, job_token_keys, s3, signed, text, upload, upload_to};
 use tokio::{runtime::Handle, task::block_in_place};
@@ -141,11 +142,14 @@ impl Day {
     pub(crate) async fn report(&mut self, job: &Claimed) {
         let report = json!({
             "status": "complete", "result": {"loss": 0.5}, "output_filenames": ["envelope", "large", "small", "twice"],
-            "output_files": [{"filename": "in parts", "size": 20}],
+            "output_files": [{"filename": "in parts", "size": 20, "sha256": "0".repeat(64)}],
         });
         Client::nobody().post(&job.url, report.clone()).await.ok();
         // Again: the upload in parts that was begun is found.
         let answer = Client::nobody().post(&job.url, report).await.ok();
+        let other = json!({"path": "in parts", "sha256": hex::encode(Sha256::digest([1; 20]))});
+        Client::nobody().put(&job.route("upload"), other).await.ok();
+        // Again: its parts are asked for.
         let fresh = Client::nobody().put(&job.route("upload"), json!({"path": "in parts"})).await.ok();
         for target in answer["uploads"].as_array().unwrap().iter().chain([&fresh]) {
             self.remember_token(&text(&target["renew_url"]));

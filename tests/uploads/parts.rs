@@ -11,6 +11,7 @@ use std::{
 use aws_sdk_s3::presigning::PresigningConfig;
 use local::{Fault, Stack};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tests::{Client, Job, objects, s3, text, unfinished_uploads, upload};
 
 use crate::{MIB, content, file, target};
@@ -104,6 +105,68 @@ async fn an_expired_url_is_renewed_and_the_same_file_completed() {
     assert_eq!(job.download("small").await.bytes, b"small");
 }
 
+fn sha256(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_that_is_told_late_loses_no_parts() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let answer = job.finish(json!({"status": "complete", "output_filenames": ["sent", "torn"]})).await.ok();
+    let content = content(SIZE);
+    let declared = |name: &str| json!({"path": name, "size": SIZE, "part_size": 5 * MIB, "sha256": sha256(&content)});
+    let renew = async |name: &str| Client::nobody().put(&job.upload_path(), declared(name)).await.ok();
+    // What came whole, to a URL from before the declaration, S3 has not checked: it has to come again.
+    assert_eq!(upload(&text(&answer["output_storage_urls"]["sent"]), &content).await.status, 200);
+    for name in ["sent", "torn"] {
+        let fresh = renew(name).await;
+        assert_eq!(numbers(&fresh), [1, 2, 3], "{name}");
+        for number in [1, 2, 3] {
+            send(&fresh, number, &content).await;
+        }
+    }
+    // The files are assembled, and the database does not take it.
+    stack.set_faults(|call| match call.operation == "UpdateItem" {
+        true => Fault::FailBefore(500),
+        false => Fault::None,
+    });
+    assert_eq!(job.complete().await.status, 503);
+    stack.set_faults(|_| Fault::None);
+    assert_eq!(numbers(&renew("torn").await), [0; 0], "it is whole");
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    for name in ["sent", "torn"] {
+        assert!(job.download(name).await.bytes == content, "{name}");
+    }
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_other_bytes_are_not_gone_on_with() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let (before, after) = (content(SIZE), vec![7; SIZE]);
+    let declare = |content: &[u8]| json!({"size": SIZE, "part_size": 5 * MIB, "sha256": sha256(content)});
+    let mut file = declare(&before);
+    file["filename"] = "large".into();
+    let answer = job.finish(json!({"status": "complete", "output_files": [file]})).await.ok();
+    send(target(&answer, "large"), 1, &before).await;
+
+    let mut again = declare(&after);
+    again["path"] = "large".into();
+    let fresh = Client::nobody().put(&job.upload_path(), again).await.ok();
+    assert_eq!(numbers(&fresh), [1, 2, 3]);
+    for number in [1, 2, 3] {
+        send(&fresh, number, &after).await;
+    }
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    let stored = job.download("large").await;
+    assert!(stored.bytes == after);
+    assert_eq!(stored.header("x-amz-meta-sha256"), Some(sha256(&after).as_str()));
+    assert_eq!(unfinished_uploads(&stack, &job.job_id).await, [""; 0]);
+    stack.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_are_missing_are_named() {
     let stack = stack().await;
@@ -172,8 +235,12 @@ async fn a_file_declared_anew_is_what_was_declared_last() {
     let declare = async |name: &str, size: usize| {
         Client::nobody().put(&job.upload_path(), json!({"path": name, "size": size})).await.ok()
     };
-    // The second of its parts was whole, and the third is none.
-    assert_eq!(numbers(&declare("shrinks", 10 * MIB).await), [0; 0]);
+    // Of another size it is another file: what came of the first is given up.
+    let shrunk = declare("shrinks", 10 * MIB).await;
+    assert_eq!(numbers(&shrunk), [1, 2]);
+    for number in [1, 2] {
+        send(&shrunk, number, &content).await;
+    }
     let grown = declare("grows", 2 * SIZE).await;
     for number in numbers(&grown) {
         send(&grown, number, &content).await;

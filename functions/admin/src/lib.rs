@@ -70,7 +70,7 @@ pub enum Command {
     /// Creates or replaces a chute.
     PutChute {
         /// All of it.
-        chute: Box<Chute>,
+        chute: serde_json::Value,
     },
     /// Replaces an account's quotas: jobs a day by chute id, `global` or `*`.
     SetQuotas {
@@ -140,9 +140,10 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
             Ok(Output { hotkey: Some(hotkey), ..Output::default() })
         }
         Command::PutChute { chute } => {
+            let chute = parse_chute(chute)?;
             existing_user(app, chute.user_id).await?;
             check_methods(&chute)?;
-            app.registry.put(Chute::pk(chute.chute_id), &*chute).await?;
+            app.registry.put(Chute::pk(chute.chute_id), &chute).await?;
             Ok(Output { chute_id: Some(chute.chute_id), ..Output::default() })
         }
     }
@@ -172,6 +173,17 @@ async fn set(app: &App, user_id: Uuid, attribute: &'static str, value: &impl Ser
 
 fn no_user(user_id: Uuid) -> Error {
     Error::NotFound(format!("User {user_id} not found"))
+}
+
+/// The chute, of fields that a chute has.
+fn parse_chute(given: serde_json::Value) -> Result<Chute> {
+    let wrong = |error: &dyn std::fmt::Display| Error::Unprocessable(error.to_string());
+    let chute: Chute = serde_json::from_value(given.clone()).map_err(|error| wrong(&error))?;
+    let known = serde_json::to_value(&chute).map_err(|error| Error::internal("put chute", error))?;
+    match given.as_object().and_then(|given| given.keys().find(|field| known.get(field).is_none())) {
+        Some(unknown) => Err(wrong(&format!("unknown field `{unknown}` of a chute"))),
+        None => Ok(chute),
+    }
 }
 
 fn check_methods(chute: &Chute) -> Result<()> {

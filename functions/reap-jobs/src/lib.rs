@@ -167,7 +167,12 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
             tidy(app.outputs()?, seen, &job).await;
             Ok(reaped)
         }
-        Outcome::Refused(_) | Outcome::Gone => Ok(Reaped::Unchanged),
+        Outcome::Refused(job) => {
+            // Ended by somebody else, perhaps: what this check has made is then left over.
+            tidy(app.outputs()?, seen, &job).await;
+            Ok(Reaped::Unchanged)
+        }
+        Outcome::Gone => Ok(Reaped::Unchanged),
     }
 }
 

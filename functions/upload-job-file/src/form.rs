@@ -14,11 +14,12 @@ use shared::{
     job_token::JobClaims,
     lifecycle, reply,
     request::{header, now},
+    uploads,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{changed, expected_file};
+use crate::{already_finished, changed, expected_file};
 
 /// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -46,6 +47,10 @@ pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Re
     let form = parse(request).await?;
     let (job, file) = expected_file(app, &claims, &form.path).await?;
     check_declared(&file, &form.file)?;
+    let job = uploads::hold(app, job, &claims, now).await?;
+    if job.terminal {
+        return Err(already_finished());
+    }
     let file_id = Job::file_id(job.job_id, &form.path);
     let path = format!("{}{}", job.files_prefix(), form.path);
     app.outputs()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;

@@ -38,6 +38,12 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
             // What has arrived need not be that.
             (file.redeclared, file.uploaded) = (true, false);
         }
+        let another = |told: bool, same: bool| told && !same;
+        if another(before.sha256.is_some(), file.sha256 == before.sha256)
+            || another(before.size.is_some(), file.size == before.size)
+        {
+            uploads::give_up(app, &job, &before).await?;
+        }
         let file_id = Job::file_id(job.job_id, path).to_string();
         let transition = lifecycle::file_declared(claims.att, &file_id, &file, now)?;
         job = changed(app.jobs.change(job.job_id, &transition, "renew: UpdateItem").await?, &claims)?;

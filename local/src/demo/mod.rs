@@ -47,7 +47,8 @@ pub(crate) async fn run(stack: &Stack) -> Result<()> {
     println!("\nA second job, deleted before anybody claims it:");
     demo.deleted_job(&seeded).await?;
     println!("\nThe files that were downloaded are those that were uploaded (SHA-256).");
-    demo.print_curl(&seeded, &job);
+    let pending = demo.pending(&seeded).await?;
+    demo.print_curl(&seeded, &job, &pending);
     Ok(())
 }
 
@@ -134,6 +135,12 @@ impl Demo<'_> {
         self.get(&url, &user, 404).await.map(drop)
     }
 
+    /// A job for the reader to claim.
+    async fn pending(&self, seeded: &Seeded) -> Result<String> {
+        println!("\nA third one, for you to claim:");
+        self.create(seeded).await
+    }
+
     async fn create(&self, seeded: &Seeded) -> Result<String> {
         let url = format!("{}/jobs/{}/render", self.api, seeded.chute);
         let headers = [bearer(&seeded.user_key), json_headers()].concat();
@@ -162,7 +169,7 @@ impl Demo<'_> {
         self.client.send(Method::GET, url, headers, "", expected).await
     }
 
-    fn print_curl(&self, seeded: &Seeded, job: &str) {
+    fn print_curl(&self, seeded: &Seeded, job: &str, pending: &str) {
         let Seeded { chute, user_key, miner_key, .. } = seeded;
         let api = self.api;
         println!(
@@ -175,7 +182,7 @@ To go on by hand. As the user:
 As the miner:
 
   curl -s '{api}/jobs/claimable?chute_id={chute}' -H 'Authorization: Bearer {miner_key}'
-  curl -s -X PUT {api}/jobs/JOB_ID/claim -H 'Authorization: Bearer {miner_key}'
+  curl -s -X PUT {api}/jobs/{pending}/claim -H 'Authorization: Bearer {miner_key}'
 
 As the administrator:
 

@@ -89,7 +89,10 @@ impl UserJwtKeys {
 impl Key {
     fn new(jwk: &Jwk) -> Option<Self> {
         let algorithm = match (&jwk.algorithm, jwk.common.key_algorithm) {
-            (AlgorithmParameters::OctetKey(_), None | Some(KeyAlgorithm::HS256)) => Algorithm::HS256,
+            // 32 bytes and more. (RFC 7518, section 3.2; 43 characters of base64url.)
+            (AlgorithmParameters::OctetKey(key), None | Some(KeyAlgorithm::HS256)) if key.value.len() >= 43 => {
+                Algorithm::HS256
+            }
             (AlgorithmParameters::RSA(_), None | Some(KeyAlgorithm::RS256)) => Algorithm::RS256,
             (AlgorithmParameters::EllipticCurve(curve), None | Some(KeyAlgorithm::ES256))
                 if curve.curve == EllipticCurve::P256 =>
