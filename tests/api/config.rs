@@ -3,7 +3,8 @@
 use std::{fs, process::Command};
 
 use local::Stack;
-use tests::{Function, functions, repository, stack};
+use serde_json::{Value, json};
+use tests::{Client, Function, Job, functions, parts_of, repository, stack, text};
 
 /// What a function's binary says when it is started with these variables and no others, and can't be.
 fn refusal(package: &str, variables: &[(&str, &str)]) -> String {
@@ -27,6 +28,33 @@ const NEEDED: [&str; 4] = ["JOBS_TABLE", "REGISTRY_TABLE", "OUTPUTS_BUCKET", "JO
 fn needed(function: &Function) -> Vec<&'static str> {
     let own = NEEDED.into_iter().filter(|name| function.variables.iter().any(|variable| variable == name));
     own.chain(LAMBDA).collect()
+}
+
+#[tokio::test]
+async fn addresses_and_ends_follow_the_parameters() {
+    let stack = Stack::builder()
+        .parameter("ApiBaseUrl", "https://api.example.com/")
+        .parameter("UploadWindowSeconds", "600")
+        .start()
+        .await
+        .unwrap();
+    let (job_id, key) = Job::created_on(&stack).await;
+    let claim = format!("{}/jobs/{job_id}/claim", stack.url());
+    let own = text(&Client::with_key(key).put(&claim, Value::Null).await.ok()["job_status_url"]);
+    let (base, token) = own.split_once("?token=").unwrap();
+    assert_eq!(base, format!("https://api.example.com/jobs/{job_id}"));
+    let claims = parts_of(token).1;
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600 + 2 * 600);
+
+    let route = |name: &str| format!("{}/jobs/{job_id}{name}?token={token}", stack.url());
+    let report = json!({"status": "complete", "output_filenames": ["a"]});
+    let finished = Client::nobody().post(&route(""), report).await.ok();
+    let renewed = Client::nobody().put(&route("/upload"), json!({"path": "a"})).await.ok();
+    for target in [&finished["uploads"][0], &renewed] {
+        assert!(text(&target["renew_url"]).starts_with("https://api.example.com/jobs/"), "{target}");
+        assert!(text(&target["url"]).contains("X-Amz-Expires=600&"), "{target}");
+    }
+    stack.shutdown().await;
 }
 
 #[test]

@@ -67,11 +67,13 @@ async fn progress_too_small_for_dynamodb_is_none() {
 
 #[tokio::test]
 async fn while_files_are_uploaded_a_heartbeat_holds_the_job_for_the_upload_window() {
-    let world = World::new().await;
-    let (job, _) = world.finished(&["a.bin"]).await;
-    let answer = heartbeat(&job, Value::Null).await.ok();
-    assert_eq!(answer["cancelled"], false);
-    assert_eq!(world.get(&job.job_id).await["status"], "complete_pending_uploads");
+    let stack = Stack::start().await.unwrap();
+    stack.clock().set(1_795_000_000_000);
+    let job = Job::on(&stack).await;
+    job.finish(json!({"status": "complete", "output_filenames": ["a.bin"]})).await.ok();
+    let held = json!({"lease_expires_at": "2026-11-18T12:06:40.000Z", "cancelled": false});
+    assert_eq!(heartbeat(&job, Value::Null).await.ok(), held);
+    stack.shutdown().await;
 }
 
 #[tokio::test]

@@ -11,17 +11,18 @@ use uuid::Uuid;
 const REFUSED: &str = "Missing or invalid JWT";
 
 /// What a miner may send to each route. With a good token none of it is 401.
-async fn knock(job: &Job) -> [Answer; 4] {
+async fn knock(job: &Job) -> [Answer; 5] {
     let heartbeat = job.path.replace("?token=", "/heartbeat?token=");
     [
         Client::nobody().put(&heartbeat, json!({})).await,
         job.finish(json!({"status": "error"})).await,
         job.upload("a.txt", b"hello").await,
+        Client::nobody().put(&job.upload_path(), json!({"path": "a.txt"})).await,
         job.complete().await,
     ]
 }
 
-const ROUTES: [&str; 4] = ["heartbeat", "finish", "upload", "complete"];
+const ROUTES: [&str; 5] = ["heartbeat", "finish", "upload", "renew", "complete"];
 
 async fn is_refused(job: &Job, token: &str) {
     for (answer, route) in knock(&job.with_token(token)).await.iter().zip(ROUTES) {
@@ -60,10 +61,11 @@ async fn what_the_tests_sign_as_the_service_does_opens_every_route() {
     let keys = job_token_keys(stack()).await;
     let (header, claims) = parts_of(&job.token);
     let mine = token(&header, &with(&claims, "jti", "unknown claims are ignored".into()), &keys["k1"]);
-    let [heartbeat, finish, upload, complete] = knock(&job.with_token(&mine)).await;
+    let [heartbeat, finish, upload, renewal, complete] = knock(&job.with_token(&mine)).await;
     assert_eq!(heartbeat.ok()["cancelled"], false);
     finish.is_error(400, "Job already finished");
     assert_eq!(upload.ok()["uploaded"], true);
+    assert!(renewal.ok()["url"].is_string());
     assert_eq!(complete.ok()["status"], "complete");
 }
 
