@@ -318,19 +318,50 @@ async fn a_deleted_job_ends_its_command_and_all_that_it_started() -> Result<()> 
     let pid = folder.path().join("pid");
     let script = format!("sleep 600 & echo $! >{0}.new; mv {0}.new {0}; wait", pid.display());
     let delete = async {
-        while !pid.exists() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        appears(&pid).await;
         printed(&variables, &["delete", &job]).await
     };
     let (ended, deleted) = tokio::join!(worked(&variables, &script), delete);
     deleted?;
     let (code, told) = ended?;
     assert!(code == 1 && told.contains("given up") && !told.contains("kept in"), "{code}: {told}");
-    // Dead, or a zombie that nobody waits for.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", std::fs::read_to_string(&pid)?.trim()));
-    assert!(stat.as_ref().map_or(true, |stat| stat.contains(") Z ")), "{stat:?}");
-    Ok(())
+    ends(&pid).await
+}
+
+/// Waits until the process whose id is in the file is dead, or a zombie that nobody waits for.
+async fn ends(pid: &Path) -> Result<()> {
+    let stat = format!("/proc/{}/stat", std::fs::read_to_string(pid)?.trim());
+    let runs = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    let end = async {
+        while runs() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), end).await.context("it goes on")
+}
+
+async fn appears(file: &Path) {
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_miner_that_is_stopped_leaves_nothing_running() -> Result<()> {
+    let stack = Stack::start().await?;
+    let variables = keys(&stack).await?;
+    created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let script = format!("sleep 600 & echo $! >{0}.new; mv {0}.new {0}; wait", pid.display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jobchute"));
+    command.args(["work", "--chute", &variables["JOBCHUTE_CHUTE"], "--", "sh", "-c", &script]).envs(&variables);
+    let mut miner = command.kill_on_drop(true).spawn()?;
+    timeout(Duration::from_secs(30), appears(&pid)).await?;
+    let id = miner.id().context("it runs")?.to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await?.success());
+    assert_eq!(timeout(Duration::from_secs(30), miner.wait()).await??.code(), Some(143));
+    ends(&pid).await
 }
 
 #[tokio::test]
@@ -462,5 +493,19 @@ async fn what_a_command_complains_is_passed_on_and_its_end_is_reported() -> Resu
     let (_, told) = ended(&variables, &["watch", &job]).await?;
     let xs = told.chars().filter(|char| *char == 'x').count();
     assert!(told.ends_with("xend\n\n") && !told.contains("begin") && (8000..8200).contains(&xs), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_told_at_once() -> Result<()> {
+    let stack = Stack::start().await?;
+    let mut variables = keys(&stack).await?;
+    let user = stack.invoke("admin", serde_json::json!({"command": "create_user"})).await?["user_id"].take();
+    let key = stack.invoke("admin", serde_json::json!({"command": "create_key", "user_id": user})).await?;
+    let quotas = serde_json::json!({"command": "set_quotas", "user_id": user, "quotas": {"*": 0}});
+    stack.invoke("admin", quotas).await?;
+    variables.insert("JOBCHUTE_KEY".to_owned(), key["key"].as_str().context("a key")?.to_owned());
+    let (code, told) = ended(&variables, &["create", &variables["JOBCHUTE_CHUTE"], "run"]).await?;
+    assert!(code == 1 && told.contains("429 Too Many Requests: Daily job quota exceeded"), "{code}: {told}");
     Ok(())
 }

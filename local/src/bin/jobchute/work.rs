@@ -311,3 +311,18 @@ async fn pass_on(mut errors: ChildStderr) -> io::Result<String> {
         last.drain(..last.len().saturating_sub(DETAIL));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_as_long_as_told_and_never_shorter_than_a_heartbeat_gives() {
+        let left = |until: Value| lease(&json!({"lease_expires_at": until})) - Instant::now();
+        let in_an_hour = (OffsetDateTime::now_utc() + PATIENCE).format(&Rfc3339).unwrap_or_default();
+        assert!(left(in_an_hour.into()) > PATIENCE - HEARTBEAT);
+        for until in [Value::Null, "2020-01-01T00:00:00.000Z".into()] {
+            assert!((LEASE - HEARTBEAT..=LEASE).contains(&left(until)));
+        }
+    }
+}
