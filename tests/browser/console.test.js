@@ -124,3 +124,113 @@ test("a key stays in its tab, and a wrong one is told", async () => {
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await context.close();
 });
+
+test("the dialog is about the job that it names, and ends with a look at another", async () => {
+  const [first, second] = [create(), create()];
+  const { page, context } = await signedIn();
+  const job = page.locator("#job");
+  await page.locator(`[data-job="${first}"]`).click();
+  await job.getByText(first).waitFor();
+  await page.locator(`[data-job="${second}"]`).click();
+  await job.getByText(second).waitFor();
+  await job.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("dialog").getByText(second).waitFor();
+  await page.goBack();
+  await job.getByText(first).waitFor();
+  assert.ok(!(await page.getByRole("dialog").isVisible()));
+
+  // Even a click that was on its way.
+  await page.locator(`[data-job="${second}"]`).click();
+  await job.getByText(second).waitFor();
+  await job.getByRole("button", { name: "Delete…" }).click();
+  await page.goBack();
+  await job.getByText(first).waitFor();
+  await page.evaluate(() => document.getElementById("delete").click());
+  await page.locator(`[data-job="${second}"]`).waitFor({ state: "detached" });
+  const left = jobchute(stack.env, "list");
+  assert.ok(left.includes(first) && !left.includes(second), left);
+  await context.close();
+});
+
+test("what does not change stays where it is, with the focus", async () => {
+  const id = create();
+  const { page, context } = await signedIn();
+  const entry = page.locator(`[data-job="${id}"]`);
+  await entry.evaluate((it) => (it.mark = true));
+  await entry.focus();
+  await page.locator(`[data-job="${create()}"]`).waitFor();
+  assert.ok(await entry.evaluate((it) => it.mark && it === document.activeElement));
+
+  await page.keyboard.press("Enter");
+  await page.locator("#job").getByText(id).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), "H2");
+  await page.getByRole("button", { name: "Delete…" }).focus();
+  await page.locator(`[data-job="${create()}"]`).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Delete…");
+  await page.getByRole("link", { name: "Jobchute" }).click();
+  assert.ok(await entry.evaluate((it) => it === document.activeElement));
+  await context.close();
+});
+
+test("what went wrong stays until it goes right", async () => {
+  const id = create();
+  const { page, context } = await signedIn();
+  await page.route("**/jobs/*", (route) =>
+    route.request().method() === "DELETE" ? route.fulfill({ status: 500, json: { detail: "No luck" } }) : route.continue(),
+  );
+  await page.locator(`[data-job="${id}"]`).click();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByRole("alert").getByText("No luck").waitFor();
+  // The list and the job are asked for meanwhile.
+  await page.locator(`[data-job="${create()}"]`).waitFor();
+  await page.waitForResponse((answer) => answer.url().endsWith(id));
+  await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  assert.equal(await page.getByRole("alert").innerText(), "No luck");
+  await page.unrouteAll();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.locator(`[data-job="${id}"]`).waitFor({ state: "detached" });
+  assert.ok(!(await page.getByRole("alert").isVisible()));
+  await context.close();
+});
+
+test("a job that is gone says so, and nothing is left for who signs in next", async () => {
+  const id = create();
+  const { page, context } = await signedIn();
+  await page.locator(`[data-job="${id}"]`).click();
+  await page.locator("#job").getByText(id).waitFor();
+  jobchute(stack.env, "delete", id);
+  await page.locator("#job").getByRole("heading", { name: "This job is gone" }).waitFor();
+  await page.locator(`[data-job="${id}"]`).waitFor({ state: "detached" });
+  assert.ok(!(await page.getByRole("alert").isVisible()));
+
+  await page.locator(`[data-job="${create()}"]`).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  assert.equal(await page.locator("#list li").count(), 0);
+  assert.equal(await page.locator("#job").innerHTML(), "");
+  await context.close();
+});
+
+test("older jobs are shown as they are now, and survive a page without jobs", async () => {
+  const old = create();
+  const recent = create();
+  const { page, context } = await signedIn();
+  const list = (answer) => page.route("**/jobs?*", answer);
+  await list((route) => route.continue({ url: route.request().url().replace("?", "?limit=1&") }));
+  const entry = page.locator(`[data-job="${old}"]`);
+  await page.reload();
+  await page.locator(`[data-job="${recent}"]`).waitFor();
+  assert.ok(!(await entry.isVisible()));
+  await page.getByRole("button", { name: "Show older jobs" }).click();
+  await entry.getByText("Pending").waitFor();
+  // A miner takes the oldest first.
+  while (!jobchute(stack.env, "list").match(`${old}.*complete`)) await work("true");
+  await entry.getByText("Complete").waitFor();
+
+  await page.unrouteAll();
+  await list((route) => route.fulfill({ json: { jobs: [], next_cursor: "1.x" } }));
+  for (const _ of "ab") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  assert.ok(await entry.isVisible());
+  await context.close();
+});

@@ -56,6 +56,13 @@ function time(text) {
   return element("time", { dateTime: text, title: text }, ago(text));
 }
 
+/** Lets time pass in what is shown. */
+export function passTime() {
+  for (const it of document.querySelectorAll("time")) {
+    if (it.textContent !== ago(it.dateTime)) it.textContent = ago(it.dateTime);
+  }
+}
+
 function progress(job) {
   if (job.terminal || job.progress === null) return null;
   const percent = `${Math.round(job.progress * 100)} %`;
@@ -101,8 +108,17 @@ function files(job, onDownload) {
   return element("div", {}, element("h3", {}, `Files (${all.length})`), element("ul", { className: "files" }, all.map(row)));
 }
 
-function json(value) {
-  return element("pre", { tabIndex: 0 }, JSON.stringify(value, null, 2));
+function json(name, value) {
+  return element("pre", { tabIndex: 0, role: "region", ariaLabel: name }, JSON.stringify(value, null, 2));
+}
+
+function back() {
+  return element("a", { href: "#/", className: "back" }, "← All jobs");
+}
+
+/** In place of a job that is not there. */
+export function gone() {
+  return [back(), element("h2", { tabIndex: -1 }, "This job is gone")];
 }
 
 /** One job in full. */
@@ -111,10 +127,10 @@ export function whole(job, { onDownload, onDelete }) {
   remove.addEventListener("click", () => onDelete(job));
   const attempt = job.attempt > 0 ? `${job.attempt} of ${job.max_attempts}` : null;
   return [
-    element("a", { href: "#/", className: "back" }, "← All jobs"),
-    element("div", { className: "bar" }, element("h2", {}, `${job.chute.name} · ${job.method}`), badge(job.status)),
+    back(),
+    element("div", { className: "bar" }, element("h2", { tabIndex: -1 }, `${job.chute.name} · ${job.method}`), badge(job.status)),
     progress(job),
-    job.error_detail && element("pre", { className: "problem", tabIndex: 0 }, job.error_detail),
+    job.error_detail && element("pre", { className: "problem", tabIndex: 0, role: "region", ariaLabel: "Error" }, job.error_detail),
     element(
       "dl",
       {},
@@ -126,8 +142,8 @@ export function whole(job, { onDownload, onDelete }) {
       fact("Region", job.instance?.region),
     ),
     files(job, onDownload),
-    job.result !== null ? element("div", {}, element("h3", {}, "Result"), json(job.result)) : null,
-    element("details", {}, element("summary", {}, "Arguments"), json(job.job_args)),
+    job.result !== null ? element("div", {}, element("h3", {}, "Result"), json("Result", job.result)) : null,
+    element("details", {}, element("summary", {}, "Arguments"), json("Arguments", job.job_args)),
     remove,
   ];
 }

@@ -27,14 +27,16 @@ Usage: jobchute COMMAND
   create CHUTE METHOD [ARGUMENTS]   create a job; ARGUMENTS are a JSON object. Prints its id
   list                              own jobs, newest first
   watch JOB                         follow a job until it is over: 0 when it is complete, 1 when not
-  download JOB [--to DIR]           fetch its output files, and check their sizes and hashes
+  download JOB [--to DIR]           fetch its output files, and check their sizes and hashes: 0 when all
+                                    of them are there, 1 when not
   delete JOB                        delete it and its files
   work --chute CHUTE [--once] -- COMMAND…
-                                    be a miner: claim the chute's jobs and run COMMAND for each. It finds
-                                    the arguments on its standard input and in JOBCHUTE_ARGUMENTS, puts
-                                    output files into the folder JOBCHUTE_OUTPUT, and may write its result
-                                    (JSON) to the file JOBCHUTE_RESULT and its progress (0 to 1) to the
-                                    file JOBCHUTE_PROGRESS. --once: end after one job
+                                    be a miner: claim the chute's jobs and run COMMAND for each. Variables
+                                    hold paths for it: the job's arguments, which are on its standard input
+                                    too, are in the file $JOBCHUTE_ARGUMENTS; output files go into the
+                                    folder $JOBCHUTE_OUTPUT; it may write its result (JSON) to the file
+                                    $JOBCHUTE_RESULT and its progress (0 to 1) to the file
+                                    $JOBCHUTE_PROGRESS. --once: end after one job, with 0 when it is complete
 
 Environment:
 
@@ -130,11 +132,11 @@ async fn run(command: Command) -> Result<ExitCode> {
         }
         Command::List => list(&Api::of_user()?).await?,
         Command::Watch { job } => return watch::until_over(&Api::of_user()?, &job).await,
-        Command::Download { job, to } => download::all_files(&Api::of_user()?, &job, &to).await?,
+        Command::Download { job, to } => return download::all_files(&Api::of_user()?, &job, &to).await,
         Command::Delete { job } => {
             Api::of_user()?.json(Method::DELETE, &format!("/jobs/{job}"), None).await?;
         }
-        Command::Work { chute, once, command } => work::work(&Api::of_miner()?, &chute, once, &command).await?,
+        Command::Work { chute, once, command } => return work::work(&Api::of_miner()?, &chute, once, &command).await,
     }
     Ok(ExitCode::SUCCESS)
 }

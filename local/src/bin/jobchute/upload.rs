@@ -3,6 +3,7 @@
 use std::{
     io::SeekFrom,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,13 +15,17 @@ use sha2::{Digest, Sha256};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt},
+    sync::watch,
+    time::{sleep, timeout},
 };
 use tokio_util::io::ReaderStream;
 
-use crate::api::{Api, pause, refusal};
+use crate::api::{Api, Refusal, is_near, pause, refused};
 
-/// How often a PUT is sent before its failure counts. A URL that has ended is renewed in between.
+/// How often a file may fail without a byte of it being done in between. Its URLs are renewed each time.
 const TRIES: u32 = 5;
+/// How long S3 may take nothing and answer nothing.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A file in the output folder.
 pub(crate) struct Output {
@@ -69,31 +74,49 @@ async fn digest(path: &Path) -> Result<(u64, String)> {
     Ok((size, hex::encode(hash.finalize())))
 }
 
-/// Sends every file where finish's answer says.
-pub(crate) async fn all(api: &Api, job_url: &str, finished: &Value, files: &[Output]) -> Result<()> {
+/// Sends every file where finish's answer says; whether all arrived. One that fails does not keep the others.
+pub(crate) async fn all(api: &Api, job_url: &str, finished: &Value, files: &[Output]) -> Result<bool> {
     let targets = finished["uploads"].as_array();
+    let mut done = true;
     for file in files {
-        let mut target = targets.into_iter().flatten().find(|target| target["filename"] == file.name.as_str()).cloned();
+        let target = targets.into_iter().flatten().find(|target| target["filename"] == file.name.as_str()).cloned();
         let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
         let bar = ProgressBar::new(file.size).with_style(ProgressStyle::with_template(style)?);
         let bar = bar.with_message(file.name.clone());
-        for tries in 1.. {
-            // An answer that would be too long leaves the targets out; a URL that failed may have ended.
-            let current = match target.take() {
+        let sent = one(api, job_url, target, file, &bar).await;
+        bar.finish_and_clear();
+        match &sent {
+            Ok(()) => println!("{} {} bytes", file.name, file.size),
+            Err(error) => println!("{}: {error:#}", file.name),
+        }
+        done &= sent.is_ok();
+    }
+    Ok(done)
+}
+
+async fn one(api: &Api, job_url: &str, first: Option<Value>, file: &Output, bar: &ProgressBar) -> Result<()> {
+    // An answer that would be too long leaves the targets out.
+    let mut target = first.filter(|target| !is_near(&target["expires_at"]));
+    let mut failures = 0;
+    loop {
+        bar.set_position(0);
+        let sent = async {
+            let target = match target.take() {
                 Some(target) => target,
                 None => renew(api, job_url, &file.name).await?,
             };
-            bar.set_position(0);
-            match send(api, &current, file, &bar).await {
-                Ok(()) => break,
-                Err(error) if tries == TRIES => return Err(error.context(file.name.clone())),
-                Err(_) => pause(None, tries).await,
+            send(api, &target, file, bar, &mut failures).await
+        };
+        match sent.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if failures + 1 == TRIES || refused(&error).is_some() => return Err(error),
+            Err(_) => {
+                failures += 1;
+                pause(None, failures).await;
             }
         }
-        bar.finish_and_clear();
-        println!("{} {} bytes", file.name, file.size);
     }
-    Ok(())
 }
 
 async fn renew(api: &Api, job_url: &str, name: &str) -> Result<Value> {
@@ -101,20 +124,26 @@ async fn renew(api: &Api, job_url: &str, name: &str) -> Result<Value> {
     api.with_token(Method::PUT, &url, Some(&json!({ "path": name }))).await
 }
 
-/// One PUT, or one per part that is still missing.
-async fn send(api: &Api, target: &Value, file: &Output, bar: &ProgressBar) -> Result<()> {
+/// One PUT, or one per part that is still missing. False: the URLs end before all parts are sent.
+async fn send(api: &Api, target: &Value, file: &Output, bar: &ProgressBar, failures: &mut u32) -> Result<bool> {
     let Some(parts) = target["parts"].as_array() else {
         let url = target["url"].as_str().context("no URL")?;
-        return put(api, url, &target["headers"], file, 0, file.size, bar).await;
+        put(api, url, &target["headers"], file, 0, file.size, bar).await?;
+        return Ok(true);
     };
     let missing: u64 = parts.iter().filter_map(|part| part["size"].as_u64()).sum();
     bar.set_position(file.size.saturating_sub(missing));
-    for part in parts {
+    for (index, part) in parts.iter().enumerate() {
+        // Never before the first, so that every renewal is some progress.
+        if index > 0 && is_near(&target["expires_at"]) {
+            return Ok(false);
+        }
         let number = |field: &str| part[field].as_u64().with_context(|| format!("a part without {field}"));
         let url = part["url"].as_str().context("a part without a URL")?;
         put(api, url, &json!({}), file, number("offset")?, number("size")?, bar).await?;
+        *failures = 0;
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn put(
@@ -129,14 +158,29 @@ async fn put(
     let mut source = File::open(&file.path).await?;
     source.seek(SeekFrom::Start(offset)).await?;
     let bar = bar.clone();
-    let stream = ReaderStream::new(source.take(size)).inspect_ok(move |bytes| bar.inc(bytes.len() as u64));
+    let (moved, mut moves) = watch::channel(());
+    let stream = ReaderStream::new(source.take(size)).inspect_ok(move |bytes| {
+        bar.inc(bytes.len() as u64);
+        moved.send_replace(());
+    });
     let mut request = api.http.put(url).body(Body::wrap_stream(stream)).header("content-length", size);
     for (name, value) in headers.as_object().into_iter().flatten().filter(|(name, _)| *name != "content-length") {
         request = request.header(name, value.as_str().unwrap_or_default());
     }
-    let answer = request.send().await.map_err(reqwest::Error::without_url)?;
+    let silence = async {
+        while let Ok(moved) = timeout(SILENCE, moves.changed()).await {
+            if moved.is_err() {
+                // All is sent.
+                return sleep(SILENCE).await;
+            }
+        }
+    };
+    let answer = tokio::select! {
+        answer = request.send() => answer.map_err(reqwest::Error::without_url)?,
+        () = silence => bail!("S3 is silent"),
+    };
     if answer.status() != StatusCode::OK {
-        bail!("S3: {}", refusal(answer).await);
+        bail!("S3: {}", Refusal::of(answer).await);
     }
     Ok(())
 }

@@ -32,10 +32,33 @@ pub(crate) async fn until_over(api: &Api, job: &str) -> Result<ExitCode> {
     };
     bar.finish_and_clear();
     if let Value::String(detail) = &job["error_detail"] {
-        println!("{detail}");
+        println!("{}", harmless(detail));
     }
     if !job["result"].is_null() {
-        println!("{:#}", job["result"]);
+        println!("{}", harmless(&format!("{:#}", job["result"])));
     }
     Ok(if job["status"] == "complete" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A miner's words, without what a terminal would obey.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' | '\t' => shown.push(char),
+            _ if char.is_control() => shown.extend(char.escape_default()),
+            _ => shown.push(char),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_miners_words_do_not_steer_the_terminal() {
+        assert_eq!(harmless("é\t100 %\n\x1b[2J\r\u{9b}K"), "é\t100 %\n\\u{1b}[2J\\r\\u{9b}K");
+    }
 }
