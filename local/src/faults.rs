@@ -1,8 +1,9 @@
 //! Faults that engines can have: per call, decided by a hook.
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -74,18 +75,20 @@ impl Faults {
     }
 }
 
-/// Random faults, reproducible from a seed: what happens to a call depends on the seed and on the call's sequence alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Random faults, reproducible from a seed: what happens to a call depends on the seed, on who makes it, on its operation, and on
+/// how many of that kind came before, in whatever order those of other kinds come.
+#[derive(Debug)]
 pub struct Seeded {
     seed: u64,
     rate: f64,
     clients: bool,
+    seen: Mutex<HashMap<u64, u64>>,
 }
 
 impl Seeded {
     /// Faults in this share (0 to 1) of the functions' calls.
     pub fn new(seed: u64, rate: f64) -> Self {
-        Self { seed, rate, clients: false }
+        Self { seed, rate, clients: false, seen: Mutex::default() }
     }
 
     /// Faults in clients' calls to presigned URLs as well.
@@ -98,7 +101,18 @@ impl Seeded {
         if call.function.is_none() && !self.clients {
             return Fault::None;
         }
-        let mut random = fastrand::Rng::with_seed(self.seed ^ call.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        // FNV-1a: the same in every build.
+        let letters =
+            call.function.iter().flat_map(|function| function.bytes()).chain([0]).chain(call.operation.bytes());
+        let kind = letters
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, letter| (hash ^ u64::from(letter)).wrapping_mul(0x100_0000_01b3));
+        let nth = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = seen.entry(kind).or_default();
+            *count += 1;
+            *count
+        };
+        let mut random = fastrand::Rng::with_seed(self.seed ^ kind ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         if random.f64() >= self.rate {
             return Fault::None;
         }
@@ -127,11 +141,19 @@ mod tests {
     #[test]
     fn a_seed_decides_every_call_again_the_same_way() {
         let decide = |seed: u64| -> Vec<Fault> {
-            (0..1000).map(|sequence| Seeded::new(seed, 0.2).decide(&call(sequence, Some("get-job")))).collect()
+            let faults = Seeded::new(seed, 0.2);
+            (0..1000).map(|sequence| faults.decide(&call(sequence, Some("get-job")))).collect()
         };
         assert_eq!(decide(7), decide(7));
         assert_ne!(decide(7), decide(8));
         let faults = decide(7).iter().filter(|fault| **fault != Fault::None).count();
+        // What others do in between changes nothing.
+        let seeded = Seeded::new(7, 0.2);
+        let between = (0..1000).map(|sequence| {
+            let _ = seeded.decide(&call(sequence, Some("claim-job")));
+            seeded.decide(&call(sequence, Some("get-job")))
+        });
+        assert_eq!(between.collect::<Vec<_>>(), decide(7));
         assert!((120..280).contains(&faults), "{faults} of 1000 at a rate of 0.2");
     }
 
