@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -74,6 +74,9 @@ pub struct Job {
     /// Ports that the miner has to open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
+    /// The hardware that its chute asked for when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<Value>,
     /// Who claimed it: a hotkey, or an account's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<String>,

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -100,6 +101,9 @@ pub struct Claimable {
     /// Ports that the miner has to open.
     #[serde(default)]
     pub ports: Vec<Port>,
+    /// The hardware that the chute asks for.
+    #[serde(default)]
+    pub node_selector: Option<Value>,
 }
 
 /// A job, as the index `by_user` shows it to its owner.

@@ -193,7 +193,7 @@ pub struct Chute {
     /// The image that it runs.
     #[serde(default)]
     pub image: Option<Image>,
-    /// The hardware that it asks for, as the miner's scheduler reads it.
+    /// The hardware that it asks for, as miners read it: an object of at most 4 KiB of JSON.
     #[serde(default)]
     pub node_selector: Option<Value>,
     /// Its jobs.

@@ -200,6 +200,11 @@ async fn what_a_command_names_has_to_exist() {
 #[tokio::test]
 async fn a_malformed_command_says_what_is_wrong() {
     let id = Uuid::new_v4();
+    let with = |field: &str, value: Value| {
+        let mut chute = chute(&id.to_string(), &id.to_string());
+        chute[field] = value;
+        chute
+    };
     let mut told = String::new();
     for command in [
         json!({}),
@@ -214,6 +219,9 @@ async fn a_malformed_command_says_what_is_wrong() {
         json!({"command": "set_quotas", "user_id": id, "quotas": {"global": -1}}),
         json!({"command": "set_quotas", "user_id": id, "quotas": {"global": 1.5}}),
         json!({"command": "put_chute"}),
+        json!({"command": "put_chute", "chute": with("shared", json!([]))}),
+        json!({"command": "put_chute", "chute": with("node_selector", json!("x".repeat(5000)))}),
+        json!({"command": "put_chute", "chute": with("methods", json!([{"name": "train", "time_out": 3600}]))}),
     ] {
         told += &format!("{}\n", error(command).await);
     }
@@ -230,6 +238,9 @@ async fn a_malformed_command_says_what_is_wrong() {
     invalid value: integer `-1`, expected u64
     invalid type: floating point `1.5`, expected u64
     missing field `chute`
+    unknown field `shared` of a chute
+    node_selector is not an object of at most 4096 bytes
+    unknown field `time_out`, expected one of `name`, `timeout`, `retry`, `ports`, `upload`
     "#);
 }
 

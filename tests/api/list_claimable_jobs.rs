@@ -40,7 +40,10 @@ async fn pending_jobs_are_listed_with_what_a_miner_needs_to_choose() {
           "method": "train",
           "created_at": "[time]",
           "timeout": 3600,
-          "ports": []
+          "ports": [],
+          "node_selector": {
+            "gpu_count": 1
+          }
         },
         {
           "job_id": "[serve]",
@@ -54,7 +57,10 @@ async fn pending_jobs_are_listed_with_what_a_miner_needs_to_choose() {
               "port": 2222,
               "proto": "tcp"
             }
-          ]
+          ],
+          "node_selector": {
+            "gpu_count": 1
+          }
         }
       ],
       "next_cursor": null

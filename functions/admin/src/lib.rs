@@ -175,11 +175,18 @@ fn no_user(user_id: Uuid) -> Error {
     Error::NotFound(format!("User {user_id} not found"))
 }
 
+/// Bytes of the longest node selector: each of the chute's jobs has it, and each page of the claimable ones.
+const NODE_SELECTOR: usize = 4 << 10;
+
 /// The chute, of fields that a chute has.
 fn parse_chute(given: serde_json::Value) -> Result<Chute> {
     let wrong = |error: &dyn std::fmt::Display| Error::Unprocessable(error.to_string());
     let chute: Chute = serde_json::from_value(given.clone()).map_err(|error| wrong(&error))?;
     let known = serde_json::to_value(&chute).map_err(|error| Error::internal("put chute", error))?;
+    let selector = chute.node_selector.as_ref();
+    if selector.is_some_and(|selector| !selector.is_object() || selector.to_string().len() > NODE_SELECTOR) {
+        return Err(wrong(&format!("node_selector is not an object of at most {NODE_SELECTOR} bytes")));
+    }
     match given.as_object().and_then(|given| given.keys().find(|field| known.get(field).is_none())) {
         Some(unknown) => Err(wrong(&format!("unknown field `{unknown}` of a chute"))),
         None => Ok(chute),

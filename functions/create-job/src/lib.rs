@@ -181,6 +181,7 @@ fn job(user_id: Uuid, chute: Chute, method: &str, job_args: String, now: Timesta
         progress: None,
         timeout: declared.and_then(|method| method.timeout),
         ports: declared.map(|method| method.ports.clone()).unwrap_or_default(),
+        node_selector: chute.node_selector.clone(),
         miner: None,
         miner_hotkey: None,
         instance: None,

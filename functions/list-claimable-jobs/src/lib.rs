@@ -2,6 +2,7 @@
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
+use serde_json::Value;
 use shared::{
     App, Error, Result,
     jobs::Claimable,
@@ -36,12 +37,15 @@ struct Job {
     timeout: Option<u32>,
     /// Ports that the miner has to open.
     ports: Vec<Port>,
+    /// The hardware that the chute asks for, in the words of its owner. Null: any.
+    #[schema(value_type = Option<Object>)]
+    node_selector: Option<Value>,
 }
 
 impl From<Claimable> for Job {
     fn from(job: Claimable) -> Self {
-        let Claimable { job_id, chute_id, method, created_at, timeout, ports } = job;
-        Self { job_id, chute_id, method, created_at, timeout, ports }
+        let Claimable { job_id, chute_id, method, created_at, timeout, ports, node_selector } = job;
+        Self { job_id, chute_id, method, created_at, timeout, ports, node_selector }
     }
 }
 
