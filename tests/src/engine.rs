@@ -9,11 +9,17 @@ use aws_smithy_http_client::{
 use local::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Stack};
 use serde_json::{Value, json};
 
+thread_local! {
+    /// Connections are kept for a test's next call. A test has its thread to itself, or finds those of the one before closed.
+    static HTTP: reqwest::Client = reqwest::Client::new();
+}
+
 /// One DynamoDB call, as any client of the stack may make it.
 pub async fn dynamodb(stack: &Stack, operation: &str, request: Value) -> Value {
     let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
     let authorization = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
-    let answer = reqwest::Client::new()
+    let answer = HTTP
+        .with(Clone::clone)
         .post(stack.aws_url())
         .header("authorization", authorization)
         .header("x-amz-date", "20260101T000000Z")
