@@ -48,12 +48,16 @@ const LEFT_OUT: &[&str] = &["ctx", "uploads"];
         paths::upload_job_file,
         paths::complete_job,
         paths::openapi_json,
+        paths::docs_page,
+        paths::docs_file,
+        paths::console_page,
+        paths::console_file,
     ),
     components(schemas(Error, GatewayError, ValidationError)),
     tags(
         (name = "user", description = "For who has work to be done."),
         (name = "miner", description = "For who does it."),
-        (name = "reference", description = "This description."),
+        (name = "reference", description = "This description, and the pages that are served with the API."),
     ),
     modifiers(&Schemes),
 )]

@@ -41,6 +41,8 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("finish-job", &[400, 401, 404, 422]),
     ("upload-job-file", &[400, 401, 404, 422]),
     ("complete-job", &[400, 401, 404, 422]),
+    ("docs-file", &[404]),
+    ("console-file", &[404]),
 ];
 
 /// The statuses with which an operation may fail.

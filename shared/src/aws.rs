@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::{
         runtime_components::RuntimeComponents,
     },
 };
-use aws_smithy_types::{base64, config_bag::ConfigBag, timeout::TimeoutConfig};
+use aws_smithy_types::{config_bag::ConfigBag, timeout::TimeoutConfig};
 
 use crate::outputs::Signer;
 
@@ -167,20 +167,33 @@ fn http_client() -> Result<SharedHttpClient, String> {
     Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
 }
 
-/// The roots that AWS endpoints chain to ("Amazon Trust Services") and nothing else; or, as in every AWS SDK, the PEM file that
-/// `AWS_CA_BUNDLE` names.
+/// The roots that AWS endpoints chain to ("Amazon Trust Services") and nothing else, as PEM: to pick them out of the 145 of
+/// `webpki-root-certs` at every start took 0.1 ms.
+const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
+
+/// Amazon's roots; or, as in every AWS SDK, the PEM file that `AWS_CA_BUNDLE` names.
 fn trusted() -> Result<TrustStore, String> {
-    if let Ok(file) = std::env::var("AWS_CA_BUNDLE") {
-        let bundle = std::fs::read(file).map_err(|_| "environment variable AWS_CA_BUNDLE names no file")?;
-        return Ok(TrustStore::empty().with_pem_certificate(bundle));
+    let roots = match std::env::var("AWS_CA_BUNDLE") {
+        Ok(file) => std::fs::read(file).map_err(|_| "environment variable AWS_CA_BUNDLE names no file")?,
+        Err(_) => AMAZON_ROOTS.into(),
+    };
+    Ok(TrustStore::empty().with_pem_certificate(roots))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AMAZON_ROOTS;
+    use aws_smithy_types::base64;
+
+    /// When Amazon gets another root, or loses one, this fails with the next update of `webpki-root-certs`.
+    #[test]
+    fn the_roots_are_those_of_amazon() {
+        let ours: Vec<_> = AMAZON_ROOTS.split("-----END CERTIFICATE-----").map(|pem| pem.replace('\n', "")).collect();
+        let ours: Vec<_> = ours.iter().filter_map(|pem| pem.strip_prefix("-----BEGIN CERTIFICATE-----")).collect();
+        let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority"];
+        let of_amazon = |root: &[u8]| names.iter().any(|name| root.windows(name.len()).any(|part| part == *name));
+        let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter(|root| of_amazon(root));
+        assert_eq!(ours, all.map(base64::encode).collect::<Vec<_>>());
+        assert_eq!(ours.len(), 5);
     }
-    let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority"];
-    let mut trust = TrustStore::empty();
-    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
-        if names.iter().any(|name| root.windows(name.len()).any(|part| part == *name)) {
-            let body = base64::encode(root);
-            trust.add_pem_certificate(format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"));
-        }
-    }
-    Ok(trust)
 }

@@ -157,7 +157,8 @@ impl JobTokens {
         let cached = self.cached().keys.clone();
         match cached {
             Some(keys) => Ok(keys),
-            None => self.read(Timestamp::system()).await,
+            // On the heap: a thousand futures that may have to ask are made at once.
+            None => Box::pin(self.read(Timestamp::system())).await,
         }
     }
 

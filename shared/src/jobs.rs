@@ -299,11 +299,15 @@ impl Jobs {
             .update_expression(expression.update)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
-            .return_values(ReturnValue::AllNew)
+            .return_values(if transition.returns_before() { ReturnValue::AllOld } else { ReturnValue::AllNew })
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(answer) => {
-                let item = answer.attributes.ok_or_else(|| Error::internal(doing, "no attributes returned"))?;
+                let item = answer.attributes.and_then(|item| match transition.returns_before() {
+                    true => transition.apply(&item),
+                    false => Some(item),
+                });
+                let item = item.ok_or_else(|| Error::internal(doing, "not the attributes that were asked for"))?;
                 Ok(Outcome::Changed(Box::new(Job::from_item(item)?)))
             }
             Err(error) => match error.as_service_error() {

@@ -162,6 +162,8 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
     let files: HashMap<String, OutputFile> = report.files.into_iter().collect();
     let files = serde_dynamo::to_attribute_value(files).map_err(|error| Error::internal("finish: files", error))?;
     let change = attempt_of(attempt)
+        // The list of files, and the room for it, would come back as they went out: 400 KB to read.
+        .returning_before()
         .when(Guard::Is("status", text(Status::Running.as_str())))
         .when(Guard::Absent("report"))
         .set("status", text(status.as_str()))

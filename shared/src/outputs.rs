@@ -154,7 +154,9 @@ impl Outputs {
     async fn base(&self) -> Result<&str> {
         if self.base.get().is_none() {
             let (config, _) = expiring(1)?;
-            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(config).await;
+            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(config);
+            // On the heap: a thousand futures that may have to ask are made at once.
+            let known = Box::pin(known).await;
             let known = known.map_err(|error| Error::internal("presign: endpoint", error))?;
             let base = known.uri().split_once("/key?").map(|(base, _)| base.to_owned());
             let _ = self.base.set(base.ok_or_else(|| Error::internal("presign: endpoint", "no key in a URL"))?);

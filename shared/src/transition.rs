@@ -28,9 +28,22 @@ pub struct Transition {
     guards: Vec<Guard>,
     set: Vec<(String, AttributeValue)>,
     remove: Vec<&'static str>,
+    returns_before: bool,
 }
 
 impl Transition {
+    /// Also: DynamoDB returns the item as it was, from which [`Transition::apply`] tells what it is now. For a change that
+    /// makes a small item large.
+    pub fn returning_before(mut self) -> Self {
+        self.returns_before = true;
+        self
+    }
+
+    /// Whether DynamoDB returns the item as it was.
+    pub fn returns_before(&self) -> bool {
+        self.returns_before
+    }
+
     /// Also requires this.
     pub fn when(mut self, guard: Guard) -> Self {
         self.guards.push(guard);

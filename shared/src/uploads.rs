@@ -155,19 +155,31 @@ async fn target(
         target.expires_at = presigned.expires_at;
         return Ok(target);
     }
+    // On the heap: a thousand targets are under way at once, and few of them are in parts.
+    target.parts = Some(Box::pin(in_parts(outputs, &key, file, begun, life)).await?);
+    Ok(target)
+}
+
+/// Where the parts go that are missing.
+async fn in_parts(
+    outputs: &Outputs,
+    key: &str,
+    file: &OutputFile,
+    begun: Option<Vec<Upload>>,
+    life: i64,
+) -> Result<Vec<UploadPart>> {
     let mut missing = Vec::new();
-    if let Some((upload, arrived)) = in_parts(outputs, &key, file, begun).await? {
+    if let Some((upload, arrived)) = upload(outputs, key, file, begun).await? {
         for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
             let Presigned { url, .. } = outputs.presign_part(&upload, part.number, part.size, life).await?;
             missing.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });
         }
     }
-    target.parts = Some(missing);
-    Ok(target)
+    Ok(missing)
 }
 
 /// The upload to go on with, which is the one that has most, or a new one. None when the file is whole already.
-async fn in_parts(
+async fn upload(
     outputs: &Outputs,
     key: &str,
     file: &OutputFile,

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, fs};
 
+use local::Fault;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use tests::{Client, Hotkey, World, functions, repository, stack, text, upload_to};
+use tests::{Answer, Client, Hotkey, Night, World, dynamodb, functions, item, repository, stack, text, upload_to};
 
-/// Routes of pages, which are not the API's.
+/// Routes of pages: one function's, and each an operation of its own in the description.
 fn is_page(path: &str) -> bool {
     ["/docs", "/console"].iter().any(|page| path.starts_with(page))
 }
@@ -21,16 +22,18 @@ fn the_committed_description_is_what_the_types_say() {
 #[test]
 fn every_route_of_the_template_is_described_and_no_other() {
     let description = openapi::document();
-    let mut described = BTreeSet::new();
+    let (mut described, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (path, operations) in description["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            described.insert((text(&operation["operationId"]), method.to_uppercase(), path.clone()));
+            let name = text(&operation["operationId"]);
+            let package = if is_page(path) { "docs".to_owned() } else { name.clone() };
+            described.insert((package, method.to_uppercase(), path.clone()));
+            assert!(names.insert(name), "two operations of one name");
         }
     }
     let mut deployed = BTreeSet::new();
     for function in functions() {
-        let routes = function.routes.into_iter().filter(|(_, path)| !is_page(path));
-        deployed.extend(routes.map(|(method, path)| (function.package.clone(), method, path)));
+        deployed.extend(function.routes.into_iter().map(|(method, path)| (function.package.clone(), method, path)));
     }
     assert_eq!(described, deployed);
 }
@@ -141,6 +144,15 @@ async fn record() -> Value {
     example("delete-job", "200", "deleted", &deleted);
     example("refusals", "404", "deleted", &world.user.get(&format!("/jobs/{job_id}")).await.body);
 
+    let long = world.user.post(&format!("/jobs/{}/train", world.chute_id), json!({"a": "x".repeat(128 << 10)})).await;
+    example("refusals", "413", "arguments", &long.body);
+    let header = "x".repeat(11_000);
+    let long = world.user.send(Method::GET, "/jobs", Vec::new(), &[("x-long", &header)]).await;
+    example("refusals", "431", "headers", &long.body);
+    let (newer, busy) = troubled().await;
+    example("refusals", "500", "newer", &newer.body);
+    example("refusals", "503", "throttled", &busy.body);
+
     let day = text(&job["created_at"])[..10].to_owned();
     let Hotkey { address, .. } = &world.hotkey;
     let names = [
@@ -154,6 +166,23 @@ async fn record() -> Value {
         (stack().url(), "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"),
     ];
     Fixed(names.map(|(changing, fixed)| (changing.to_owned(), fixed)).to_vec()).value(&examples)
+}
+
+/// The answers about a job that a newer release has written, and of an engine that throttles.
+async fn troubled() -> (Answer, Answer) {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    let mut job = item(&night.stack, "JobsTable", "job_id", &job_id).await;
+    job["v"] = json!({"N": "99"});
+    let table = night.stack.resource("JobsTable").unwrap();
+    dynamodb(&night.stack, "PutItem", json!({"TableName": table, "Item": job})).await;
+    let url = night.url(&format!("/jobs/{job_id}"));
+    let newer = night.user.get(&url).await;
+    night.fail(Some("BatchGetItem"), Fault::Throttle);
+    let busy = night.user.get(&url).await;
+    night.stack.shutdown().await;
+    assert_eq!((newer.status, busy.status), (500, 503));
+    (newer, busy)
 }
 
 #[tokio::test]

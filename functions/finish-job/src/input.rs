@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lambda_http::Request;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use shared::{
     Error, Result,
@@ -59,10 +59,11 @@ impl Input {
     }
 
     /// Tells this report from any other. Two with the same content are the same.
-    pub(crate) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> Result<String> {
         let files: Vec<_> = self.files.iter().map(|(_, file)| file).collect();
-        let content = json!([self.status, self.result, self.detail, files]);
-        hex::encode(Sha256::digest(content.to_string()))
+        let content = serde_json::to_vec(&(self.status, &self.result, &self.detail, files));
+        let content = content.map_err(|error| Error::internal("finish job: digest", error))?;
+        Ok(hex::encode(Sha256::digest(content)))
     }
 }
 

@@ -22,7 +22,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let claims = app.job_tokens()?.verify(job_token(&request)?, path_uuid(&request, "job_id"), now).await?;
     let claims = claims.for_job()?;
     let input = Input::parse(&request, claims.sub)?;
-    let digest = input.digest();
+    let digest = input.digest()?;
     let report = Report {
         status: input.status,
         result: input.result.as_deref(),

@@ -100,12 +100,18 @@ impl<'a> Bench<'a> {
         self.call("delete-job", Method::DELETE, &format!("{}/jobs/{job}", self.stack.url()), &user, None).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
-        self.call("list-jobs", Method::GET, &format!("{}/jobs", self.stack.url()), &user, None).await?;
+        self.list().await?;
         self.call("docs", Method::GET, &format!("{}/openapi.json", self.stack.url()), "", None).await?;
         for function in ["hello", "hello-get-item"] {
             self.call(function, Method::GET, &format!("{}/{function}", self.stack.url()), "", None).await?;
         }
         Ok(())
+    }
+
+    /// The first page of the user's jobs.
+    pub(super) async fn list(&mut self) -> Result<()> {
+        let (url, user) = (format!("{}/jobs", self.stack.url()), self.user_key.clone());
+        self.call("list-jobs", Method::GET, &url, &user, None).await.map(drop)
     }
 
     async fn create(&mut self) -> Result<String> {

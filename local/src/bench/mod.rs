@@ -2,6 +2,7 @@
 
 mod callers;
 mod life;
+mod memory;
 mod price;
 mod samples;
 mod stored;
@@ -22,8 +23,8 @@ use stored::Point;
 const COLD: usize = 21;
 /// Lives with warm functions.
 const WARM: usize = 200;
-/// Shares of a core: a whole one, and what Lambda gives at 256 and at 128 MB (1,769 MB are one vCPU).
-const SHARES: [f64; 3] = [1.0, 0.14, 0.07];
+/// Shares of a core: a whole one, and what Lambda gives at 1,024, at 256 and at 128 MB (1,769 MB are one vCPU).
+const SHARES: [f64; 4] = [1.0, 0.58, 0.14, 0.07];
 
 pub(crate) const HELP: &str = "\
 What the functions take, and what a job costs in AWS.
@@ -122,6 +123,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
     functions(&stack, &mut report).await?;
     print_functions(&report);
+    print_memory(&stack, &report, &prices);
     thousand_files(&stack, &mut report).await?;
     lives(&stack, &prices, &mut report).await?;
     print_lives(&report, &prices);
@@ -287,6 +289,23 @@ fn print_functions(report: &Report) {
     for (kind, us) in &report.callers_us {
         println!("verifying a caller by {kind}: {us:.1} µs");
     }
+}
+
+/// Every memory setting, and the best. A function that nobody waits for should have the smallest.
+fn print_memory(stack: &Stack, report: &Report, prices: &Prices) {
+    println!(
+        "\nA warm request at a memory setting: ms, dollars per million (Lambda's part); where price × latency is least:"
+    );
+    for (name, function) in &report.functions {
+        let settings = memory::settings(&function.figures, prices);
+        let (Some(best), Some(set)) = (memory::best(&settings), stack.memory(name)) else { continue };
+        print!("{name:<22}");
+        for setting in &settings {
+            print!(" {:>5.0} MB {:>5.1} {:>4.2}", setting.mb, setting.ms, setting.price);
+        }
+        println!("  → {:.0} MB; the template has {set}", best.mb);
+    }
+    println!("CPU in proportion to memory, one core at 1,769 MB; calls to the engines as below.");
 }
 
 fn print_lives(report: &Report, prices: &Prices) {

@@ -59,9 +59,8 @@ impl Prices {
             life.s3_calls += sample.s3;
             life.read_units += sample.read_units;
             life.write_units += sample.write_units;
-            let waits = sample.dynamodb * self.assumed_ms_per_dynamodb_call + sample.s3 * self.assumed_ms_per_s3_call;
-            // Lambda bills whole milliseconds.
-            life.gb_seconds += (sample.time_ms + waits).ceil() / 1000.0 * memory(function) / 1024.0;
+            let ms = sample.time_ms + self.wait_ms(sample.dynamodb, sample.s3);
+            life.gb_seconds += gb_seconds(ms, memory(function));
             life.api += MILLION * self.api_request * self.steps(sample.answer);
         }
         let files = outputs.files as f64;
@@ -93,9 +92,24 @@ impl Prices {
         self.life(&all, outputs, 0.0, |_| 512.0)
     }
 
+    /// How much longer these calls take in AWS.
+    pub(super) fn wait_ms(&self, dynamodb: f64, s3: f64) -> f64 {
+        dynamodb * self.assumed_ms_per_dynamodb_call + s3 * self.assumed_ms_per_s3_call
+    }
+
+    /// Lambda's price of one request.
+    pub(super) fn lambda(&self, ms: f64, mb: f64) -> f64 {
+        self.lambda_request + self.lambda_gb_second * gb_seconds(ms, mb)
+    }
+
     fn steps(&self, bytes: usize) -> f64 {
         bytes.div_ceil(self.api_request_step_bytes).max(1) as f64
     }
+}
+
+/// Lambda bills whole milliseconds.
+fn gb_seconds(ms: f64, mb: f64) -> f64 {
+    ms.ceil() / 1000.0 * mb / 1024.0
 }
 
 #[cfg(test)]

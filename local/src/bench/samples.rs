@@ -48,7 +48,7 @@ impl Sample {
 pub(super) struct Samples(BTreeMap<String, Vec<Sample>>);
 
 /// A function's figures: medians, but for the two that say otherwise.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Figures {
     pub(super) init_ms: f64,
     pub(super) first_ms: f64,

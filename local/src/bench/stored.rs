@@ -21,7 +21,7 @@ const BATCH: usize = 25;
 /// Lives that a point is the median of.
 const LIVES: usize = 30;
 /// Requests whose cost should not depend on what is stored.
-const WATCHED: [&str; 4] = ["create-job", "list-claimable-jobs", "claim-job", "get-job"];
+const WATCHED: [&str; 5] = ["create-job", "list-claimable-jobs", "claim-job", "get-job", "list-jobs"];
 
 /// A function with this many jobs stored.
 #[derive(Debug, Serialize)]
@@ -43,6 +43,7 @@ pub(super) async fn measure(stack: &Stack, numbers: &[usize]) -> Result<Vec<Poin
         bench.samples = Samples::default();
         for _ in 0..LIVES {
             bench.life(Outputs { files: 1, size: 1024 }).await?;
+            bench.list().await?;
         }
         for function in WATCHED {
             let figures = bench.samples.figures(function).context("no samples")?;
@@ -83,8 +84,13 @@ async fn fill(stack: &Stack, bench: &Bench<'_>, numbers: std::ops::Range<usize>)
 
 /// Latency above, capacity below; both against the number of stored jobs.
 pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
-    const COLOURS: [RGBColor; 4] =
-        [RGBColor(31, 119, 180), RGBColor(255, 127, 14), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
+    const COLOURS: [RGBColor; WATCHED.len()] = [
+        RGBColor(31, 119, 180),
+        RGBColor(255, 127, 14),
+        RGBColor(44, 160, 44),
+        RGBColor(148, 103, 189),
+        RGBColor(140, 86, 75),
+    ];
     let area = SVGBackend::new(file, (800, 800)).into_drawing_area();
     area.fill(&WHITE)?;
     let (first, last) = (points.iter().map(|p| p.stored).min(), points.iter().map(|p| p.stored).max());
