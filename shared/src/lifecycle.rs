@@ -39,7 +39,7 @@ use crate::{
 pub const HEARTBEAT: i64 = 90;
 /// Parts of the index `queue` that the reaper reads, so that no one of them takes all writes: a heartbeat moves one entry, which
 /// is two writes of the 1,000 a second that a part takes. ("Best practices for designing partition keys".)
-pub const SHARDS: u8 = 4;
+pub const SHARDS: u8 = 16;
 /// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
 const LATE_ARRIVALS: i64 = 3600;
 /// Seconds that a delete may take before the reaper goes on with it.
@@ -219,7 +219,7 @@ pub fn requeue(job: &Job, now: Timestamp) -> Transition {
         .set("status", text(Status::Pending.as_str()))
         .set("lost_by", AttributeValue::Ss(lost_by))
         .set("updated_at", number(now.millis()))
-        .set("queue", text(Job::claimable(job.chute_id)))
+        .set("queue", text(Job::claimable(job.chute_id, job.lane)))
         .set("due_at", number(job.created_at.millis()))
         .remove("lease_expires_at")
         .remove("deadline_at")
@@ -255,7 +255,8 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
         .remove("files")
         .remove("instance")
         .remove("lease_expires_at")
-        .remove("room");
+        .remove("room")
+        .remove("owner");
     match &job.report {
         Some(report) => change
             .when(Guard::Is("report", text(report)))

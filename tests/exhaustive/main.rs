@@ -102,7 +102,7 @@ fn new_job() -> Job {
     let json = serde_json::json!({
         "job_id": JOB, "user_id": Uuid::from_u128(3), "chute_id": chute_id, "method": "train", "status": "pending",
         "terminal": false, "attempt": 0, "max_attempts": 2, "created_at": 0, "updated_at": 0, "job_args": "{}",
-        "chute": chute, "timeout": 30, "queue": Job::claimable(chute_id), "due_at": 0,
+        "chute": chute, "timeout": 30, "queue": Job::claimable(chute_id, 0), "due_at": 0,
     });
     serde_json::from_value(json).unwrap()
 }

@@ -527,7 +527,8 @@ impl Case<'_> {
         let stack = &self.world.stack;
         let request = json!({
             "TableName": stack.resource("JobsTable").unwrap(), "IndexName": "by_user",
-            "KeyConditionExpression": "user_id = :user AND created_at = :now",
+            "KeyConditionExpression": "#owner = :user AND created_at = :now",
+            "ExpressionAttributeNames": {"#owner": "owner"},
             "FilterExpression": "chute_id = :chute",
             "ExpressionAttributeValues": {
                 ":user": {"S": self.world.users[user].user_id}, ":now": {"N": now.to_string()}, ":chute": {"S": self.chute_id},
