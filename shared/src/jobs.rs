@@ -603,12 +603,14 @@ fn replayed() -> Error {
     Error::unauthorized("This signature has been used already")
 }
 
+/// Milliseconds, at most, before a transaction that met another one is tried again: half a second in all on average.
+/// ("Exponential Backoff And Jitter", with full jitter.)
+pub const CONFLICT_PAUSES_MS: [u64; 6] = [20, 40, 80, 160, 320, 640];
+
 /// Carries out a transaction, and again when another one on the same rows was in its way: a user's creates all count in one
 /// row. What refused it, when something did.
 async fn transact(request: TransactWriteItemsFluentBuilder, doing: &'static str) -> Result<Option<Refusals>> {
-    // Half a second on average, 1.3 s at most: "Exponential Backoff And Jitter", with full jitter.
-    const PAUSES: [u64; 6] = [20, 40, 80, 160, 320, 640];
-    for pause in PAUSES {
+    for pause in CONFLICT_PAUSES_MS {
         let Err(error) = request.clone().send().await else { return Ok(None) };
         let refusals = Refusals::of(&error, doing)?;
         if !refusals.are_conflicts() {
