@@ -26,7 +26,7 @@ use crate::{
     job::{ChuteSnapshot, Job},
     lanes::{self, LANES},
     lifecycle::{self, Status},
-    page::{Lane, Order, Page, merge},
+    page::{Lane, Order, Page, is_short, merge},
     read::{Item, Read},
     registry::{Port, Usage},
     schema,
@@ -558,23 +558,17 @@ impl Jobs {
             Ok::<_, Error>((lane, end))
         };
         let first = (0..LANES).map(|number| read(number, LANE_PAGE.max(page.limit + 1), None));
-        let mut lanes = try_join_all(first).await?;
-        let merged = |lanes: &[(Lane<Item>, Option<Item>)]| {
-            merge(lanes.iter().map(|(lane, _)| lane.clone()).collect(), order, page)
-        };
-        let (jobs, next) = merged(&lanes);
-        if jobs.len() >= page.limit as usize || next.is_none() {
-            return Ok((jobs, next));
+        let (mut lanes, ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
+        if is_short(&lanes, order, page) {
+            let ends: Vec<_> = (0..LANES).zip(ends).filter_map(|(number, end)| Some((number, end?))).collect();
+            let more = ends.iter().map(|(number, end)| read(*number, LANE_MORE, Some(end.clone())));
+            for ((number, _), (more, _)) in ends.iter().zip(try_join_all(more).await?) {
+                let lane = &mut lanes[usize::from(*number)];
+                lane.jobs.extend(more.jobs);
+                lane.end = more.end;
+            }
         }
-        let ends: Vec<_> =
-            (0..LANES).zip(&lanes).filter_map(|(number, (_, end))| Some((number, end.clone()?))).collect();
-        let more = ends.iter().map(|(number, end)| read(*number, LANE_MORE, Some(end.clone())));
-        for ((number, _), (more, _)) in ends.iter().zip(try_join_all(more).await?) {
-            let (lane, _) = &mut lanes[usize::from(*number)];
-            lane.jobs.extend(more.jobs);
-            lane.end = more.end;
-        }
-        Ok(merged(&lanes))
+        Ok(merge(lanes, order, page))
     }
 
     /// A query of the index `queue`, from where a page ended.

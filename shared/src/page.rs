@@ -118,17 +118,39 @@ pub struct Lane<T> {
     pub end: Option<i64>,
 }
 
-/// A page out of all lanes, and where the next one begins. A lane that has more hides what comes after its end; nothing
-/// from the nearest end on is shown, so that no lane's jobs are passed over.
+/// The part of all lanes that a page shows. A lane that has more hides what comes after its end; nothing from the nearest end
+/// on is shown, so that no lane's jobs are passed over.
+struct Shown {
+    order: Order,
+    after: Option<Cursor>,
+    horizon: Option<i64>,
+}
+
+impl Shown {
+    fn of<T>(lanes: &[Lane<T>], order: Order, page: &Page) -> Self {
+        let horizon = lanes.iter().filter_map(|lane| lane.end).min_by(|a, b| order.compare(a, b));
+        Self { order, after: page.after, horizon }
+    }
+
+    fn has(&self, place: &Cursor) -> bool {
+        self.after.is_none_or(|after| self.order.compare(&after, place).is_lt())
+            && self.horizon.is_none_or(|horizon| self.order.compare(&place.0, &horizon).is_lt())
+    }
+}
+
+/// Whether lanes that have more may fill what is left of the page.
+pub fn is_short<T>(lanes: &[Lane<T>], order: Order, page: &Page) -> bool {
+    let shown = Shown::of(lanes, order, page);
+    let jobs = lanes.iter().flat_map(|lane| &lane.jobs).filter(|(place, _)| shown.has(place)).count();
+    shown.horizon.is_some() && jobs < page.limit as usize
+}
+
+/// A page out of all lanes, and where the next one begins.
 pub fn merge<T>(lanes: Vec<Lane<T>>, order: Order, page: &Page) -> (Vec<T>, Option<Cursor>) {
-    let horizon = lanes.iter().filter_map(|lane| lane.end).min_by(|a, b| order.compare(a, b));
-    let is_shown = |place: &Cursor| {
-        page.after.is_none_or(|after| order.compare(&after, place).is_lt())
-            && horizon.is_none_or(|horizon| order.compare(&place.0, &horizon).is_lt())
-    };
-    let mut jobs: Vec<_> = lanes.into_iter().flat_map(|lane| lane.jobs).filter(|(place, _)| is_shown(place)).collect();
+    let shown = Shown::of(&lanes, order, page);
+    let mut jobs: Vec<_> = lanes.into_iter().flat_map(|lane| lane.jobs).filter(|(place, _)| shown.has(place)).collect();
     jobs.sort_by(|(a, _), (b, _)| order.compare(a, b));
-    let mut next = horizon.map(|horizon| order.start_of(horizon));
+    let mut next = shown.horizon.map(|horizon| order.start_of(horizon));
     if jobs.len() > page.limit as usize {
         jobs.truncate(page.limit as usize);
         next = jobs.last().map(|(place, _)| *place);
