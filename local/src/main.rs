@@ -151,6 +151,7 @@ mod tests {
         assert!(matches!(options(&["--help"]), Ok(Command::Help(HELP))));
         assert!(matches!(options(&["bench", "--help"]), Ok(Command::Help(bench::HELP))));
         assert!(matches!(options(&["bench", "--stored", "1000,100"]), Ok(Command::Bench(_))));
+        assert!(matches!(options(&["bench", "--scale", "--json", "x"]), Ok(Command::Bench(_))));
         for wrong in [
             &["--port", "70000"][..],
             &["--frobnicate"],

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
+    lanes,
     lifecycle::Status,
     read::Item,
     registry::{Chute, Image, Port},
@@ -104,12 +105,22 @@ pub struct Job {
     /// Digest of the create request, when it came with an `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// Index `by_user`: whose list it is in, and which lane of it. None once it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Which lane of its chute's queue it waits in.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub lane: u8,
     /// Index `queue`: what needs attention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Index `queue`: when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+}
+
+fn is_first(lane: &u8) -> bool {
+    *lane == 0
 }
 
 /// What a job remembers of its chute.
@@ -252,9 +263,14 @@ impl Job {
         Ok(item)
     }
 
-    /// The index key under which a chute's pending jobs wait.
-    pub fn claimable(chute_id: Uuid) -> String {
-        format!("claimable#{chute_id}")
+    /// The index key under which a chute's pending jobs wait, in one of its lanes.
+    pub fn claimable(chute_id: Uuid, lane: u8) -> String {
+        lanes::key(format!("claimable#{chute_id}"), lane)
+    }
+
+    /// The index key under which a user's jobs are listed, in one of the user's lanes.
+    pub fn owner(user_id: Uuid, lane: u8) -> String {
+        lanes::key(user_id.to_string(), lane)
     }
 
     /// The id of the job that a user creates with an `Idempotency-Key`.

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -23,8 +24,10 @@ use uuid::Uuid;
 use crate::{
     error::{Context, Error, Result, engine_error},
     job::{ChuteSnapshot, Job},
+    lanes::{self, LANES},
     lifecycle::{self, Status},
-    read::Item,
+    page::{Lane, Order, Page, is_short, merge},
+    read::{Item, Read},
     registry::{Port, Usage},
     schema,
     time::{DAY, Timestamp},
@@ -140,7 +143,7 @@ pub struct Listed {
     pub finished_at: Option<Timestamp>,
 }
 
-/// Which of a user's jobs are listed. Jobs that are being deleted never are.
+/// Which of a user's jobs are listed.
 #[derive(Debug, Default)]
 pub struct Filter {
     /// In this state.
@@ -158,16 +161,41 @@ impl Filter {
             self.terminal.map(|terminal| ("#terminal", "terminal", AttributeValue::Bool(terminal))),
             self.chute_id.map(|chute_id| ("#chute_id", "chute_id", text(chute_id.to_string()))),
         ];
-        let mut expression = "attribute_not_exists(deleted_at)".to_owned();
+        let mut expression = Vec::new();
         let mut request = request;
         for (alias, name, value) in conditions.into_iter().flatten() {
-            expression.push_str(&format!(" AND {alias} = :{name}"));
+            expression.push(format!("{alias} = :{name}"));
             request = request.expression_attribute_names(alias, name);
             request = request.expression_attribute_values(format!(":{name}"), value);
         }
-        request.filter_expression(expression)
+        request.set_filter_expression(Some(expression.join(" AND ")).filter(|text| !text.is_empty()))
     }
 }
+
+/// What a user may create in a day, and in how many lanes that is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Quota {
+    /// Jobs on the chute.
+    pub chute: u64,
+    /// Jobs in all.
+    pub total: u64,
+    /// Lanes that count them.
+    pub counters: u8,
+}
+
+/// The lanes that count one job: of all the user's, and of those on the chute.
+#[derive(Debug, Clone, Copy)]
+struct Counters {
+    total: u8,
+    chute: u8,
+}
+
+/// Lanes that an insert is refused in, each time by jobs that were counted since it was seen to have room, before it gives up.
+const REFUSALS: usize = 20;
+/// Jobs of a lane that are read at least: far more than can be of one millisecond.
+const LANE_PAGE: u32 = 16;
+/// Jobs of a lane that are read again when the lanes leave a page short.
+const LANE_MORE: u32 = 60;
 
 /// Jobs of one shard that the reaper reads at a time.
 const DUE_PAGE: i32 = 50;
@@ -181,13 +209,40 @@ impl Jobs {
         Self { client, table, registry }
     }
 
-    /// Stores a new job and counts it, in one transaction: never more than `chute_quota` and `total_quota` a day, however
-    /// many creates run at once, and never a second job for one signature.
-    pub async fn insert(
+    /// Stores a new job and counts it, in one transaction: never more than the quota a day, however many creates run at
+    /// once, and never a second job for one signature.
+    pub async fn insert(&self, job: &Job, quota: Quota, signature: Option<&Signature>) -> Result<Inserted> {
+        let mut lanes = match quota.counters {
+            1 => Some(0),
+            counters => lanes::with_a_slice([quota.total, quota.chute], counters),
+        }
+        .map(|lane| Counters { total: lane, chute: lane });
+        for _ in 0..REFUSALS {
+            if let Some(lanes) = lanes {
+                match self.insert_counted(job, quota, lanes, signature).await? {
+                    Inserted::OverQuota(_) if quota.counters > 1 => {}
+                    done => return Ok(done),
+                }
+            }
+            // A slice is full, which another lane's need not be. Counts only grow: when all slices are full, so is the quota.
+            let rows = self.usage(job, quota.counters).await?;
+            let room = |quota, count: &dyn Fn(&Usage) -> u64| {
+                lanes::with_room(quota, &rows.iter().map(count).collect::<Vec<_>>())
+            };
+            let of_chute = |row: &Usage| row.of_chute(job.chute_id);
+            lanes = match (room(quota.total, &Usage::total), room(quota.chute, &of_chute)) {
+                (Some(total), Some(chute)) => Some(Counters { total, chute }),
+                _ => return Ok(Inserted::OverQuota(Usage::sum(&rows, job.chute_id))),
+            };
+        }
+        Err(Error::busy("create job: usage", "every lane with room was full a moment later"))
+    }
+
+    async fn insert_counted(
         &self,
         job: &Job,
-        chute_quota: u64,
-        total_quota: u64,
+        quota: Quota,
+        lanes: Counters,
         signature: Option<&Signature>,
     ) -> Result<Inserted> {
         const DOING: &str = "create job: TransactWriteItems";
@@ -198,22 +253,27 @@ impl Jobs {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| Error::internal(DOING, error))?;
-        let usage = self.count(job, chute_quota, total_quota)?;
-        let request = self
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().put(put).build())
-            .transact_items(TransactWriteItem::builder().update(usage).build());
+        let request = self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
+        // What is counted in one row is one update: a transaction may not name a row twice.
+        let of_total = ("#total", "total".to_owned(), lanes::slice(quota.total, quota.counters, lanes.total));
+        let of_chute =
+            ("#chute", Usage::chute_attribute(job.chute_id), lanes::slice(quota.chute, quota.counters, lanes.chute));
+        let (request, signed) = if lanes.total == lanes.chute {
+            (request.transact_items(self.count(job, lanes.total, &[of_total, of_chute])?), 2)
+        } else {
+            let request = request.transact_items(self.count(job, lanes.total, &[of_total])?);
+            (request.transact_items(self.count(job, lanes.chute, &[of_chute])?), 3)
+        };
         let request = match signature {
             Some(signature) => request.transact_items(self.spend(signature, job.job_id)?),
             None => request,
         };
         let Some(refusals) = transact(request, DOING).await? else { return Ok(Inserted::Created) };
-        if refusals.refused(2).is_some() {
+        if refusals.refused(signed).is_some() {
             Err(replayed())
         } else if let Some(job) = refusals.refused(0) {
             Ok(Inserted::Exists(Box::new(Job::from_item(job)?)))
-        } else if let Some(usage) = refusals.refused(1) {
+        } else if let Some(usage) = (1..signed).find_map(|at| refusals.refused(at)) {
             let counts = serde_dynamo::from_item(usage);
             counts.map(Inserted::OverQuota).map_err(|error| Error::internal("create job: usage", error))
         } else {
@@ -221,26 +281,39 @@ impl Jobs {
         }
     }
 
-    fn count(&self, job: &Job, chute_quota: u64, total_quota: u64) -> Result<Update> {
-        Update::builder()
+    /// Counts the job in a lane's row, under each of these attributes, unless one is at its bound.
+    fn count(&self, job: &Job, lane: u8, counted: &[(&str, String, u64)]) -> Result<TransactWriteItem> {
+        let each = |one: &dyn Fn(&str) -> String| counted.iter().map(|(name, ..)| one(name)).collect::<Vec<_>>();
+        let add = each(&|name| format!("{name} :one")).join(", ");
+        let room = each(&|name| format!("(attribute_not_exists({name}) OR {name} < {})", name.replace('#', ":")));
+        let mut update = Update::builder()
             .table_name(&self.registry)
-            .key("pk", text(Usage::pk(job.user_id, job.created_at)))
-            .update_expression("ADD #total :one, #chute :one SET #expires = :expires, #v = :v")
-            .condition_expression(
-                "(attribute_not_exists(#total) OR #total < :total) AND (attribute_not_exists(#chute) OR #chute < :chute)",
-            )
-            .expression_attribute_names("#total", "total")
-            .expression_attribute_names("#chute", Usage::chute_attribute(job.chute_id))
+            .key("pk", text(Usage::pk(job.user_id, job.created_at, lane)))
+            .update_expression(format!("ADD {add} SET #expires = :expires, #v = :v"))
+            .condition_expression(room.join(" AND "));
+        for (name, attribute, bound) in counted {
+            update = update.expression_attribute_names(*name, attribute);
+            update = update.expression_attribute_values(name.replace('#', ":"), AttributeValue::N(bound.to_string()));
+        }
+        let update = update
             .expression_attribute_names("#expires", "expires_at")
             .expression_attribute_names("#v", schema::ATTRIBUTE)
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":v", number(schema::VERSION))
-            .expression_attribute_values(":total", AttributeValue::N(total_quota.to_string()))
-            .expression_attribute_values(":chute", AttributeValue::N(chute_quota.to_string()))
             .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(|error| Error::internal("create job: usage", error))
+            .map_err(|error| Error::internal("create job: usage", error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// What each lane has counted on the job's day.
+    async fn usage(&self, job: &Job, counters: u8) -> Result<Vec<Usage>> {
+        let pks: Vec<_> = (0..counters).map(|lane| Usage::pk(job.user_id, job.created_at, lane)).collect();
+        let mut read = Read::default();
+        pks.iter().for_each(|pk| read.registry(pk.clone()));
+        let found = read.run(&self.client, &self.registry, &self.table).await?;
+        pks.iter().map(|pk| Ok(found.registry(pk)?.unwrap_or_default())).collect()
     }
 
     /// The row that remembers, until its nonce is too old anyway, which job a signature was for.
@@ -385,7 +458,7 @@ impl Jobs {
         limit: u32,
         after: Option<Cursor>,
     ) -> Result<(Vec<Claimable>, Option<Cursor>)> {
-        let request = self.queue(&Job::claimable(chute_id), after).key_condition_expression("#queue = :queue");
+        let request = self.queue(&Job::claimable(chute_id, 0), after).key_condition_expression("#queue = :queue");
         let request = request.limit(limit.cast_signed());
         let answer = request.send().await.context("claimable jobs: Query")?;
         // Nobody could claim what a newer release has made.
@@ -406,15 +479,16 @@ impl Jobs {
     ) -> Result<(Vec<Listed>, Option<Cursor>)> {
         let start = after.map(|(created_at, job_id)| {
             HashMap::from([
-                ("user_id".to_owned(), text(user_id.to_string())),
+                ("owner".to_owned(), text(Job::owner(user_id, 0))),
                 ("created_at".to_owned(), number(created_at)),
                 ("job_id".to_owned(), text(job_id.to_string())),
             ])
         });
         let request = self.client.query().table_name(&self.table).index_name("by_user");
         let request = request
-            .key_condition_expression("user_id = :user")
-            .expression_attribute_values(":user", text(user_id.to_string()))
+            .key_condition_expression("#owner = :owner")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":owner", text(Job::owner(user_id, 0)))
             .scan_index_forward(false)
             .limit(read.cast_signed())
             .set_exclusive_start_key(start);
@@ -424,6 +498,81 @@ impl Jobs {
         let jobs = serde_dynamo::from_items(items);
         let jobs = jobs.map_err(|error| Error::internal("list jobs: items", error))?;
         Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, "created_at"))))
+    }
+
+    /// A page of a busy chute's pending jobs, oldest first, and where the next one begins.
+    pub async fn claimable_of_busy(&self, chute_id: Uuid, page: &Page) -> Result<(Vec<Claimable>, Option<Cursor>)> {
+        let lane = |lane| {
+            let request = self.client.query().table_name(&self.table).index_name("queue");
+            request
+                .expression_attribute_names("#key", "queue")
+                .expression_attribute_values(":key", text(Job::claimable(chute_id, lane)))
+        };
+        let (items, next) = self.merged(lane, "due_at", Order::OldestFirst, page, "claimable jobs: Query").await?;
+        let jobs = serde_dynamo::from_items(items);
+        Ok((jobs.map_err(|error| Error::internal("claimable jobs: items", error))?, next))
+    }
+
+    /// The jobs of a busy user that pass the filter, newest first, and where the next page begins.
+    pub async fn of_busy_user(
+        &self,
+        user_id: Uuid,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<(Vec<Listed>, Option<Cursor>)> {
+        let lane = |lane| {
+            let request = self.client.query().table_name(&self.table).index_name("by_user");
+            let request = request
+                .expression_attribute_names("#key", "owner")
+                .expression_attribute_values(":key", text(Job::owner(user_id, lane)));
+            filter.add_to(request)
+        };
+        let (items, next) = self.merged(lane, "created_at", Order::NewestFirst, page, "list jobs: Query").await?;
+        let jobs = serde_dynamo::from_items(items);
+        Ok((jobs.map_err(|error| Error::internal("list jobs: items", error))?, next))
+    }
+
+    /// A page out of all lanes, each of which is asked twice at most. They are asked from a time on, and not from a job: in which
+    /// order DynamoDB has the jobs of one time, it does not say.
+    async fn merged(
+        &self,
+        lane: impl Fn(u8) -> QueryFluentBuilder,
+        sorted_by: &'static str,
+        order: Order,
+        page: &Page,
+        doing: &'static str,
+    ) -> Result<(Vec<Item>, Option<Cursor>)> {
+        let compares = if order == Order::NewestFirst { "<=" } else { ">=" };
+        let query = |which, limit: u32, start: Option<Item>| {
+            let request = lane(which).scan_index_forward(order == Order::OldestFirst).limit(limit.cast_signed());
+            let request = match page.after {
+                None => request.key_condition_expression("#key = :key"),
+                Some((at, _)) => request
+                    .key_condition_expression(format!("#key = :key AND {sorted_by} {compares} :at"))
+                    .expression_attribute_values(":at", number(at)),
+            };
+            request.set_exclusive_start_key(start)
+        };
+        let read = async |number, limit, start| {
+            let answer = query(number, limit, start).send().await.context(doing)?;
+            let end = answer.last_evaluated_key;
+            let jobs = schema::known(answer.items.unwrap_or_default());
+            let jobs = jobs.into_iter().filter_map(|item| Some((cursor(&item, sorted_by)?, item))).collect();
+            let lane = Lane { jobs, end: end.as_ref().and_then(|end| cursor(end, sorted_by)).map(|(at, _)| at) };
+            Ok::<_, Error>((lane, end))
+        };
+        let first = (0..LANES).map(|number| read(number, LANE_PAGE.max(page.limit + 1), None));
+        let (mut lanes, ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
+        if is_short(&lanes, order, page) {
+            let ends: Vec<_> = (0..LANES).zip(ends).filter_map(|(number, end)| Some((number, end?))).collect();
+            let more = ends.iter().map(|(number, end)| read(*number, LANE_MORE, Some(end.clone())));
+            for ((number, _), (more, _)) in ends.iter().zip(try_join_all(more).await?) {
+                let lane = &mut lanes[usize::from(*number)];
+                lane.jobs.extend(more.jobs);
+                lane.end = more.end;
+            }
+        }
+        Ok(merge(lanes, order, page))
     }
 
     /// A query of the index `queue`, from where a page ended.
@@ -452,12 +601,14 @@ fn replayed() -> Error {
     Error::unauthorized("This signature has been used already")
 }
 
+/// Milliseconds, at most, before a transaction that met another one is tried again: half a second in all on average.
+/// ("Exponential Backoff And Jitter", with full jitter.)
+pub const CONFLICT_PAUSES_MS: [u64; 6] = [20, 40, 80, 160, 320, 640];
+
 /// Carries out a transaction, and again when another one on the same rows was in its way: a user's creates all count in one
 /// row. What refused it, when something did.
 async fn transact(request: TransactWriteItemsFluentBuilder, doing: &'static str) -> Result<Option<Refusals>> {
-    // Half a second on average, 1.3 s at most: "Exponential Backoff And Jitter", with full jitter.
-    const PAUSES: [u64; 6] = [20, 40, 80, 160, 320, 640];
-    for pause in PAUSES {
+    for pause in CONFLICT_PAUSES_MS {
         let Err(error) = request.clone().send().await else { return Ok(None) };
         let refusals = Refusals::of(&error, doing)?;
         if !refusals.are_conflicts() {

@@ -13,6 +13,7 @@ pub mod filename;
 pub mod job;
 pub mod job_token;
 pub mod jobs;
+pub mod lanes;
 pub mod lifecycle;
 pub mod metrics;
 pub mod outputs;

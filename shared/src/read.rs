@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, KeysAndAttributes},
+};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -60,34 +63,38 @@ impl Read {
         if let Some(user_id) = credentials.user_id() {
             per_user(&mut self, user_id);
         }
-        let mut found = self.run(app).await?;
+        let mut found = self.run_with(app).await?;
         if let Some(user_id) = credentials.hotkey_user(&found)? {
             let mut read = Read::default();
             read.registry(User::pk(user_id));
             per_user(&mut read, user_id);
-            let more = read.run(app).await?;
+            let more = read.run_with(app).await?;
             found.registry.extend(more.registry);
             found.job = found.job.or(more.job);
         }
         Ok((credentials.caller(&found)?, found))
     }
 
+    async fn run_with(self, app: &App) -> Result<Found> {
+        self.run(&app.dynamodb, &app.config.registry_table, &app.config.jobs_table).await
+    }
+
     /// Reads everything, going on a few times where DynamoDB left keys unprocessed, which is how it throttles a batch.
-    pub async fn run(self, app: &App) -> Result<Found> {
+    pub async fn run(self, client: &Client, registry_table: &str, jobs_table: &str) -> Result<Found> {
         let mut tables = HashMap::new();
         let keys = self.registry.iter().map(|pk| key("pk", pk));
-        add_table(&mut tables, &app.config.registry_table, keys)?;
+        add_table(&mut tables, registry_table, keys)?;
         let keys = self.job.iter().map(|job_id| key("job_id", &job_id.to_string()));
-        add_table(&mut tables, &app.config.jobs_table, keys)?;
+        add_table(&mut tables, jobs_table, keys)?;
 
         let mut found = Found::default();
         let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
         while !tables.is_empty() {
-            let request = app.dynamodb.batch_get_item().set_request_items(Some(tables));
+            let request = client.batch_get_item().set_request_items(Some(tables));
             let answer = request.send().await.context("read: BatchGetItem")?;
             for (table, items) in answer.responses.unwrap_or_default() {
                 for item in items {
-                    if table == app.config.jobs_table {
+                    if table == jobs_table {
                         found.job = Some(item);
                     } else if let Some(Ok(pk)) = item.get("pk").map(AttributeValue::as_s) {
                         found.registry.insert(pk.clone(), item);

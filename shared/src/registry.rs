@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::{
+        put_item::{PutItemError, builders::PutItemFluentBuilder},
+        update_item::UpdateItemError,
+    },
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Context, Error, Result, engine_error},
+    lanes::{self, COUNTERS},
     read::Item,
     schema,
     time::Timestamp,
@@ -53,10 +57,24 @@ impl Registry {
 
     /// Sets one attribute of a row, and leaves the others to whoever changes them; false when there is no such row.
     pub async fn set(&self, pk: &str, attribute: &'static str, value: &impl Serialize) -> Result<bool> {
+        self.set_when(Transition::default(), pk, attribute, value).await
+    }
+
+    /// The same, unless the row has the attribute already.
+    pub async fn set_once(&self, pk: &str, attribute: &'static str, value: &impl Serialize) -> Result<bool> {
+        self.set_when(Transition::default().when(Guard::Absent(attribute)), pk, attribute, value).await
+    }
+
+    async fn set_when(
+        &self,
+        change: Transition,
+        pk: &str,
+        attribute: &'static str,
+        value: &impl Serialize,
+    ) -> Result<bool> {
         let value = serde_dynamo::to_attribute_value(value);
         let value: AttributeValue = value.map_err(|error| Error::internal("registry: attribute", error))?;
-        let change =
-            Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
+        let change = change.when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
         let expression = change.expression();
         let request = self
             .client
@@ -82,17 +100,36 @@ impl Registry {
 
     /// Creates or replaces a row, but for one of a newer release.
     pub async fn put(&self, pk: String, row: &impl Serialize) -> Result<()> {
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item(pk, row)?));
+        let request = self.client.put_item().condition_expression("attribute_not_exists(pk) OR #v <= :v");
+        self.replace(request, pk, row).await.map(|_| ())
+    }
+
+    /// Creates or replaces a chute; false when the one that is there is busy and this one is not.
+    pub async fn put_chute(&self, chute: &Chute) -> Result<bool> {
+        let pk = Chute::pk(chute.chute_id);
+        if chute.busy {
+            return self.put(pk, chute).await.map(|()| true);
+        }
+        let not_busy = "attribute_not_exists(pk) OR #v <= :v AND (attribute_not_exists(busy) OR busy = :busy)";
+        let request = self.client.put_item().condition_expression(not_busy);
+        let request = request.expression_attribute_values(":busy", AttributeValue::Bool(false));
+        self.replace(request, pk, chute).await
+    }
+
+    /// Whether the row was put. A row of a newer release is an error.
+    async fn replace(&self, request: PutItemFluentBuilder, pk: String, row: &impl Serialize) -> Result<bool> {
         let request = request
-            .condition_expression("attribute_not_exists(pk) OR #v <= :v")
+            .table_name(&self.table)
+            .set_item(Some(item(pk, row)?))
             .expression_attribute_names("#v", schema::ATTRIBUTE)
             .expression_attribute_values(":v", number(schema::VERSION))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
-                    schema::check(refusal.item.as_ref().unwrap_or(&Item::new()), "registry: row")
+                    let there = refusal.item.as_ref();
+                    schema::check(there.unwrap_or(&Item::new()), "registry: row").map(|()| false)
                 }
                 _ => Err(engine_error("registry: PutItem", &error)),
             },
@@ -135,6 +172,9 @@ pub struct User {
     /// Jobs a day, by chute id, `global` or `*`.
     #[serde(default)]
     pub quotas: BTreeMap<String, u64>,
+    /// Since when the user's jobs are listed and counted in lanes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_since: Option<Timestamp>,
     /// When the account was made.
     pub created_at: Timestamp,
 }
@@ -196,6 +236,9 @@ pub struct Chute {
     /// The hardware that it asks for, as miners read it: an object of at most 4 KiB of JSON.
     #[serde(default)]
     pub node_selector: Option<Value>,
+    /// Its jobs wait in lanes.
+    #[serde(default)]
+    pub busy: bool,
     /// Its jobs.
     pub methods: Vec<Method>,
 }
@@ -251,7 +294,8 @@ pub struct Port {
     pub proto: String,
 }
 
-/// `usage#<user id>#<day>`: how many jobs a user has created that day, in all and per chute.
+/// `usage#<user id>#<day>`: how many jobs a user has created that day, in all and per chute. Of a user whose jobs are counted in
+/// lanes, each has a row: `usage#<user id>#<day>#<lane>`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Usage {
     #[serde(default)]
@@ -274,6 +318,13 @@ impl User {
             _ => Uuid::try_parse(&key).map(|id| id.to_string()).map_err(|_| key),
         };
         quotas.into_iter().map(|(key, count)| Ok((known(key)?, count))).collect()
+    }
+
+    /// Lanes that the user's jobs are counted in at `now`. They begin with a day, since a quota holds for a day: in the middle of one
+    /// the first lane has counted jobs already.
+    pub fn counters(&self, now: Timestamp) -> u8 {
+        let sliced = self.busy_since.is_some_and(|since| since.date() < now.date());
+        if sliced { COUNTERS } else { 1 }
     }
 
     /// Jobs a day under `key` (a chute id or `global`): the user's own row, else the user's `*`, else the deployment's.
@@ -315,9 +366,18 @@ impl Chute {
 }
 
 impl Usage {
-    /// The row's key on the UTC day of `now`.
-    pub fn pk(user_id: Uuid, now: Timestamp) -> String {
-        format!("usage#{user_id}#{}", now.date())
+    /// The key of a lane's row on the UTC day of `now`.
+    pub fn pk(user_id: Uuid, now: Timestamp, lane: u8) -> String {
+        lanes::key(format!("usage#{user_id}#{}", now.date()), lane)
+    }
+
+    /// What all rows say together.
+    pub fn sum(rows: &[Self], chute_id: Uuid) -> Self {
+        let of_chute: u64 = rows.iter().map(|row| row.of_chute(chute_id)).sum();
+        Self {
+            total: rows.iter().map(Self::total).sum(),
+            chutes: BTreeMap::from([(Self::chute_attribute(chute_id), of_chute.into())]),
+        }
     }
 
     /// The attribute that counts one chute's jobs.
@@ -349,6 +409,7 @@ mod tests {
                 disabled: false,
                 roles: BTreeSet::new(),
                 quotas: map(own),
+                busy_since: None,
                 created_at: Timestamp::from_millis(0),
             };
             user.quota("c", &map(defaults))

@@ -186,6 +186,7 @@ async fn what_a_command_names_has_to_exist() {
         json!({"command": "set_roles", "user_id": id, "roles": ["miner"]}),
         json!({"command": "disable_user", "user_id": id}),
         json!({"command": "enable_user", "user_id": id}),
+        json!({"command": "set_busy_user", "user_id": id}),
         json!({"command": "create_key", "user_id": id}),
         json!({"command": "register_hotkey", "user_id": id, "hotkey": HOTKEY}),
         json!({"command": "put_chute", "chute": chute(&Uuid::new_v4().to_string(), &id)}),
@@ -229,7 +230,7 @@ async fn a_malformed_command_says_what_is_wrong() {
     missing field `command`
     missing field `command`
     invalid type: null, expected internally tagged enum Command
-    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`
+    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`
     missing field `user_id`
     UUID parsing failed: invalid character: found `l` at 1
     unknown field `role`, expected `user_id` or `roles`

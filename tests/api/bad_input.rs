@@ -80,7 +80,7 @@ impl Scene {
     async fn stored(&self) -> BTreeMap<String, Value> {
         let query = json!({
             "TableName": stack().resource("JobsTable").unwrap(), "IndexName": "by_user",
-            "KeyConditionExpression": "user_id = :user",
+            "KeyConditionExpression": "#owner = :user", "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {":user": {"S": self.world.user_id}},
         });
         let jobs = dynamodb(stack(), "Query", query).await;

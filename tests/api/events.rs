@@ -90,7 +90,7 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
 }
 
 /// In an order in which each finds what it needs.
-const ADMIN: [&str; 10] = [
+const ADMIN: [&str; 11] = [
     "create-user",
     "create-key",
     "set-roles",
@@ -101,6 +101,7 @@ const ADMIN: [&str; 10] = [
     "disable-user",
     "enable-user",
     "revoke-key",
+    "set-busy-user",
 ];
 
 #[tokio::test]

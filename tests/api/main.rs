@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod bad_input;
+mod busy;
 mod claim_job;
 mod clocks;
 mod complete_job;

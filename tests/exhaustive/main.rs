@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 const JOB: Uuid = Uuid::from_u128(1);
 const MINERS: [&str; 2] = ["alice", "bob"];
+/// Where it waits and is listed.
+const LANE: u8 = 3;
 /// Seconds that the upload window has.
 const WINDOW: i64 = 3600;
 /// The times that a request may carry, in seconds, in any order: what was leased at the one has run out at the other.
@@ -102,7 +104,8 @@ fn new_job() -> Job {
     let json = serde_json::json!({
         "job_id": JOB, "user_id": Uuid::from_u128(3), "chute_id": chute_id, "method": "train", "status": "pending",
         "terminal": false, "attempt": 0, "max_attempts": 2, "created_at": 0, "updated_at": 0, "job_args": "{}",
-        "chute": chute, "timeout": 30, "queue": Job::claimable(chute_id), "due_at": 0,
+        "chute": chute, "timeout": 30, "queue": Job::claimable(chute_id, LANE), "due_at": 0,
+        "owner": Job::owner(Uuid::from_u128(3), LANE), "lane": LANE,
     });
     serde_json::from_value(json).unwrap()
 }
@@ -121,6 +124,15 @@ impl World {
         }
         if before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
+        }
+        let (waits, listed) = (Job::claimable(after.chute_id, LANE), Job::owner(after.user_id, LANE));
+        let is_listed = after.owner.as_ref() == Some(&listed);
+        if is_listed == after.deleted_at.is_some() {
+            self.broken = Some("a job is not in its owner's list, or a deleted one is");
+        }
+        let may_be_claimed = after.status == Status::Pending && after.deleted_at.is_none();
+        if (after.queue.as_ref() == Some(&waits)) != may_be_claimed {
+            self.broken = Some("a job waits for miners in another lane, or without being pending");
         }
         if after.terminal && after.deleted_at.is_none() {
             self.ended.get_or_insert_with(|| after.status.as_str().to_owned());

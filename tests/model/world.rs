@@ -10,7 +10,10 @@ use futures_util::future::join_all;
 use local::{EngineCall, Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::time::Timestamp;
+use shared::{
+    lanes::{self, COUNTERS},
+    time::Timestamp,
+};
 use tests::{Answer, Form, Hotkey, check_answer, dynamodb, item, s3, text};
 use uuid::Uuid;
 
@@ -28,6 +31,8 @@ pub(crate) struct World {
     users: Vec<Person>,
     miners: Vec<Person>,
     faults: Arc<Mutex<Faults>>,
+    /// Every other one has a busy chute.
+    cases: usize,
     /// Steps that were taken, over all cases.
     pub(crate) taken: usize,
     /// Faults that happened, over all cases.
@@ -148,8 +153,14 @@ impl World {
             people.push(Person::new(&stack, roles, signs).await);
         }
         let miners = people.split_off(2);
+        // One of the two is busy, and has been for long.
+        let busy = json!({
+            "TableName": stack.resource("RegistryTable").unwrap(), "Key": {"pk": {"S": format!("user#{}", people[1].user_id)}},
+            "UpdateExpression": "SET busy_since = :long", "ExpressionAttributeValues": {":long": {"N": "0"}},
+        });
+        dynamodb(&stack, "UpdateItem", busy).await;
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { stack, http, users: people, miners, faults, taken: 0, failed: 0 }
+        Self { stack, http, users: people, miners, faults, cases: 0, taken: 0, failed: 0 }
     }
 
     /// Takes the steps, lets the faults stop, and looks whether anything was lost or is stuck.
@@ -159,9 +170,11 @@ impl World {
             |name: &str, retry: u32| json!({"name": name, "timeout": TIMEOUT / 1000, "retry": retry, "upload": true});
         let chute = json!({
             "chute_id": chute_id, "user_id": self.users[0].user_id, "name": "c", "public": true, "version": "1",
+            "busy": self.cases % 2 == 1,
             "methods": [method("train", 0), method("serve", 2)],
         });
         self.stack.invoke("admin", json!({"command": "put_chute", "chute": chute})).await.unwrap();
+        self.cases += 1;
         let mut case = Case {
             world: self,
             chute_id,
@@ -527,13 +540,13 @@ impl Case<'_> {
         let stack = &self.world.stack;
         let request = json!({
             "TableName": stack.resource("JobsTable").unwrap(), "IndexName": "by_user",
-            "KeyConditionExpression": "user_id = :user AND created_at = :now",
-            "FilterExpression": "chute_id = :chute",
+            "FilterExpression": "begins_with(#owner, :user) AND created_at = :now AND chute_id = :chute",
+            "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {
                 ":user": {"S": self.world.users[user].user_id}, ":now": {"N": now.to_string()}, ":chute": {"S": self.chute_id},
             },
         });
-        let found = dynamodb(stack, "Query", request).await;
+        let found = dynamodb(stack, "Scan", request).await;
         let ids = found["Items"].as_array().unwrap().iter().map(|item| text(&item["job_id"]["S"]));
         ids.filter(|job_id| self.jobs.iter().all(|(known, _)| known != job_id)).collect()
     }
@@ -632,10 +645,15 @@ impl Case<'_> {
         }
         self.compare_objects().await?;
         for ((user, day), jobs) in &self.used {
-            let pk = format!("usage#{}#{day}", self.world.users[*user].user_id);
-            let usage = item(&self.world.stack, "RegistryTable", "pk", &pk).await;
-            if usage[format!("chute#{}", self.chute_id)]["N"] != *jobs.to_string().as_str() {
-                return Err(format!("{jobs} jobs were created, and counted are {usage}"));
+            let first = format!("usage#{}#{day}", self.world.users[*user].user_id);
+            let mut counted = 0;
+            for lane in 0..COUNTERS {
+                let row = item(&self.world.stack, "RegistryTable", "pk", &lanes::key(first.clone(), lane)).await;
+                let of_chute = row[format!("chute#{}", self.chute_id)]["N"].as_str();
+                counted += of_chute.map_or(0, |count| count.parse().unwrap());
+            }
+            if counted != *jobs {
+                return Err(format!("{jobs} jobs were created, and counted are {counted}"));
             }
         }
         Ok(())

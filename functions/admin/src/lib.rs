@@ -45,6 +45,12 @@ pub enum Command {
         /// The account.
         user_id: Uuid,
     },
+    /// From now on the user's jobs are listed in lanes, and from tomorrow counted in lanes: for more than a few dozen jobs a second.
+    /// It stays so: jobs are in the lanes for as long as they are kept, and so are the day's counts.
+    SetBusyUser {
+        /// The account.
+        user_id: Uuid,
+    },
     /// A new API key. The answer is the only place where it is ever shown.
     CreateKey {
         /// Whose it is.
@@ -106,6 +112,12 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
         Command::SetRoles { user_id, roles } => set(app, user_id, "roles", &roles).await,
         Command::DisableUser { user_id } => set(app, user_id, "disabled", &true).await,
         Command::EnableUser { user_id } => set(app, user_id, "disabled", &false).await,
+        Command::SetBusyUser { user_id } => {
+            if !app.registry.set_once(&User::pk(user_id), "busy_since", &now).await? {
+                return Err(no_user(user_id));
+            }
+            Ok(Output { user_id: Some(user_id), ..Output::default() })
+        }
         Command::SetQuotas { user_id, quotas } => {
             let unknown = |key| Error::Unprocessable(format!("quota {key:?} is no chute id, global or *"));
             let quotas = User::quotas_by_key(quotas).map_err(unknown)?;
@@ -143,14 +155,18 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
             let chute = parse_chute(chute)?;
             existing_user(app, chute.user_id).await?;
             check_methods(&chute)?;
-            app.registry.put(Chute::pk(chute.chute_id), &chute).await?;
+            if !app.registry.put_chute(&chute).await? {
+                let detail = format!("Chute {} is busy and stays so: jobs wait in its lanes", chute.chute_id);
+                return Err(Error::Conflict(detail));
+            }
             Ok(Output { chute_id: Some(chute.chute_id), ..Output::default() })
         }
     }
 }
 
 async fn create_user(app: &App, user_id: Uuid, roles: BTreeSet<Role>) -> Result<Output> {
-    let user = User { user_id, disabled: false, roles, quotas: BTreeMap::new(), created_at: Timestamp::system() };
+    let (quotas, created_at) = (BTreeMap::new(), Timestamp::system());
+    let user = User { user_id, disabled: false, roles, quotas, busy_since: None, created_at };
     // One that exists keeps its quotas and its state.
     if !app.registry.create(User::pk(user_id), &user).await? {
         return Err(Error::Conflict(format!("User {user_id} exists")));

@@ -8,7 +8,7 @@ use shared::{
     jobs::Claimable,
     page::{ListQuery, Page, show_cursor},
     read::Read,
-    registry::Port,
+    registry::{Chute, Port},
     reply,
     time::{Timestamp, rfc3339},
 };
@@ -49,23 +49,27 @@ impl From<Claimable> for Job {
     }
 }
 
-/// Lists a chute's pending jobs, oldest first. The caller and the jobs are read side by side; the cost does not grow with
-/// the jobs stored.
+/// Lists a chute's pending jobs, oldest first. The caller, the chute and the jobs are read side by side, and a busy chute's lanes
+/// after that; the cost does not grow with the jobs stored.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let credentials = app.credentials(&request)?;
     let input = input(&request);
-    let caller = Read::default().with_caller(app, credentials, |_, _| ());
-    let (caller, listed) = match &input {
-        Ok((chute_id, page)) => {
-            let (caller, listed) = tokio::join!(caller, app.jobs.claimable(*chute_id, page.limit, page.after));
-            (caller?.0, Some(listed))
+    let mut read = Read::default();
+    let (chute_id, page) = match input {
+        Ok(input) => input,
+        Err(error) => {
+            read.with_caller(app, credentials, |_, _| ()).await?.0.require_miner()?;
+            return Err(error);
         }
-        Err(_) => (caller.await?.0, None),
     };
+    read.registry(Chute::pk(chute_id));
+    let caller = read.with_caller(app, credentials, |_, _| ());
+    let (caller, listed) = tokio::join!(caller, app.jobs.claimable(chute_id, page.limit, page.after));
+    let (caller, found) = caller?;
     caller.require_miner()?;
-    let (jobs, next) = match listed {
-        Some(listed) => listed?,
-        None => return Err(input.err().unwrap_or_else(|| Error::internal("claimable jobs", "no page"))),
+    let (jobs, next) = match found.registry::<Chute>(&Chute::pk(chute_id))? {
+        Some(chute) if chute.busy => app.jobs.claimable_of_busy(chute_id, &page).await?,
+        _ => listed?,
     };
     let jobs = jobs.into_iter().map(Job::from).collect();
     Ok(reply::json(200, &Output { jobs, next_cursor: next.map(show_cursor) }))

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     App, Result,
-    jobs::{Filter, Listed},
+    jobs::{Cursor, Filter, Listed},
     lifecycle::Status,
     page::{ListQuery, Page, show_cursor},
     read::Read,
@@ -79,29 +79,45 @@ impl From<Listed> for Job {
 }
 
 /// Lists the caller's jobs. One query, beside the read of the caller where credentials name the user; a second one when a
-/// filter, or jobs that are being deleted, leave the page short. A page that is still short after [`MOST_READ`] jobs is
-/// answered as it is: the cost of a page does not grow with the jobs stored. An index cannot be read strongly consistent, so
-/// that a change may show a moment late.
+/// filter leaves the page short. A page that is still short after [`MOST_READ`] jobs is answered as it is: the cost of a page
+/// does not grow with the jobs stored. A busy user's lanes are queried when it is known that there are any. An index cannot be
+/// read strongly consistent, so that a change may show a moment late.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let credentials = app.credentials(&request)?;
     let user_id = credentials.user_id();
     let input = input(&request);
     let caller = Read::default().with_caller(app, credentials, |_, _| ());
-    let (user_id, first) = match (&input, user_id) {
+    let (user, first) = match (&input, user_id) {
         // Before it is known whether the caller is who they say: a page's worth and no more.
         (Ok((filter, page)), Some(user_id)) => {
             let (caller, first) = tokio::join!(caller, app.jobs.of_user(user_id, filter, first_read(page), page.after));
-            (caller?.0.user.user_id, Some(first?))
+            (caller?.0.user, Some(first?))
         }
-        _ => (caller.await?.0.user.user_id, None),
+        _ => (caller.await?.0.user, None),
     };
     let (filter, page) = input?;
+    let (jobs, next) = match user.busy_since {
+        Some(_) => app.jobs.of_busy_user(user.user_id, &filter, &page).await?,
+        None => one_lane(app, user.user_id, &filter, &page, first).await?,
+    };
+    let jobs = jobs.into_iter().map(Job::from).collect();
+    Ok(reply::json(200, &Output { jobs, next_cursor: next.map(show_cursor) }))
+}
+
+/// The page of a user who is not busy, of which the first query may have been made.
+async fn one_lane(
+    app: &App,
+    user_id: Uuid,
+    filter: &Filter,
+    page: &Page,
+    first: Option<(Vec<Listed>, Option<Cursor>)>,
+) -> Result<(Vec<Listed>, Option<Cursor>)> {
     let (mut jobs, mut next) = match first {
         Some(first) => first,
-        None => app.jobs.of_user(user_id, &filter, first_read(&page), page.after).await?,
+        None => app.jobs.of_user(user_id, filter, first_read(page), page.after).await?,
     };
     if let (true, Some(after)) = (jobs.len() < page.limit as usize, next) {
-        let (more, end) = app.jobs.of_user(user_id, &filter, MOST_READ - first_read(&page), Some(after)).await?;
+        let (more, end) = app.jobs.of_user(user_id, filter, MOST_READ - first_read(page), Some(after)).await?;
         jobs.extend(more);
         next = end;
     }
@@ -109,8 +125,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         jobs.truncate(page.limit as usize);
         next = jobs.last().map(|job| (job.created_at.millis(), job.job_id));
     }
-    let jobs = jobs.into_iter().map(Job::from).collect();
-    Ok(reply::json(200, &Output { jobs, next_cursor: next.map(show_cursor) }))
+    Ok((jobs, next))
 }
 
 /// One more than the page holds tells whether there is another page.

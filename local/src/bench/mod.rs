@@ -5,6 +5,7 @@ mod life;
 mod memory;
 mod price;
 mod samples;
+mod scale;
 mod stored;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
@@ -35,6 +36,7 @@ Usage: cargo run --release -- bench [options]
   --prices FILE   other prices than those of local/src/bench/prices.json
   --stored LIST   numbers of stored jobs to measure with, such as 1000,10000,100000,1000000 (default: none)
   --plot FILE     draw cost and latency against them (SVG)
+  --scale         simulate one user's load against DynamoDB's limits, and nothing else
   --tls           measure cold starts through TLS at shares of a core (Linux, root)";
 
 /// What the command line asks for.
@@ -44,6 +46,7 @@ pub(crate) struct Options {
     prices: Option<PathBuf>,
     stored: Vec<usize>,
     plot: Option<PathBuf>,
+    scale: bool,
     tls: bool,
 }
 
@@ -62,6 +65,7 @@ pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Options>, l
                 options.stored.sort_unstable();
             }
             Long("plot") => options.plot = Some(arguments.value()?.into()),
+            Long("scale") => options.scale = true,
             Long("tls") => options.tls = true,
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
@@ -102,6 +106,9 @@ struct Tls {
 
 /// Measures, and prints tables.
 pub(crate) async fn run(options: Options) -> Result<()> {
+    if options.scale {
+        return scale::run(options.json.as_deref());
+    }
     let prices = match &options.prices {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?,
         None => include_str!("prices.json").to_owned(),

@@ -60,7 +60,7 @@ async fn fill(stack: &Stack, bench: &Bench<'_>, numbers: std::ops::Range<usize>)
     let (table, chute, http) = (stack.resource("JobsTable")?, bench.chute, reqwest::Client::new());
     let item = |number: usize| {
         json!({
-            "v": {"N": "1"}, "job_id": {"S": Uuid::new_v4()}, "user_id": {"S": bench.user}, "chute_id": {"S": chute},
+            "v": {"N": "1"}, "job_id": {"S": Uuid::new_v4()}, "user_id": {"S": bench.user}, "owner": {"S": bench.user}, "chute_id": {"S": chute},
             "method": {"S": "run"}, "status": {"S": "pending"}, "terminal": {"BOOL": false}, "attempt": {"N": "0"},
             // After all that is measured, so that claims find their own jobs.
             "created_at": {"N": (4_000_000_000_000_usize + number).to_string()}, "job_args": {"S": "{\"_disk_gb\":10}"},
