@@ -159,8 +159,8 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 
 /// One connection pool for all clients. `ring`, because its first handshake needs a third of aws-lc's CPU, and aws-lc is not
 /// linked otherwise. Nothing is connected before the first request: a handshake takes less than 2 ms of a core, and a whole cold
-/// start through TLS 6 ms at the share that most functions have, 0.3 to 0.6 of a core (`cargo run --release -- bench --tls`);
-/// the SDK could open a connection only by a call, which would be paid for.
+/// start through TLS 6 to 7 ms at 0.58 of a core, which 1,024 MB have (`cargo run --release -- bench --tls`); the SDK could
+/// open a connection only by a call, which would be paid for.
 fn http_client() -> Result<SharedHttpClient, String> {
     let context = TlsContext::builder()
         .with_trust_store(trusted()?)
