@@ -1,6 +1,10 @@
 //! The store of jobs: DynamoDB's jobs table.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -26,7 +30,7 @@ use crate::{
     job::{ChuteSnapshot, Job},
     lanes::{self, LANES},
     lifecycle::{self, Status},
-    page::{Lane, Order, Page, is_short, merge},
+    page::{Lane, Order, Page, lacking, merge},
     read::{Item, Read},
     registry::{Port, Usage},
     schema,
@@ -40,7 +44,11 @@ pub struct Jobs {
     client: aws_sdk_dynamodb::Client,
     table: String,
     registry: String,
+    used_up: Arc<Mutex<HashMap<UsedUp, Usage>>>,
 }
+
+/// A busy user's quota that is used up: whose, for which chute, on which day.
+type UsedUp = (Uuid, Uuid, String, Quota);
 
 /// What became of a [`Transition`].
 #[derive(Debug)]
@@ -173,7 +181,7 @@ impl Filter {
 }
 
 /// What a user may create in a day, and in how many lanes that is counted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quota {
     /// Jobs on the chute.
     pub chute: u64,
@@ -192,9 +200,14 @@ struct Counters {
 
 /// Lanes that an insert is refused in, each time by jobs that were counted since it was seen to have room, before it gives up.
 const REFUSALS: usize = 20;
-/// Jobs of a lane that are read at least: far more than can be of one millisecond.
+/// Quotas that are remembered as used up.
+const REMEMBERED: usize = 1000;
+
+/// Jobs of a user that one request reads, about, however few of them pass its filter: 0.7 MB of the index.
+pub const MOST_READ: u32 = 1000;
+/// Jobs of a lane that are read first. Those of all lanes are twice the longest page and more.
 const LANE_PAGE: u32 = 16;
-/// Jobs of a lane that are read again when the lanes leave a page short.
+/// Jobs of a lane that are read at least when a filter leaves a page short.
 const LANE_MORE: u32 = 60;
 
 /// Jobs of one shard that the reaper reads at a time.
@@ -206,7 +219,7 @@ pub type Cursor = (i64, Uuid);
 impl Jobs {
     /// A store over these tables.
     pub fn new(client: aws_sdk_dynamodb::Client, table: String, registry: String) -> Self {
-        Self { client, table, registry }
+        Self { client, table, registry, used_up: Arc::default() }
     }
 
     /// Stores a new job and counts it, in one transaction: never more than the quota a day, however many creates run at
@@ -226,16 +239,32 @@ impl Jobs {
             }
             // A slice is full, which another lane's need not be. Counts only grow: when all slices are full, so is the quota.
             let rows = self.usage(job, quota.counters).await?;
-            let room = |quota, count: &dyn Fn(&Usage) -> u64| {
-                lanes::with_room(quota, &rows.iter().map(count).collect::<Vec<_>>())
+            let counts: Vec<_> = rows.iter().map(|row| [row.total(), row.of_chute(job.chute_id)]).collect();
+            let Some([total, chute]) = lanes::with_room([quota.total, quota.chute], &counts) else {
+                let usage = Usage::sum(&rows, job.chute_id);
+                self.remember((job.user_id, job.chute_id, job.created_at.date(), quota), &usage);
+                return Ok(Inserted::OverQuota(usage));
             };
-            let of_chute = |row: &Usage| row.of_chute(job.chute_id);
-            lanes = match (room(quota.total, &Usage::total), room(quota.chute, &of_chute)) {
-                (Some(total), Some(chute)) => Some(Counters { total, chute }),
-                _ => return Ok(Inserted::OverQuota(Usage::sum(&rows, job.chute_id))),
-            };
+            lanes = Some(Counters { total, chute });
         }
         Err(Error::busy("create job: usage", "every lane with room was full a moment later"))
+    }
+
+    /// What was counted when this process found a busy user's quota used up. It stays so: counts only grow within a day.
+    pub fn used_up(&self, user_id: Uuid, chute_id: Uuid, quota: Quota, now: Timestamp) -> Option<Usage> {
+        self.remembered().get(&(user_id, chute_id, now.date(), quota)).cloned()
+    }
+
+    fn remember(&self, used_up: UsedUp, usage: &Usage) {
+        let mut remembered = self.remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(used_up, usage.clone());
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<UsedUp, Usage>> {
+        self.used_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn insert_counted(
@@ -508,7 +537,8 @@ impl Jobs {
                 .expression_attribute_names("#key", "queue")
                 .expression_attribute_values(":key", text(Job::claimable(chute_id, lane)))
         };
-        let (items, next) = self.merged(lane, "due_at", Order::OldestFirst, page, "claimable jobs: Query").await?;
+        let (items, next) =
+            self.merged(lane, "due_at", Order::OldestFirst, page, false, "claimable jobs: Query").await?;
         let jobs = serde_dynamo::from_items(items);
         Ok((jobs.map_err(|error| Error::internal("claimable jobs: items", error))?, next))
     }
@@ -527,19 +557,23 @@ impl Jobs {
                 .expression_attribute_values(":key", text(Job::owner(user_id, lane)));
             filter.add_to(request)
         };
-        let (items, next) = self.merged(lane, "created_at", Order::NewestFirst, page, "list jobs: Query").await?;
+        let filtered = filter.status.is_some() || filter.terminal.is_some() || filter.chute_id.is_some();
+        let doing = "list jobs: Query";
+        let (items, next) = self.merged(lane, "created_at", Order::NewestFirst, page, filtered, doing).await?;
         let jobs = serde_dynamo::from_items(items);
         Ok((jobs.map_err(|error| Error::internal("list jobs: items", error))?, next))
     }
 
-    /// A page out of all lanes, each of which is asked twice at most. They are asked from a time on, and not from a job: in which
-    /// order DynamoDB has the jobs of one time, it does not say.
+    /// A page out of all lanes. Those that may have what it lacks after that are asked once more: for as much as fills it, or with
+    /// a filter for their share of [`MOST_READ`]. They are asked from a time on, and not from a job: in which order DynamoDB has
+    /// the jobs of one time, it does not say.
     async fn merged(
         &self,
         lane: impl Fn(u8) -> QueryFluentBuilder,
         sorted_by: &'static str,
         order: Order,
         page: &Page,
+        filtered: bool,
         doing: &'static str,
     ) -> Result<(Vec<Item>, Option<Cursor>)> {
         let compares = if order == Order::NewestFirst { "<=" } else { ">=" };
@@ -553,24 +587,31 @@ impl Jobs {
             };
             request.set_exclusive_start_key(start)
         };
-        let read = async |number, limit, start| {
-            let answer = query(number, limit, start).send().await.context(doing)?;
-            let end = answer.last_evaluated_key;
-            let jobs = schema::known(answer.items.unwrap_or_default());
-            let jobs = jobs.into_iter().filter_map(|item| Some((cursor(&item, sorted_by)?, item))).collect();
-            let lane = Lane { jobs, end: end.as_ref().and_then(|end| cursor(end, sorted_by)).map(|(at, _)| at) };
-            Ok::<_, Error>((lane, end))
-        };
-        let first = (0..LANES).map(|number| read(number, LANE_PAGE.max(page.limit + 1), None));
-        let (mut lanes, ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
-        if is_short(&lanes, order, page) {
-            let ends: Vec<_> = (0..LANES).zip(ends).filter_map(|(number, end)| Some((number, end?))).collect();
-            let more = ends.iter().map(|(number, end)| read(*number, LANE_MORE, Some(end.clone())));
-            for ((number, _), (more, _)) in ends.iter().zip(try_join_all(more).await?) {
-                let lane = &mut lanes[usize::from(*number)];
-                lane.jobs.extend(more.jobs);
-                lane.end = more.end;
+        let read = async |number, limit, mut start| {
+            let mut jobs = Vec::new();
+            loop {
+                let answer = query(number, limit, start).send().await.context(doing)?;
+                let found = schema::known(answer.items.unwrap_or_default());
+                jobs.extend(found.into_iter().filter_map(|item| Some((cursor(&item, sorted_by)?, item))));
+                start = answer.last_evaluated_key;
+                let end = start.as_ref().and_then(|end| cursor(end, sorted_by)).map(|(at, _)| at);
+                // Few jobs can be of one time: a lane takes 1,000 writes a second.
+                if !page.begins_at(end) {
+                    return Ok::<_, Error>((Lane { jobs, end }, start));
+                }
             }
+        };
+        let first = (0..LANES).map(|number| read(number, LANE_PAGE, None));
+        let (mut lanes, mut ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
+        let (lacks, hiding) = lacking(&lanes, order, page);
+        let limit = match filtered {
+            true => (MOST_READ / hiding.len().max(1) as u32).max(LANE_MORE),
+            false => lacks + LANE_PAGE,
+        };
+        let more = hiding.iter().map(|number| read(*number as u8, limit, ends[*number].take()));
+        for (number, (more, _)) in hiding.iter().zip(try_join_all(more).await?) {
+            lanes[*number].jobs.extend(more.jobs);
+            lanes[*number].end = more.end;
         }
         Ok(merge(lanes, order, page))
     }

@@ -10,8 +10,8 @@ use std::ops::Range;
 pub const LANES: u8 = 16;
 /// Lanes that a busy user's jobs are counted in. More than [`LANES`], because a transaction holds its row for as long as it takes:
 /// of 2,000 creates a second, twice what is asked for, one in two thousand is then refused where 16 lanes refuse a third
-/// (`cargo run --release -- bench --scale`). All of them are read only when a quota is nearly used up. Who changes it cuts
-/// the running day's quotas anew.
+/// (`cargo run --release -- bench --scale`). All of them are read by a create whose lane is full: of a large quota when little is
+/// left, of one of few jobs a lane long before. Who changes it cuts the running day's quotas anew.
 pub const COUNTERS: u8 = 64;
 
 /// The lane's key.
@@ -39,12 +39,22 @@ pub fn with_a_slice(quotas: [u64; 2], lanes: u8) -> Option<u8> {
     (!some.is_empty()).then(|| fastrand::u8(some))
 }
 
-/// One at random of the lanes that have room in their slice of a quota.
-pub fn with_room(quota: u64, counts: &[u64]) -> Option<u8> {
+/// Of two quotas and what each lane has counted of them: a lane at random that has room in its slices of both, else one for each.
+/// None when a quota is used up. It may be so while lanes have room: it was lowered, and others have more than their slice.
+pub fn with_room(quotas: [u64; 2], counts: &[[u64; 2]]) -> Option<[u8; 2]> {
     let lanes = counts.len() as u8;
-    let open = (0..lanes).zip(counts).filter(|(lane, count)| **count < slice(quota, lanes, *lane));
-    let open: Vec<_> = open.map(|(lane, _)| lane).collect();
-    fastrand::choice(open)
+    let open = |which: usize| {
+        let open = (0..lanes).zip(counts).filter(|(lane, count)| count[which] < slice(quotas[which], lanes, *lane));
+        let open: Vec<_> = open.map(|(lane, _)| lane).collect();
+        let counted: u64 = counts.iter().map(|count| count[which]).sum();
+        if counted < quotas[which] { open } else { Vec::new() }
+    };
+    let [one, other] = [open(0), open(1)];
+    let both: Vec<_> = one.iter().copied().filter(|lane| other.contains(lane)).collect();
+    match fastrand::choice(both) {
+        Some(both) => Some([both; 2]),
+        None => Some([fastrand::choice(one)?, fastrand::choice(other)?]),
+    }
 }
 
 #[cfg(test)]
@@ -62,13 +72,14 @@ mod tests {
         }
 
         #[test]
-        fn room_is_found_until_the_quota_is_used_up(quota in 0_u64..200, lanes in 1..=COUNTERS) {
-            let mut counts = vec![0; lanes.into()];
-            for _ in 0..quota {
-                let lane = with_room(quota, &counts).expect("room");
-                counts[usize::from(lane)] += 1;
+        fn room_is_found_until_a_quota_is_used_up(total in 0_u64..200, chute in 0_u64..200, lanes in 1..=COUNTERS) {
+            let mut counts = vec![[0; 2]; lanes.into()];
+            for _ in 0..total.min(chute) {
+                let [one, other] = with_room([total, chute], &counts).expect("room");
+                counts[usize::from(one)][0] += 1;
+                counts[usize::from(other)][1] += 1;
             }
-            prop_assert_eq!(with_room(quota, &counts), None);
+            prop_assert_eq!(with_room([total, chute], &counts), None);
         }
 
         #[test]
@@ -78,6 +89,18 @@ mod tests {
                 None => prop_assert!(total == 0 || chute == 0),
             }
         }
+    }
+
+    #[test]
+    fn a_job_is_counted_in_one_lane_where_that_is_possible() {
+        assert_eq!(with_room([3, 3], &[[1, 0], [0, 1], [0, 0]]), Some([2, 2]));
+        assert_eq!(with_room([3, 3], &[[1, 0], [0, 1], [1, 1]]), Some([1, 0]));
+    }
+
+    #[test]
+    fn a_quota_that_was_lowered_is_used_up_though_lanes_have_room() {
+        assert_eq!(with_room([2, 2], &[[2, 0], [0, 0]]), None);
+        assert_eq!(with_room([2, 2], &[[0, 0], [0, 2]]), None);
     }
 
     #[test]

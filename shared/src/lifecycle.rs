@@ -39,7 +39,8 @@ use crate::{
 pub const HEARTBEAT: i64 = 90;
 /// Parts of the index `queue` that the reaper reads, so that no one of them takes all writes: a heartbeat moves one entry, which
 /// is two writes of the 1,000 a second that a part takes. ("Best practices for designing partition keys".) 16 take 8,000
-/// heartbeats a second, and cost the reaper 16 queries a minute.
+/// heartbeats a second, and cost the reaper 16 queries a minute. A power of two up to 128, for equal parts. It may rise, and never
+/// fall: jobs wait in the parts.
 pub const SHARDS: u8 = 16;
 /// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
 const LATE_ARRIVALS: i64 = 3600;

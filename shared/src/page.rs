@@ -32,6 +32,18 @@ pub struct Page {
     pub after: Option<Cursor>,
 }
 
+impl Page {
+    /// Whether a lane's reading that ended at this time has read nothing but what is of the cursor's own time. A page that stopped
+    /// there would lead to itself.
+    pub fn begins_at(&self, end: Option<i64>) -> bool {
+        end.is_some() && end == self.after.map(|(at, _)| at)
+    }
+
+    fn shows(&self, order: Order, place: &Cursor) -> bool {
+        self.after.is_none_or(|after| order.compare(&after, place).is_lt())
+    }
+}
+
 impl<'a> ListQuery<'a> {
     /// Of this request.
     pub fn new(request: &'a Request) -> Self {
@@ -118,39 +130,34 @@ pub struct Lane<T> {
     pub end: Option<i64>,
 }
 
-/// The part of all lanes that a page shows. A lane that has more hides what comes after its end; nothing from the nearest end
-/// on is shown, so that no lane's jobs are passed over.
-struct Shown {
-    order: Order,
-    after: Option<Cursor>,
-    horizon: Option<i64>,
+/// How many jobs the page lacks, and which lanes may have them: those that end before or with the last job that it could show.
+pub fn lacking<T>(lanes: &[Lane<T>], order: Order, page: &Page) -> (u32, Vec<usize>) {
+    let places = lanes.iter().flat_map(|lane| &lane.jobs).map(|(place, _)| *place);
+    let mut places: Vec<_> = places.filter(|place| page.shows(order, place)).collect();
+    places.sort_by(|a, b| order.compare(a, b));
+    let last = places.get(page.limit as usize - 1);
+    let hides = |end: i64| last.is_none_or(|(last, _)| order.compare(&end, last).is_le());
+    let hiding = (0..lanes.len()).filter(|lane| lanes[*lane].end.is_some_and(hides)).collect();
+    let seen = horizon(lanes, order);
+    let shown = places.iter().filter(|(at, _)| seen.is_none_or(|seen| order.compare(at, &seen).is_lt())).count();
+    (page.limit.saturating_sub(shown as u32), hiding)
 }
 
-impl Shown {
-    fn of<T>(lanes: &[Lane<T>], order: Order, page: &Page) -> Self {
-        let horizon = lanes.iter().filter_map(|lane| lane.end).min_by(|a, b| order.compare(a, b));
-        Self { order, after: page.after, horizon }
-    }
-
-    fn has(&self, place: &Cursor) -> bool {
-        self.after.is_none_or(|after| self.order.compare(&after, place).is_lt())
-            && self.horizon.is_none_or(|horizon| self.order.compare(&place.0, &horizon).is_lt())
-    }
-}
-
-/// Whether lanes that have more may fill what is left of the page.
-pub fn is_short<T>(lanes: &[Lane<T>], order: Order, page: &Page) -> bool {
-    let shown = Shown::of(lanes, order, page);
-    let jobs = lanes.iter().flat_map(|lane| &lane.jobs).filter(|(place, _)| shown.has(place)).count();
-    shown.horizon.is_some() && jobs < page.limit as usize
+/// A lane that has more hides what comes after its end; nothing from the nearest end on is shown, so that no lane's jobs are
+/// passed over.
+fn horizon<T>(lanes: &[Lane<T>], order: Order) -> Option<i64> {
+    lanes.iter().filter_map(|lane| lane.end).min_by(|a, b| order.compare(a, b))
 }
 
 /// A page out of all lanes, and where the next one begins.
 pub fn merge<T>(lanes: Vec<Lane<T>>, order: Order, page: &Page) -> (Vec<T>, Option<Cursor>) {
-    let shown = Shown::of(&lanes, order, page);
-    let mut jobs: Vec<_> = lanes.into_iter().flat_map(|lane| lane.jobs).filter(|(place, _)| shown.has(place)).collect();
+    let horizon = horizon(&lanes, order);
+    let mut jobs: Vec<_> = lanes.into_iter().flat_map(|lane| lane.jobs).collect();
+    jobs.retain(|(place, _)| {
+        page.shows(order, place) && horizon.is_none_or(|horizon| order.compare(&place.0, &horizon).is_lt())
+    });
     jobs.sort_by(|(a, _), (b, _)| order.compare(a, b));
-    let mut next = shown.horizon.map(|horizon| order.start_of(horizon));
+    let mut next = horizon.map(|horizon| order.start_of(horizon));
     if jobs.len() > page.limit as usize {
         jobs.truncate(page.limit as usize);
         next = jobs.last().map(|(place, _)| *place);
@@ -174,21 +181,25 @@ mod tests {
 
     use super::*;
 
-    /// What a lane answers when asked from `after` on for those of `read` jobs that pass a filter: it has its own order among those
-    /// of one time.
+    /// What a lane answers when asked from the cursor on for `read` jobs at a time, for those that pass a filter: it has its own
+    /// order among those of one time.
     fn ask(
         lane: &[Cursor],
         order: Order,
-        after: Option<Cursor>,
-        read: usize,
+        page: &Page,
+        mut read: usize,
         passes: impl Fn(&Cursor) -> bool,
     ) -> Lane<Cursor> {
         let mut lane = lane.to_vec();
         lane.sort_by(|a, b| {
             order.compare(&a.0, &b.0).then(a.1.as_u128().reverse_bits().cmp(&b.1.as_u128().reverse_bits()))
         });
-        lane.retain(|place| after.is_none_or(|after| order.compare(&place.0, &after.0).is_ge()));
-        let end = (lane.len() > read).then(|| lane[read - 1].0);
+        lane.retain(|place| page.after.is_none_or(|after| order.compare(&place.0, &after.0).is_ge()));
+        let end = |read: usize| (lane.len() > read).then(|| lane[read - 1].0);
+        while page.begins_at(end(read)) {
+            read += 4;
+        }
+        let end = end(read);
         lane.truncate(read);
         Lane { jobs: lane.into_iter().filter(passes).map(|place| (place, place)).collect(), end }
     }
@@ -212,8 +223,12 @@ mod tests {
             expected.sort_by(|a, b| order.compare(a, b));
             let (mut shown, mut page) = (Vec::new(), Page { limit, after: None });
             loop {
-                // No lane has more than 20 jobs of one time: every page gets on.
-                let asked = lanes.iter().map(|lane| ask(lane, order, page.after, 21, passes)).collect();
+                // Lanes have more jobs of one time than are read at a time: still every page gets on.
+                let mut asked: Vec<_> = lanes.iter().map(|lane| ask(lane, order, &page, 4, passes)).collect();
+                let (lacks, hiding) = lacking(&asked, order, &page);
+                for lane in hiding {
+                    asked[lane] = ask(&lanes[lane], order, &page, 8 + lacks as usize, passes);
+                }
                 let (jobs, next) = merge(asked, order, &page);
                 prop_assert!(jobs.len() <= limit as usize);
                 shown.extend(jobs);
@@ -223,5 +238,17 @@ mod tests {
             }
             prop_assert_eq!(shown, expected);
         }
+    }
+
+    #[test]
+    fn only_lanes_that_may_have_what_a_page_lacks_are_asked_again() {
+        let lane = |times: &[i64], end| Lane { jobs: times.iter().map(|at| ((*at, Uuid::nil()), ())).collect(), end };
+        let lanes = [lane(&[9, 8, 7], Some(7)), lane(&[6, 5, 4], Some(4)), lane(&[5], None)];
+        let lacking = |limit| lacking(&lanes, Order::NewestFirst, &Page { limit, after: None });
+        assert_eq!(lacking(2), (0, vec![]));
+        assert_eq!(lacking(3), (1, vec![0]));
+        assert_eq!(lacking(6), (4, vec![0]));
+        assert_eq!(lacking(7), (5, vec![0, 1]));
+        assert_eq!(lacking(20), (18, vec![0, 1]));
     }
 }

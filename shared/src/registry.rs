@@ -321,9 +321,10 @@ impl User {
     }
 
     /// Lanes that the user's jobs are counted in at `now`. They begin with a day, since a quota holds for a day: in the middle of one
-    /// the first lane has counted jobs already.
+    /// the first lane has counted jobs already. Clocks differ, and the row is written a moment after the time that it tells: the
+    /// hour is for both.
     pub fn counters(&self, now: Timestamp) -> u8 {
-        let sliced = self.busy_since.is_some_and(|since| since.date() < now.date());
+        let sliced = self.busy_since.is_some_and(|since| since.plus_seconds(3600).date() < now.date());
         if sliced { COUNTERS } else { 1 }
     }
 
@@ -399,6 +400,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::DAY;
 
     #[test]
     fn a_quota_is_looked_up_from_the_nearest_to_the_widest() {
@@ -420,5 +422,24 @@ mod tests {
         assert_eq!(quota(&[], &[("d", 3), ("*", 4)]), 4);
         assert_eq!(quota(&[], &[]), 0);
         assert_eq!(quota(&[("c", 0), ("*", 2)], &[("c", 3)]), 0, "a quota of nothing is a quota");
+    }
+
+    #[test]
+    fn lanes_that_count_begin_with_a_day_and_an_hour_late_at_least() {
+        let noon = Timestamp::from_millis(12 * 3_600_000);
+        let midnight = noon.plus_seconds(DAY / 2);
+        let counters = |since: Option<Timestamp>, now| {
+            let (disabled, roles, quotas) = (false, BTreeSet::new(), BTreeMap::new());
+            User { user_id: Uuid::nil(), disabled, roles, quotas, busy_since: since, created_at: noon }.counters(now)
+        };
+        assert_eq!(counters(None, midnight), 1);
+        for since in [noon, midnight.plus_seconds(-3601)] {
+            assert_eq!(counters(Some(since), midnight.plus_seconds(-1)), 1);
+            assert_eq!(counters(Some(since), midnight), COUNTERS);
+        }
+        let just_before = Some(midnight.plus_seconds(-1));
+        assert_eq!(counters(just_before, midnight), 1);
+        assert_eq!(counters(just_before, midnight.plus_seconds(DAY - 1)), 1);
+        assert_eq!(counters(just_before, midnight.plus_seconds(DAY)), COUNTERS);
     }
 }

@@ -45,8 +45,9 @@ pub enum Command {
         /// The account.
         user_id: Uuid,
     },
-    /// From now on the user's jobs are listed in lanes, and from tomorrow counted in lanes: for more than a few dozen jobs a second.
-    /// It stays so: jobs are in the lanes for as long as they are kept, and so are the day's counts.
+    /// From now on the user's jobs are listed in lanes, and from the next UTC day on (after 23:00, the one after that) counted in
+    /// lanes: for more than a few dozen jobs a second. It stays so: jobs are in the lanes for as long as they are kept, and so are
+    /// the day's counts.
     SetBusyUser {
         /// The account.
         user_id: Uuid,
@@ -78,7 +79,8 @@ pub enum Command {
         /// All of it.
         chute: serde_json::Value,
     },
-    /// Replaces an account's quotas: jobs a day by chute id, `global` or `*`.
+    /// Replaces an account's quotas: jobs a day by chute id, `global` or `*`. One of a busy user that is lowered may
+    /// let jobs pass in lanes that are below their new slice; from the next UTC day on it holds exactly.
     SetQuotas {
         /// The account.
         user_id: Uuid,

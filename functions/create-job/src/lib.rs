@@ -58,7 +58,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         .filter(|chute| chute.is_open_to(user_id) && chute.method(path(&request, "method")).is_some())
         .ok_or_else(|| Error::NotFound(format!("Chute {} not found", path(&request, "chute_id"))))?;
     let quotas = Quotas::of(&caller, &chute, app, now);
-    quotas.check(&found.registry(&Usage::pk(user_id, now, 0))?.unwrap_or_default(), now)?;
+    quotas.check(app, &found.registry(&Usage::pk(user_id, now, 0))?.unwrap_or_default(), now)?;
     let mut job = job(&caller, chute, path(&request, "method"), args(object(&request, BODY_LIMIT)?)?, now);
 
     if let Some(key) = &key {
@@ -115,6 +115,7 @@ impl<'a> Key<'a> {
 
 /// Jobs a day: on this chute, and on all of them.
 struct Quotas {
+    user_id: Uuid,
     chute_id: Uuid,
     of_day: Quota,
 }
@@ -124,14 +125,19 @@ impl Quotas {
         let quota = |key: &str| caller.user.quota(key, &app.config.default_quotas);
         let (of_chute, total) = (quota(&chute.chute_id.to_string()), quota("global"));
         let of_day = Quota { chute: of_chute, total, counters: caller.user.counters(now) };
-        Self { chute_id: chute.chute_id, of_day }
+        Self { user_id: caller.user.user_id, chute_id: chute.chute_id, of_day }
     }
 
-    /// Spares a transaction that would be refused. What one of several lanes has counted tells nothing.
-    fn check(&self, usage: &Usage, now: Timestamp) -> Result<()> {
+    /// Spares a transaction that would be refused. What one of several lanes has counted tells nothing: there it is known once this
+    /// process has refused. Its first refusal comes with the transaction, so that a bad body is answered before it.
+    fn check(&self, app: &App, usage: &Usage, now: Timestamp) -> Result<()> {
         let Quota { chute, total, counters } = self.of_day;
+        if counters > 1 {
+            let used_up = app.jobs.used_up(self.user_id, self.chute_id, self.of_day, now);
+            return used_up.map_or(Ok(()), |usage| Err(self.exceeded(&usage, now)));
+        }
         let room = usage.of_chute(self.chute_id) < chute && usage.total() < total;
-        if room || counters > 1 { Ok(()) } else { Err(self.exceeded(usage, now)) }
+        if room { Ok(()) } else { Err(self.exceeded(usage, now)) }
     }
 
     fn exceeded(&self, usage: &Usage, now: Timestamp) -> Error {

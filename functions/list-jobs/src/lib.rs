@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     App, Result,
-    jobs::{Cursor, Filter, Listed},
+    jobs::{Cursor, Filter, Listed, MOST_READ},
     lifecycle::Status,
     page::{ListQuery, Page, show_cursor},
     read::Read,
@@ -14,9 +14,6 @@ use shared::{
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// Jobs that one request reads at most, however few of them pass its filter: about 0.7 MB of the index.
-const MOST_READ: u32 = 1000;
 
 /// A page of a user's jobs.
 #[derive(Serialize, ToSchema)]

@@ -1,5 +1,5 @@
 //! One busy user on one busy chute, simulated: at how many jobs a second which of DynamoDB's limits is met, and how many lanes
-//! move it. Nothing is measured here; the rules are AWS's, the times are stated.
+//! move it. Nothing is measured here; the rules are AWS's, the times are stated, and entries are of at most 1 KB.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
