@@ -48,6 +48,8 @@ async fn defect_16_a_dead_miners_job_goes_to_another_miner() {
 #[tokio::test]
 async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls_work() {
     let night = Night::begin().await;
+    // The clock stands still.
+    night.stack.clock().advance(Duration::ZERO);
     let miner = night.miner().await;
     let url = night.claim(&miner, &night.create("train").await).await;
     let report = json!({"status": "complete", "output_filenames": ["a", "b"]});
