@@ -160,8 +160,12 @@ impl Job {
         match call {
             // The job is gone, its files are not yet.
             Call::Delete { .. } => states.push(Self { objects: self.objects.clone(), ..whole }),
-            // The file is there, and the job does not know.
-            Call::Upload { .. } => states.push(Self { objects: whole.objects, ..self.clone() }),
+            // The job is held; or the file is there as well, and the job does not know.
+            Call::Upload { .. } => {
+                let held = Self { lease: whole.lease, due: whole.due, ..self.clone() };
+                states.push(Self { objects: whole.objects, ..held.clone() });
+                states.push(held);
+            }
             Call::Reap if whole != *self => {
                 let swept = Self { objects: whole.objects, ..self.clone() };
                 for state in [self.clone(), swept] {
@@ -187,6 +191,9 @@ impl Job {
                 Ok(()) if !self.files.contains_key(file) => status(404),
                 Ok(()) if self.terminal => status(400),
                 Ok(()) => {
+                    if self.lease < Some(now + WINDOW) {
+                        self.hold(now + WINDOW);
+                    }
                     self.objects.insert(file, *content);
                     self.files.insert(file, true);
                     status(200)
