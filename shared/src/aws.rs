@@ -14,12 +14,13 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{Region, SharedCredentialsProvider, SharedHttpClient, retry::RetryConfig};
 use aws_smithy_http_client::{
-    Builder,
+    Connector,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
+        http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn},
         interceptors::{Intercept, context::BeforeTransmitInterceptorContextRef, dyn_dispatch_hint},
         runtime_components::RuntimeComponents,
     },
@@ -154,19 +155,24 @@ fn retries() -> RetryConfig {
 
 /// A call that got no answer in `attempt` is tried again; the invocation's deadline bounds them all (see [`crate::serve`]).
 fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_attempt_timeout(attempt).build()
+    TimeoutConfig::builder().operation_attempt_timeout(attempt).build()
 }
 
-/// One connection pool for all clients. `ring`, because its first handshake needs a third of aws-lc's CPU, and aws-lc is not
-/// linked otherwise. Nothing is connected before the first request: a handshake takes less than 2 ms of a core, and a whole cold
-/// start through TLS 6 to 7 ms at 0.58 of a core, which 1,024 MB have (`cargo run --release -- bench --tls`); the SDK could
-/// open a connection only by a call, which would be paid for.
+/// One TLS configuration and one connection pool for all clients: the SDK's own HTTP client would make a configuration when each
+/// of them is made, throw it away, and make another at the first call. `ring`, because its first handshake needs a third of
+/// aws-lc's CPU, and aws-lc is not linked otherwise. Nothing is connected before the first request: a handshake takes less than
+/// 2 ms of a core, and a whole cold start through TLS 6 to 7 ms at 0.58 of a core, which 1,024 MB have
+/// (`cargo run --release -- bench --tls`); the SDK could open a connection only by a call, which would be paid for.
 fn http_client() -> Result<SharedHttpClient, String> {
     let context = TlsContext::builder()
         .with_trust_store(trusted()?)
         .build()
         .map_err(|error| format!("cannot configure TLS: {error}"))?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+    let settings = HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(2)).build();
+    let connector = Connector::builder().connector_settings(settings);
+    let connector = connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build();
+    let connector = SharedHttpConnector::new(connector);
+    Ok(http_client_fn(move |_, _| connector.clone()))
 }
 
 /// The roots that AWS endpoints chain to ("Amazon Trust Services") and nothing else, as PEM: to pick them out of the 145 of

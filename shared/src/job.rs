@@ -313,16 +313,12 @@ impl Job {
     }
 
     /// As clients see it. `uploads` is finish's.
-    pub fn response(&self, uploads: Option<Uploads>) -> Result<JobResponse<'_>> {
+    pub fn response<'a>(&'a self, uploads: Option<&'a Uploads>) -> Result<JobResponse<'a>> {
         let raw = |text: &str| {
             RawValue::from_string(text.to_owned()).map_err(|error| Error::internal("read: stored JSON", error))
         };
         let started = self.started_at.is_some();
         let prefix = self.files_prefix();
-        let (output_storage_urls, uploads) = match uploads {
-            Some(Uploads { urls, targets }) => (urls, targets),
-            None => (BTreeMap::new(), None),
-        };
         let instance = self.instance.as_ref();
         Ok(JobResponse {
             job_id: self.job_id,
@@ -353,7 +349,7 @@ impl Job {
                 verified: true,
                 last_verified_at: self.started_at,
             }),
-            output_storage_urls,
+            output_storage_urls: uploads.map(Uploads::urls).unwrap_or_default(),
             status: self.status,
             terminal: self.terminal,
             error_detail: self.error_detail.as_deref(),
@@ -363,18 +359,25 @@ impl Job {
             max_attempts: self.max_attempts,
             progress: self.progress,
             miner_hotkey: self.miner_hotkey.as_deref(),
-            uploads,
+            uploads: uploads.filter(|uploads| uploads.whole).map(|uploads| &*uploads.targets),
         })
     }
 }
 
 /// Where a miner sends its files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Uploads {
-    /// Presigned URL by filename.
-    pub urls: BTreeMap<String, String>,
-    /// The same in full; left out when they are too many.
-    pub targets: Option<Vec<UploadTarget>>,
+    /// A target for each file; when there are too many parts, only for those that go in one piece.
+    pub targets: Vec<UploadTarget>,
+    /// Every file has one.
+    pub whole: bool,
+}
+
+impl Uploads {
+    /// Presigned URL by filename, of files that go in one piece.
+    fn urls(&self) -> BTreeMap<&str, &str> {
+        self.targets.iter().filter_map(|target| Some((&*target.filename, target.url.as_deref()?))).collect()
+    }
 }
 
 /// Where a miner sends one file.
@@ -389,7 +392,7 @@ pub struct UploadTarget {
     /// The presigned URL; null when the file goes in parts.
     pub url: Option<String>,
     /// Headers that were signed and have to be sent.
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<&'static str, String>,
     /// Until when the URL works.
     #[serde(serialize_with = "rfc3339")]
     pub expires_at: Timestamp,
@@ -462,7 +465,7 @@ pub struct JobResponse<'a> {
     /// Where it runs.
     instance: Option<InstanceResponse<'a>>,
     /// Presigned URL by filename, in the answer to the miner's report; else empty.
-    output_storage_urls: BTreeMap<String, String>,
+    output_storage_urls: BTreeMap<&'a str, &'a str>,
     /// Where it is in its life.
     status: Status,
     /// It will never change again.
@@ -485,7 +488,7 @@ pub struct JobResponse<'a> {
     miner_hotkey: Option<&'a str>,
     /// Where the files go, in the answer to the miner's report; left out when it would be too long.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub uploads: Option<Vec<UploadTarget>>,
+    pub uploads: Option<&'a [UploadTarget]>,
 }
 
 /// One of JobResponse's `output_files`.

@@ -157,8 +157,7 @@ impl JobTokens {
         let cached = self.cached().keys.clone();
         match cached {
             Some(keys) => Ok(keys),
-            // On the heap: a thousand futures that may have to ask are made at once.
-            None => Box::pin(self.read(Timestamp::system())).await,
+            None => self.read(Timestamp::system()).await,
         }
     }
 

@@ -14,6 +14,7 @@ use aws_sdk_s3::{
     primitives::{ByteStream, DateTime},
     types::{ChecksumMode, Delete, ObjectIdentifier},
 };
+use aws_sigv4::http_request::SigningParams;
 use aws_smithy_types::base64;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
@@ -64,10 +65,38 @@ pub struct Outputs {
 pub struct Presigned {
     /// The URL.
     pub url: String,
-    /// Headers that are part of the signature.
-    pub headers: BTreeMap<String, String>,
     /// Until when it works.
     pub expires_at: Timestamp,
+}
+
+/// Signs upload URLs, all of the same life.
+#[derive(Debug)]
+pub struct Presigner<'a> {
+    base: &'a str,
+    signer: &'a Signer,
+    params: SigningParams<'a>,
+    /// Until when the URLs work.
+    pub expires_at: Timestamp,
+}
+
+impl Presigner<'_> {
+    /// Where to PUT one file, and with which headers. What was declared is signed: S3 refuses any other bytes.
+    pub fn put(&self, key: &str, file: &OutputFile) -> Result<(String, BTreeMap<&'static str, String>)> {
+        let headers = [
+            ("content-length", file.size.map(|size| size.to_string())),
+            ("content-type", file.content_type.clone()),
+            ("x-amz-checksum-sha256", file.sha256.as_deref().and_then(checksum)),
+            (SHA256_HEADER, file.sha256.clone()),
+        ];
+        let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let url = self.upload(key, "x-id=PutObject".to_owned(), &headers)?;
+        Ok((url, headers.into_iter().collect()))
+    }
+
+    /// Where to PUT bytes, with these headers.
+    fn upload(&self, key: &str, query: String, headers: &[(&'static str, String)]) -> Result<String> {
+        self.signer.put(&Target { base: self.base, key, query, headers }, &self.params)
+    }
 }
 
 /// An object as a listing shows it.
@@ -124,30 +153,14 @@ impl Outputs {
         Self { client, bucket, signer, base: OnceLock::new(), memory, copies, metrics }
     }
 
-    /// Where to PUT one file, for `life` seconds. What was declared is signed: S3 refuses any other bytes.
-    pub async fn presign_put(&self, key: &str, file: &OutputFile, life: i64) -> Result<Presigned> {
-        let headers = [
-            ("content-length", file.size.map(|size| size.to_string())),
-            ("content-type", file.content_type.clone()),
-            ("x-amz-checksum-sha256", file.sha256.as_deref().and_then(checksum)),
-            (SHA256_HEADER, file.sha256.clone()),
-        ];
-        let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        self.presign_upload(key, "x-id=PutObject".to_owned(), headers, life).await
-    }
-
-    /// Where to PUT bytes, with these headers.
-    async fn presign_upload(
-        &self,
-        key: &str,
-        query: String,
-        headers: Vec<(&'static str, String)>,
-        life: i64,
-    ) -> Result<Presigned> {
-        let target = Target { base: self.base().await?, key, query, headers: &headers };
-        let url = self.signer.put(&target, SystemTime::now(), seconds(life))?;
-        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(Presigned { url, headers, expires_at: Timestamp::system().plus_seconds(life) })
+    /// Signs upload URLs that work for `life` seconds from now.
+    pub async fn presigner(&self, life: i64) -> Result<Presigner<'_>> {
+        Ok(Presigner {
+            base: self.base().await?,
+            signer: &self.signer,
+            params: self.signer.params(SystemTime::now(), seconds(life))?,
+            expires_at: Timestamp::system().plus_seconds(life),
+        })
     }
 
     /// What the URLs of this bucket's objects begin with. The SDK knows every region's and every endpoint's; asked once.
@@ -155,9 +168,7 @@ impl Outputs {
         if self.base.get().is_none() {
             let (config, _) = expiring(1)?;
             let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(config);
-            // On the heap: a thousand futures that may have to ask are made at once.
-            let known = Box::pin(known).await;
-            let known = known.map_err(|error| Error::internal("presign: endpoint", error))?;
+            let known = known.await.map_err(|error| Error::internal("presign: endpoint", error))?;
             let base = known.uri().split_once("/key?").map(|(base, _)| base.to_owned());
             let _ = self.base.set(base.ok_or_else(|| Error::internal("presign: endpoint", "no key in a URL"))?);
         }
@@ -350,11 +361,5 @@ fn presigned<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + 
     doing: &'static str,
 ) -> Result<Presigned> {
     let request = request.map_err(|error| Error::internal(doing, error))?;
-    let url = request.uri().to_owned();
-    // Others that the SDK adds, such as Lambda's trace id, are nobody's business.
-    let signed = url.split(['?', '&']).find_map(|pair| pair.strip_prefix("X-Amz-SignedHeaders=")).unwrap_or_default();
-    let signed = |name: &str| signed.split("%3B").any(|it| it == name);
-    let headers = request.headers().filter(|(name, _)| signed(name));
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Ok(Presigned { url, headers, expires_at })
+    Ok(Presigned { url: request.uri().to_owned(), expires_at })
 }

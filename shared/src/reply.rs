@@ -1,6 +1,7 @@
 //! Answers.
 
 use lambda_http::{Body, Response};
+use memchr::memchr_iter;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ const LONGEST: usize = (6 << 20) - (16 << 10);
 /// Whether Lambda lets this answer pass. Its body travels as a JSON string, in which every quote is two bytes.
 pub fn fits(response: &Response<Body>) -> bool {
     let body: &[u8] = response.body();
-    body.len() + body.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count() <= LONGEST
+    body.len() + memchr_iter(b'"', body).count() + memchr_iter(b'\\', body).count() <= LONGEST
 }
 
 /// 307: the same request again, elsewhere.

@@ -1,17 +1,18 @@
 //! Upload targets: where a miner sends the files that it has announced.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use uuid::Uuid;
 
 use crate::{
     app::App,
     error::Result,
     job::{Job, OutputFile, UploadPart, UploadTarget, Uploads},
-    job_token::JobClaims,
+    job_token::{JobClaims, JobTokenKeys},
     jobs::Outcome,
     lifecycle,
-    outputs::{Head, Outputs, Parts, Presigned, Upload},
+    outputs::{Head, Outputs, Parts, Presigner, Upload},
     time::Timestamp,
 };
 
@@ -75,27 +76,31 @@ pub async fn hold(app: &App, job: Job, claims: &JobClaims, now: Timestamp) -> Re
     }
 }
 
-/// Targets for every file of the job. `repeated` says that uploads in parts may have begun before. Where the parts are more
-/// than an answer can hold, the list `uploads` is left out: each target can then be had from route 5.
+/// Targets for every file of the job; none when nothing that is uploaded now would count. `repeated` says that uploads in
+/// parts may have begun before. Where the parts are more than an answer can hold, their files get no target: each can then be
+/// had from route 5.
 pub async fn targets(app: &App, job: &Job, claims: &JobClaims, api_base: &str, repeated: bool) -> Result<Uploads> {
-    let threshold = app.config.multipart_threshold;
     let mut files: Vec<_> = job.files.iter().flat_map(|files| files.values()).collect();
+    if job.terminal || files.is_empty() {
+        return Ok(Uploads { targets: Vec::new(), whole: true });
+    }
+    let threshold = app.config.multipart_threshold;
     let in_parts: Vec<_> = files.iter().filter(|file| is_in_parts(file, threshold)).collect();
-    let fit = in_parts.iter().map(|file| parts(file).take(MOST_PARTS).count()).sum::<usize>() <= MOST_PARTS;
-    let mut begun = match repeated && fit && !in_parts.is_empty() {
+    let whole = in_parts.iter().map(|file| parts(file).take(MOST_PARTS).count()).sum::<usize>() <= MOST_PARTS;
+    let mut begun = match repeated && whole && !in_parts.is_empty() {
         true => app.outputs()?.uploads(&job.files_prefix()).await?,
         false => BTreeMap::new(),
     };
-    files.retain(|file| fit || !is_in_parts(file, threshold));
-    let mut work = Vec::with_capacity(files.len());
-    for file in files {
-        let begun = repeated.then(|| begun.remove(&key(job, file)).unwrap_or_default());
-        work.push(target(app, job, file, claims, api_base, begun));
+    files.retain(|file| whole || !is_in_parts(file, threshold));
+    let maker = Maker::new(app, job, claims, api_base).await?;
+    let mut targets: Vec<_> = files.iter().map(|file| maker.target(file)).collect::<Result<_>>()?;
+    let mut work = Vec::new();
+    for (file, target) in files.into_iter().zip(&mut targets).filter(|(_, target)| target.url.is_none()) {
+        let begun = repeated.then(|| begun.remove(&maker.key(file)).unwrap_or_default());
+        work.push(maker.add_parts(target, file, begun));
     }
-    let targets: Vec<_> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
-
-    let urls = targets.iter().filter_map(|target| Some((target.filename.clone(), target.url.clone()?))).collect();
-    Ok(Uploads { urls, targets: fit.then_some(targets) })
+    stream::iter(work).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    Ok(Uploads { targets, whole })
 }
 
 /// A fresh target for one file: of a file in parts, the parts that are missing.
@@ -106,76 +111,95 @@ pub async fn renewed(
     claims: &JobClaims,
     api_base: &str,
 ) -> Result<UploadTarget> {
-    let key = key(job, file);
-    let begun = match is_in_parts(file, app.config.multipart_threshold) {
-        true => app.outputs()?.uploads(&key).await?.remove(&key).unwrap_or_default(),
-        false => Vec::new(),
-    };
-    target(app, job, file, claims, api_base, Some(begun)).await
+    let maker = Maker::new(app, job, claims, api_base).await?;
+    let mut target = maker.target(file)?;
+    if target.url.is_none() {
+        let key = maker.key(file);
+        let begun = maker.outputs.uploads(&key).await?.remove(&key).unwrap_or_default();
+        maker.add_parts(&mut target, file, Some(begun)).await?;
+    }
+    Ok(target)
 }
 
 /// Gives up the parts of a file that have arrived: they are of other bytes than it will have.
 pub async fn give_up(app: &App, job: &Job, file: &OutputFile) -> Result<()> {
-    let (outputs, key) = (app.outputs()?, key(job, file));
+    let (outputs, key) = (app.outputs()?, format!("{}{}", job.files_prefix(), file.filename));
     for upload in outputs.uploads(&key).await?.remove(&key).unwrap_or_default() {
         outputs.abort(&upload).await?;
     }
     Ok(())
 }
 
-fn key(job: &Job, file: &OutputFile) -> String {
-    format!("{}{}", job.files_prefix(), file.filename)
+/// Makes upload targets for the files of one job.
+struct Maker<'a> {
+    outputs: &'a Outputs,
+    presigner: Presigner<'a>,
+    keys: Arc<JobTokenKeys>,
+    claims: &'a JobClaims,
+    job_id: Uuid,
+    /// What the objects' keys begin with.
+    prefix: String,
+    /// Where a fresh target is to be had, but for the token.
+    renew_url: String,
+    threshold: u64,
 }
 
-/// The target of one file. `begun` are uploads in parts that can be gone on with; None when there cannot be any.
-async fn target(
-    app: &App,
-    job: &Job,
-    file: &OutputFile,
-    claims: &JobClaims,
-    api_base: &str,
-    begun: Option<Vec<Upload>>,
-) -> Result<UploadTarget> {
-    let (outputs, life, key) = (app.outputs()?, app.config.upload_window, key(job, file));
-    let token = app.job_tokens()?.keys().await?.sign(&claims.for_file(&file.filename))?;
-    let mut target = UploadTarget {
-        filename: file.filename.clone(),
-        file_id: Job::file_id(job.job_id, &file.filename),
-        method: "PUT",
-        url: None,
-        headers: BTreeMap::new(),
-        expires_at: Timestamp::system().plus_seconds(life),
-        parts: None,
-        renew_url: format!("{api_base}/jobs/{}/upload?token={token}", job.job_id),
-    };
-    if !is_in_parts(file, app.config.multipart_threshold) {
-        let presigned = outputs.presign_put(&key, file, life).await?;
-        target.url = Some(presigned.url);
-        target.headers = presigned.headers;
-        target.expires_at = presigned.expires_at;
-        return Ok(target);
+impl<'a> Maker<'a> {
+    async fn new(app: &'a App, job: &Job, claims: &'a JobClaims, api_base: &str) -> Result<Self> {
+        let outputs = app.outputs()?;
+        Ok(Self {
+            outputs,
+            presigner: outputs.presigner(app.config.upload_window).await?,
+            keys: app.job_tokens()?.keys().await?,
+            claims,
+            job_id: job.job_id,
+            prefix: job.files_prefix(),
+            renew_url: format!("{api_base}/jobs/{}/upload?token=", job.job_id),
+            threshold: app.config.multipart_threshold,
+        })
     }
-    // On the heap: a thousand targets are under way at once, and few of them are in parts.
-    target.parts = Some(Box::pin(in_parts(outputs, &key, file, begun, life)).await?);
-    Ok(target)
-}
 
-/// Where the parts go that are missing.
-async fn in_parts(
-    outputs: &Outputs,
-    key: &str,
-    file: &OutputFile,
-    begun: Option<Vec<Upload>>,
-    life: i64,
-) -> Result<Vec<UploadPart>> {
-    let mut missing = Vec::new();
-    if let Some((upload, arrived)) = upload(outputs, key, file, begun).await? {
-        for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
-            let Presigned { url, .. } = outputs.presign_part(&upload, part.number, part.size, life).await?;
-            missing.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });
+    fn key(&self, file: &OutputFile) -> String {
+        format!("{}{}", self.prefix, file.filename)
+    }
+
+    /// The target of a file; when the file goes in parts, without them and without a URL.
+    fn target(&self, file: &OutputFile) -> Result<UploadTarget> {
+        let (url, headers) = match is_in_parts(file, self.threshold) {
+            true => (None, BTreeMap::new()),
+            false => {
+                let (url, headers) = self.presigner.put(&self.key(file), file)?;
+                (Some(url), headers)
+            }
+        };
+        Ok(UploadTarget {
+            filename: file.filename.clone(),
+            file_id: Job::file_id(self.job_id, &file.filename),
+            method: "PUT",
+            url,
+            headers,
+            expires_at: self.presigner.expires_at,
+            parts: None,
+            renew_url: format!("{}{}", self.renew_url, self.keys.sign(&self.claims.for_file(&file.filename))?),
+        })
+    }
+
+    /// Adds the parts that are missing. `begun` are uploads that can be gone on with; None when there cannot be any.
+    async fn add_parts(
+        &self,
+        target: &mut UploadTarget,
+        file: &OutputFile,
+        begun: Option<Vec<Upload>>,
+    ) -> Result<()> {
+        let parts = target.parts.insert(Vec::new());
+        if let Some((upload, arrived)) = upload(self.outputs, &self.key(file), file, begun).await? {
+            for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
+                let url = self.presigner.part(&upload, part.number, part.size)?;
+                parts.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });
+            }
         }
+        Ok(())
     }
-    Ok(missing)
 }
 
 /// The upload to go on with, which is the one that has most, or a new one. None when the file is whole already.

@@ -5,7 +5,7 @@ mod input;
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
-    job::{Job, Uploads},
+    job::Job,
     jobs::Outcome,
     lifecycle::{self, Report},
     reply,
@@ -48,12 +48,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
         Outcome::Gone => return Err(Job::not_found(path(&request, "job_id"))),
     };
-    let uploads = match job.terminal {
-        // Nothing that is uploaded now would count.
-        true => Uploads { targets: Some(Vec::new()), ..Uploads::default() },
-        false => uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?,
-    };
-    let mut answer = job.response(Some(uploads))?;
+    let uploads = uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?;
+    let mut answer = job.response(Some(&uploads))?;
     let response = reply::json(200, &answer);
     if reply::fits(&response) {
         return Ok(response);

@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{Object, Outputs, Presigned, plain, presign, version};
+use super::{Object, Outputs, Presigner, plain, presign, version};
 use crate::error::{Context, Error, Result, engine_error};
 
 /// Parts that have arrived: size and ETag by number.
@@ -23,6 +23,14 @@ pub struct Upload {
     pub upload_id: String,
     /// When it began.
     pub initiated: Option<DateTime>,
+}
+
+impl Presigner<'_> {
+    /// Where to PUT one part of `size` bytes.
+    pub fn part(&self, upload: &Upload, number: i32, size: u64) -> Result<String> {
+        let query = format!("x-id=UploadPart&partNumber={number}&uploadId={}", presign::query(&upload.upload_id));
+        self.upload(&upload.key, query, &[("content-length", size.to_string())])
+    }
 }
 
 impl Outputs {
@@ -75,12 +83,6 @@ impl Outputs {
             }
         }
         Ok(parts)
-    }
-
-    /// Where to PUT one part of `size` bytes, for `life` seconds.
-    pub async fn presign_part(&self, upload: &Upload, number: i32, size: u64, life: i64) -> Result<Presigned> {
-        let query = format!("x-id=UploadPart&partNumber={number}&uploadId={}", presign::query(&upload.upload_id));
-        self.presign_upload(&upload.key, query, vec![("content-length", size.to_string())], life).await
     }
 
     /// Makes the object out of its parts.

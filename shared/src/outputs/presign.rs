@@ -23,12 +23,16 @@ use crate::error::{Error, Result};
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// What a key keeps as it is in a path.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
+/// About the bytes that a signature adds to a URL, session token aside.
+const REST: usize = 400;
 
 /// Signs as the function that it runs in.
 #[derive(Debug, Clone)]
 pub struct Signer {
     identity: Identity,
     region: String,
+    /// As a query has it: more than a thousand bytes, the same in every URL.
+    session_token: String,
 }
 
 /// What a presigned URL is for.
@@ -47,12 +51,12 @@ pub(super) struct Target<'a> {
 impl Signer {
     /// Signs with these credentials.
     pub fn new(credentials: Credentials, region: impl Into<String>) -> Self {
-        Self { identity: credentials.into(), region: region.into() }
+        let session_token = query(credentials.session_token().unwrap_or_default()).to_string();
+        Self { identity: credentials.into(), region: region.into(), session_token }
     }
 
-    /// The URL of a PUT, good for `life` from `now`.
-    pub(super) fn put(&self, target: &Target<'_>, now: SystemTime, life: Duration) -> Result<String> {
-        let failed = |error: &dyn std::fmt::Display| Error::internal("presign", error);
+    /// What is the same for all URLs that are good for `life` from `now`.
+    pub(super) fn params(&self, now: SystemTime, life: Duration) -> Result<SigningParams<'_>> {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(life);
@@ -60,18 +64,26 @@ impl Signer {
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         let params = v4::SigningParams::builder().identity(&self.identity).region(&self.region).name("s3");
-        let params = params.time(now).settings(settings).build().map_err(|error| failed(&error))?;
-        let params = SigningParams::from(params);
+        let params = params.time(now).settings(settings).build();
+        Ok(params.map_err(|error| Error::internal("presign", error))?.into())
+    }
 
+    /// The URL of a PUT.
+    pub(super) fn put(&self, target: &Target<'_>, params: &SigningParams<'_>) -> Result<String> {
+        let failed = |error: &dyn std::fmt::Display| Error::internal("presign", error);
         let mut url = format!("{}/{}?{}", target.base, utf8_percent_encode(target.key, PATH), target.query);
         let headers = target.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let request = SignableRequest::new("PUT", &url, headers, SignableBody::UnsignedPayload);
-        let signed = sign(request.map_err(|error| failed(&error))?, &params).map_err(|error| failed(&error))?;
+        let signed = sign(request.map_err(|error| failed(&error))?, params).map_err(|error| failed(&error))?;
+        url.reserve(self.session_token.len() + REST);
         for (name, value) in signed.into_parts().0.params() {
             url.push('&');
             url.push_str(name);
             url.push('=');
-            url.extend(query(value));
+            match &**name {
+                "X-Amz-Security-Token" => url.push_str(&self.session_token),
+                _ => url.extend(query(value)),
+            }
         }
         Ok(url)
     }
@@ -132,7 +144,8 @@ mod tests {
         }
 
         fn ours(&self, key: &str, query: String, headers: &[(&'static str, String)]) -> String {
-            self.signer.put(&Target { base: &self.base, key, query, headers }, self.now, LIFE).expect("signs")
+            let params = self.signer.params(self.now, LIFE).expect("parameters");
+            self.signer.put(&Target { base: &self.base, key, query, headers }, &params).expect("signs")
         }
     }
 
