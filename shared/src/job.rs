@@ -375,7 +375,7 @@ pub struct Uploads {
 
 impl Uploads {
     /// Presigned URL by filename, of files that go in one piece.
-    fn urls(&self) -> BTreeMap<&str, &str> {
+    fn urls(&self) -> BTreeMap<&str, &RawValue> {
         self.targets.iter().filter_map(|target| Some((&*target.filename, target.url.as_deref()?))).collect()
     }
 }
@@ -390,7 +390,9 @@ pub struct UploadTarget {
     /// `PUT`.
     pub method: &'static str,
     /// The presigned URL; null when the file goes in parts.
-    pub url: Option<String>,
+    // Escaped once: a finish answers each of these 2 KB twice.
+    #[schema(value_type = Option<String>)]
+    pub url: Option<Box<RawValue>>,
     /// Headers that were signed and have to be sent.
     pub headers: BTreeMap<&'static str, String>,
     /// Until when the URL works.
@@ -465,7 +467,8 @@ pub struct JobResponse<'a> {
     /// Where it runs.
     instance: Option<InstanceResponse<'a>>,
     /// Presigned URL by filename, in the answer to the miner's report; else empty.
-    output_storage_urls: BTreeMap<&'a str, &'a str>,
+    #[schema(value_type = BTreeMap<String, String>)]
+    output_storage_urls: BTreeMap<&'a str, &'a RawValue>,
     /// Where it is in its life.
     status: Status,
     /// It will never change again.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    aws::Lazy,
     error::{Context, Error, Result},
     job::Job,
     time::Timestamp,
@@ -114,7 +115,7 @@ impl JobTokenKeys {
 /// The keys, read from Secrets Manager when first needed, and again when they are old or a token names one that is unknown.
 #[derive(Debug)]
 pub struct JobTokens {
-    client: aws_sdk_secretsmanager::Client,
+    client: Lazy<aws_sdk_secretsmanager::Client>,
     secret: String,
     cached: Mutex<Cached>,
 }
@@ -130,7 +131,7 @@ struct Cached {
 
 impl JobTokens {
     /// Nothing is read yet.
-    pub fn new(client: aws_sdk_secretsmanager::Client, secret: String) -> Self {
+    pub fn new(client: Lazy<aws_sdk_secretsmanager::Client>, secret: String) -> Self {
         Self { client, secret, cached: Mutex::default() }
     }
 

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use self::presign::Target;
 use crate::{
+    aws::Lazy,
     error::{Context, Error, Result, engine_error},
     filename::content_disposition,
     job::OutputFile,
@@ -49,7 +50,7 @@ const SHA256_HEADER: &str = "x-amz-meta-sha256";
 /// The outputs bucket.
 #[derive(Debug)]
 pub struct Outputs {
-    client: aws_sdk_s3::Client,
+    client: Lazy<aws_sdk_s3::Client>,
     bucket: String,
     signer: Signer,
     base: OnceLock<String>,
@@ -147,7 +148,7 @@ impl Head {
 
 impl Outputs {
     /// A store over this bucket, which counts in `metrics` what it does.
-    pub fn new(client: aws_sdk_s3::Client, bucket: String, signer: Signer, metrics: Metrics) -> Self {
+    pub fn new(client: Lazy<aws_sdk_s3::Client>, bucket: String, signer: Signer, metrics: Metrics) -> Self {
         let memory = Arc::new(Semaphore::new(unwrap::IN_MEMORY));
         let copies = Arc::new(Semaphore::new(unwrap::COPIES));
         Self { client, bucket, signer, base: OnceLock::new(), memory, copies, metrics }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use crate::{
     app::App,
-    error::Result,
+    error::{Error, Result},
     job::{Job, OutputFile, UploadPart, UploadTarget, Uploads},
     job_token::{JobClaims, JobTokenKeys},
     jobs::Outcome,
@@ -169,7 +170,7 @@ impl<'a> Maker<'a> {
             true => (None, BTreeMap::new()),
             false => {
                 let (url, headers) = self.presigner.put(&self.key(file), file)?;
-                (Some(url), headers)
+                (Some(to_raw_value(&url).map_err(|error| Error::internal("presign", error))?), headers)
             }
         };
         Ok(UploadTarget {
@@ -185,12 +186,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Adds the parts that are missing. `begun` are uploads that can be gone on with; None when there cannot be any.
-    async fn add_parts(
-        &self,
-        target: &mut UploadTarget,
-        file: &OutputFile,
-        begun: Option<Vec<Upload>>,
-    ) -> Result<()> {
+    async fn add_parts(&self, target: &mut UploadTarget, file: &OutputFile, begun: Option<Vec<Upload>>) -> Result<()> {
         let parts = target.parts.insert(Vec::new());
         if let Some((upload, arrived)) = upload(self.outputs, &self.key(file), file, begun).await? {
             for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
