@@ -4,7 +4,10 @@ use lambda_http::{Body, Response};
 use memchr::memchr_iter;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    job::JobResponse,
+};
 
 /// A JSON answer. Nothing that this service answers may be kept by a cache: it is one caller's own.
 pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
@@ -16,6 +19,11 @@ pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
         .header("cache-control", "no-store")
         .body(Body::Text(body))
         .expect("fixed headers are valid")
+}
+
+/// 200 and a job.
+pub fn job(job: &JobResponse<'_>) -> Response<Body> {
+    json(200, job)
 }
 
 /// Bytes of the longest answer: Lambda allows 6 MB, with headers.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use lambda_http::{Body, Request, RequestExt, Response, request::RequestContext, service_fn};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,24 +18,32 @@ use crate::{
 /// Time that remains for the answer when a request is given up, before Lambda would end it without one.
 const RESERVE: Duration = Duration::from_millis(500);
 
+/// An endpoint: what its function does with each request.
+type Endpoint = dyn Fn(&'static App, Request) -> BoxFuture<'static, Result<Response<Body>>> + Sync;
+
 /// Serves an endpoint until Lambda ends the process.
 pub async fn serve<F, Fut>(app: App, handle: F) -> Result<(), lambda_http::Error>
 where
-    F: Fn(&'static App, Request) -> Fut + Sync,
-    Fut: Future<Output = Result<Response<Body>>> + Send,
+    F: Fn(&'static App, Request) -> Fut + Sync + 'static,
+    Fut: Future<Output = Result<Response<Body>>> + Send + 'static,
 {
+    run(app, Box::new(move |app, request| Box::pin(handle(app, request)))).await
+}
+
+/// Boxed on both sides, so that the event loop is compiled here, for speed, and not in every function, for size.
+fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), lambda_http::Error>> {
     log_json();
     // One for the life of the process: requests borrow it.
     let app: &'static App = Box::leak(Box::new(app));
-    let handle = &handle;
-    lambda_http::run(service_fn(move |request: Request| async move {
+    let endpoint: &'static Endpoint = Box::leak(endpoint);
+    Box::pin(lambda_http::run(service_fn(move |request: Request| async move {
         let started = Instant::now();
         let (route, job_id) = (route(&request), path_uuid(&request, "job_id"));
         // Only what is an id: a client may put anything into a path, a token too.
         let job_id = job_id.map(|id| id.to_string()).unwrap_or_default();
         let accepted = header(&request, "accept-encoding").map(str::to_owned);
         let context = request.lambda_context();
-        let answer = before_deadline(&context, handle(app, request)).await;
+        let answer = before_deadline(&context, endpoint(app, request)).await;
         let (response, cause) = match answer {
             Ok(response) => (response, None),
             Err(mut error) => {
@@ -45,8 +54,7 @@ where
         let response = compressed(response, accepted.as_deref());
         log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(response)
-    }))
-    .await
+    })))
 }
 
 /// Serves direct invocations and schedules: JSON in, JSON out. A failure is the invocation's `FunctionError`.

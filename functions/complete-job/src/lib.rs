@@ -35,5 +35,5 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         };
         tidy(app.outputs()?, seen, &job).await;
     }
-    Ok(reply::json(200, &job.response(None)?))
+    Ok(reply::job(&job.response(None)?))
 }

@@ -68,7 +68,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     match app.jobs.insert(&job, quotas.of_day, caller.signature.as_ref()).await? {
         Inserted::Created => {
             app.metrics.add(Metric::JobsCreated, 1);
-            Ok(reply::json(200, &job.response(None)?))
+            Ok(reply::job(&job.response(None)?))
         }
         Inserted::OverQuota(usage) => Err(quotas.exceeded(&usage, now)),
         Inserted::Exists(job) => match &key {
@@ -78,7 +78,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 key.replay(&job)
             }
             // Nobody else draws the same random id: an earlier try of this very call stored it, and its answer was lost.
-            None => Ok(reply::json(200, &job.response(None)?)),
+            None => Ok(reply::job(&job.response(None)?)),
         },
     }
 }
@@ -107,7 +107,7 @@ impl<'a> Key<'a> {
         if job.deleted_at.is_some() {
             return Err(Error::Conflict(format!("Job {} of this Idempotency-Key was deleted", job.job_id)));
         }
-        let mut response = reply::json(200, &job.response(None)?);
+        let mut response = reply::job(&job.response(None)?);
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
         Ok(response)
     }

@@ -50,11 +50,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     };
     let uploads = uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?;
     let mut answer = job.response(Some(&uploads))?;
-    let response = reply::json(200, &answer);
+    let response = reply::job(&answer);
     if reply::fits(&response) {
         return Ok(response);
     }
     // Long names. Route 5 gives the targets one by one.
     answer.uploads = None;
-    Ok(reply::json(200, &answer))
+    Ok(reply::job(&answer))
 }

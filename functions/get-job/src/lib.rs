@@ -17,5 +17,5 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
     let (caller, found) = read.with_caller(app, credentials, |_, _| ()).await?;
     let job = found.own_job(path(&request, "job_id"), &caller)?;
-    Ok(reply::json(200, &job.response(None)?))
+    Ok(reply::job(&job.response(None)?))
 }
