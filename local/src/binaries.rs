@@ -30,6 +30,18 @@ impl Binaries {
         }
     }
 
+    /// Copies of them in `folder`, unless they are there already.
+    pub(crate) fn copied(&self, functions: &[Function], folder: &Path) -> Result<Self> {
+        for function in functions {
+            let copy = folder.join(&function.package);
+            if !copy.exists() {
+                let binary = self.of(function);
+                std::fs::copy(&binary, copy).with_context(|| format!("can't copy {}", binary.display()))?;
+            }
+        }
+        Ok(Self::Cargo(folder.to_owned()))
+    }
+
     /// An error that names the function whose binary is missing.
     pub(crate) fn check(&self, function: &Function) -> Result<()> {
         let binary = self.of(function);

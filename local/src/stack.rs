@@ -43,6 +43,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     release: bool,
     artifacts: Option<PathBuf>,
+    copies: Option<PathBuf>,
     template: PathBuf,
     parameters: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
@@ -63,6 +64,7 @@ impl Default for Builder {
             data: None,
             release: false,
             artifacts: None,
+            copies: None,
             template: binaries::workspace().join("template.yaml"),
             parameters: BTreeMap::new(),
             environment: BTreeMap::new(),
@@ -100,6 +102,13 @@ impl Builder {
     /// Runs what `sam build` has made in this folder, and builds nothing.
     pub fn artifacts(mut self, folder: impl Into<PathBuf>) -> Self {
         self.artifacts = Some(folder.into());
+        self
+    }
+
+    /// Runs copies of the functions' binaries, made in this folder. They are written in one go, as Lambda unpacks a package;
+    /// what a linker has written piece by piece the kernel keeps in smaller pieces, and it starts a sixth slower.
+    pub fn copies(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.copies = Some(folder.into());
         self
     }
 
@@ -184,6 +193,10 @@ impl Builder {
         for function in &template.functions {
             binaries.check(function)?;
         }
+        let binaries = match &self.copies {
+            Some(folder) => binaries.copied(&template.functions, folder)?,
+            None => binaries,
+        };
 
         let temporary = match &self.data {
             Some(folder) => {

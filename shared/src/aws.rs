@@ -114,12 +114,11 @@ impl Aws {
 
     /// An S3 client.
     pub fn s3(&self) -> Lazy<aws_sdk_s3::Client> {
-        let aws = self.clone();
-        LazyLock::new(Box::new(move || aws.new_s3()))
+        let (aws, endpoint) = (self.clone(), std::env::var("AWS_ENDPOINT_URL_S3").ok());
+        LazyLock::new(Box::new(move || aws.new_s3(endpoint)))
     }
 
-    fn new_s3(&self) -> aws_sdk_s3::Client {
-        let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok();
+    fn new_s3(&self, endpoint: Option<String>) -> aws_sdk_s3::Client {
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()
             .region(self.region.clone())
@@ -144,11 +143,11 @@ impl Aws {
 
     /// A Secrets Manager client.
     pub fn secrets(&self) -> Lazy<aws_sdk_secretsmanager::Client> {
-        let aws = self.clone();
-        LazyLock::new(Box::new(move || aws.new_secrets()))
+        let (aws, endpoint) = (self.clone(), std::env::var("AWS_ENDPOINT_URL_SECRETS_MANAGER").ok());
+        LazyLock::new(Box::new(move || aws.new_secrets(endpoint)))
     }
 
-    fn new_secrets(&self) -> aws_sdk_secretsmanager::Client {
+    fn new_secrets(&self, endpoint: Option<String>) -> aws_sdk_secretsmanager::Client {
         let mut config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version_latest()
             .region(self.region.clone())
@@ -157,7 +156,7 @@ impl Aws {
             .retry_config(retries())
             .timeout_config(timeouts(Duration::from_secs(3)))
             .interceptor(CountCalls(self.calls.secrets.clone()));
-        config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL_SECRETS_MANAGER").ok());
+        config.set_endpoint_url(endpoint);
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
 }
@@ -176,7 +175,8 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 /// of them is made, throw it away, and make another at the first call. `ring`, because its first handshake needs a third of
 /// aws-lc's CPU, and aws-lc is not linked otherwise. Nothing is connected before the first request: a handshake takes less than
 /// 2 ms of a core, and a whole cold start through TLS 6 to 7 ms at 0.58 of a core, which 1,024 MB have
-/// (`cargo run --release -- bench --tls`); the SDK could open a connection only by a call, which would be paid for.
+/// (`cargo run --release -- bench --tls`); the SDK could open a connection only by a call, which would be paid for. To connect
+/// may take two seconds; what a client's own configuration says about that is not asked.
 fn http_client() -> Result<SharedHttpClient, String> {
     let context = TlsContext::builder()
         .with_trust_store(trusted()?)

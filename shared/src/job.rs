@@ -369,7 +369,7 @@ impl Job {
 pub struct Uploads {
     /// A target for each file; when there are too many parts, only for those that go in one piece.
     pub targets: Vec<UploadTarget>,
-    /// Every file has one.
+    /// No target is left out.
     pub whole: bool,
 }
 
@@ -390,7 +390,7 @@ pub struct UploadTarget {
     /// `PUT`.
     pub method: &'static str,
     /// The presigned URL; null when the file goes in parts.
-    // Escaped once: a finish answers each of these 2 KB twice.
+    // As JSON, because a finish answers each of these 2 KB twice.
     #[schema(value_type = Option<String>)]
     pub url: Option<Box<RawValue>>,
     /// Headers that were signed and have to be sent.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::value::to_raw_value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
@@ -170,7 +170,9 @@ impl<'a> Maker<'a> {
             true => (None, BTreeMap::new()),
             false => {
                 let (url, headers) = self.presigner.put(&self.key(file), file)?;
-                (Some(to_raw_value(&url).map_err(|error| Error::internal("presign", error))?), headers)
+                // Percent-encoded: nothing in it has to be escaped.
+                let url = RawValue::from_string(["\"", &url, "\""].concat());
+                (Some(url.map_err(|error| Error::internal("presign", error))?), headers)
             }
         };
         Ok(UploadTarget {
@@ -188,7 +190,9 @@ impl<'a> Maker<'a> {
     /// Adds the parts that are missing. `begun` are uploads that can be gone on with; None when there cannot be any.
     async fn add_parts(&self, target: &mut UploadTarget, file: &OutputFile, begun: Option<Vec<Upload>>) -> Result<()> {
         let parts = target.parts.insert(Vec::new());
-        if let Some((upload, arrived)) = upload(self.outputs, &self.key(file), file, begun).await? {
+        let key = self.key(file);
+        // On the heap: a thousand of these futures are made at once, and few are under way.
+        if let Some((upload, arrived)) = Box::pin(upload(self.outputs, &key, file, begun)).await? {
             for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
                 let url = self.presigner.part(&upload, part.number, part.size)?;
                 parts.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });

@@ -179,7 +179,8 @@ impl Template {
     }
 
     fn stack(&self) -> Builder {
-        Stack::builder().release(!cfg!(debug_assertions)).template(self.0.path().join("template.yaml"))
+        let folder = self.0.path();
+        Stack::builder().release(!cfg!(debug_assertions)).copies(folder).template(folder.join("template.yaml"))
     }
 }
 

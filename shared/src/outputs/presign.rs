@@ -24,7 +24,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 /// What a key keeps as it is in a path.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 /// About the bytes that a signature adds to a URL, session token aside.
-const REST: usize = 400;
+const REST: usize = 450;
 
 /// Signs as the function that it runs in.
 #[derive(Debug, Clone)]
