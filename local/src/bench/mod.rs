@@ -214,7 +214,7 @@ async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
 /// A finish that asks for a thousand upload URLs.
 async fn thousand_files(stack: &Stack, report: &mut Report) -> Result<()> {
     let mut bench = Bench::start(stack).await?;
-    for _ in 0..5 {
+    for _ in 0..21 {
         bench.life(Outputs { files: 1000, size: 1 << 10 }).await?;
     }
     println!();
