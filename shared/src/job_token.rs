@@ -77,7 +77,8 @@ impl JobClaims {
 /// The secret: `{"current": kid, kid: secret, …}`. The current key signs, all of them verify.
 #[derive(Debug)]
 pub struct JobTokenKeys {
-    current: String,
+    header: Header,
+    signing: EncodingKey,
     secrets: HashMap<String, String>,
 }
 
@@ -86,16 +87,15 @@ impl JobTokenKeys {
     pub fn parse(document: &str) -> Option<Self> {
         let mut secrets: HashMap<String, String> = serde_json::from_str(document).ok()?;
         let current = secrets.remove("current")?;
-        let good = secrets.contains_key(&current) && secrets.values().all(|secret| secret.len() >= SHORTEST_SECRET);
-        good.then_some(Self { current, secrets })
+        let signing = EncodingKey::from_secret(secrets.get(&current)?.as_bytes());
+        let header = Header { kid: Some(current), ..Header::new(Algorithm::HS256) };
+        let good = secrets.values().all(|secret| secret.len() >= SHORTEST_SECRET);
+        good.then_some(Self { header, signing, secrets })
     }
 
     /// Signs with the current key.
     pub fn sign(&self, claims: &JobClaims) -> Result<String> {
-        let header = Header { kid: Some(self.current.clone()), ..Header::new(Algorithm::HS256) };
-        let secret = self.secrets.get(&self.current).map(String::as_bytes).unwrap_or_default();
-        encode(&header, claims, &EncodingKey::from_secret(secret))
-            .map_err(|error| Error::internal("job token: sign", error))
+        encode(&self.header, claims, &self.signing).map_err(|error| Error::internal("job token: sign", error))
     }
 
     /// The claims, when a known key signed them and they have not expired.

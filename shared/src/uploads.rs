@@ -81,22 +81,23 @@ pub async fn hold(app: &App, job: Job, claims: &JobClaims, now: Timestamp) -> Re
 /// parts may have begun before. Where the parts are more than an answer can hold, their files get no target: each can then be
 /// had from route 5.
 pub async fn targets(app: &App, job: &Job, claims: &JobClaims, api_base: &str, repeated: bool) -> Result<Uploads> {
-    let mut files: Vec<_> = job.files.iter().flat_map(|files| files.values()).collect();
+    let mut files: Vec<_> = job.files.iter().flatten().collect();
     if job.terminal || files.is_empty() {
         return Ok(Uploads { targets: Vec::new(), whole: true });
     }
     let threshold = app.config.multipart_threshold;
-    let in_parts: Vec<_> = files.iter().filter(|file| is_in_parts(file, threshold)).collect();
+    let in_parts: Vec<_> = files.iter().map(|(_, file)| file).filter(|file| is_in_parts(file, threshold)).collect();
     let whole = in_parts.iter().map(|file| parts(file).take(MOST_PARTS).count()).sum::<usize>() <= MOST_PARTS;
     let mut begun = match repeated && whole && !in_parts.is_empty() {
         true => app.outputs()?.uploads(&job.files_prefix()).await?,
         false => BTreeMap::new(),
     };
-    files.retain(|file| whole || !is_in_parts(file, threshold));
+    files.retain(|(_, file)| whole || !is_in_parts(file, threshold));
     let maker = Maker::new(app, job, claims, api_base).await?;
-    let mut targets: Vec<_> = files.iter().map(|file| maker.target(file)).collect::<Result<_>>()?;
+    let mut targets: Vec<_> =
+        files.iter().map(|(file_id, file)| maker.target(**file_id, file)).collect::<Result<_>>()?;
     let mut work = Vec::new();
-    for (file, target) in files.into_iter().zip(&mut targets).filter(|(_, target)| target.url.is_none()) {
+    for ((_, file), target) in files.into_iter().zip(&mut targets).filter(|(_, target)| target.url.is_none()) {
         let begun = repeated.then(|| begun.remove(&maker.key(file)).unwrap_or_default());
         work.push(maker.add_parts(target, file, begun));
     }
@@ -113,7 +114,7 @@ pub async fn renewed(
     api_base: &str,
 ) -> Result<UploadTarget> {
     let maker = Maker::new(app, job, claims, api_base).await?;
-    let mut target = maker.target(file)?;
+    let mut target = maker.target(Job::file_id(job.job_id, &file.filename), file)?;
     if target.url.is_none() {
         let key = maker.key(file);
         let begun = maker.outputs.uploads(&key).await?.remove(&key).unwrap_or_default();
@@ -137,7 +138,6 @@ struct Maker<'a> {
     presigner: Presigner<'a>,
     keys: Arc<JobTokenKeys>,
     claims: &'a JobClaims,
-    job_id: Uuid,
     /// What the objects' keys begin with.
     prefix: String,
     /// Where a fresh target is to be had, but for the token.
@@ -153,7 +153,6 @@ impl<'a> Maker<'a> {
             presigner: outputs.presigner(app.config.upload_window).await?,
             keys: app.job_tokens()?.keys().await?,
             claims,
-            job_id: job.job_id,
             prefix: job.files_prefix(),
             renew_url: format!("{api_base}/jobs/{}/upload?token=", job.job_id),
             threshold: app.config.multipart_threshold,
@@ -165,7 +164,7 @@ impl<'a> Maker<'a> {
     }
 
     /// The target of a file; when the file goes in parts, without them and without a URL.
-    fn target(&self, file: &OutputFile) -> Result<UploadTarget> {
+    fn target(&self, file_id: Uuid, file: &OutputFile) -> Result<UploadTarget> {
         let (url, headers) = match is_in_parts(file, self.threshold) {
             true => (None, BTreeMap::new()),
             false => {
@@ -177,7 +176,7 @@ impl<'a> Maker<'a> {
         };
         Ok(UploadTarget {
             filename: file.filename.clone(),
-            file_id: Job::file_id(self.job_id, &file.filename),
+            file_id,
             method: "PUT",
             url,
             headers,
