@@ -66,7 +66,7 @@ impl Intercept for CountCalls {
     }
 }
 
-/// A client that is made at its first call. To make one takes 0.15 ms, most of it for the SDK's table of partitions, and a
+/// A client that is made at its first call. To make one takes 0.1 ms, most of it for the SDK's table of partitions, and a
 /// request need not use it: one of the reaper's hardly ever comes to S3.
 pub type Lazy<Client> = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
