@@ -106,7 +106,7 @@ impl Builder {
     }
 
     /// Runs copies of the functions' binaries, made in this folder. They are written in one go, as Lambda unpacks a package;
-    /// what a linker has written piece by piece the kernel keeps in smaller pieces, and it starts a sixth slower.
+    /// what a linker has written piece by piece the kernel keeps in smaller pieces, and it starts up to a fifth slower.
     pub fn copies(mut self, folder: impl Into<PathBuf>) -> Self {
         self.copies = Some(folder.into());
         self
