@@ -390,7 +390,8 @@ impl Jobs {
     }
 
     /// Carries out a transition, in one conditional write.
-    pub async fn change(&self, job_id: Uuid, transition: &Transition, doing: &'static str) -> Result<Outcome> {
+    pub async fn change(&self, job_id: Uuid, transition: Transition, doing: &'static str) -> Result<Outcome> {
+        let locally = transition.returns_before().then(|| transition.clone());
         let expression = transition.expression();
         let request = self
             .client
@@ -401,13 +402,13 @@ impl Jobs {
             .update_expression(expression.update)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
-            .return_values(if transition.returns_before() { ReturnValue::AllOld } else { ReturnValue::AllNew })
+            .return_values(if locally.is_some() { ReturnValue::AllOld } else { ReturnValue::AllNew })
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(answer) => {
-                let item = answer.attributes.and_then(|item| match transition.returns_before() {
-                    true => transition.apply(&item),
-                    false => Some(item),
+                let item = answer.attributes.and_then(|item| match locally {
+                    Some(transition) => transition.apply(item),
+                    None => Some(item),
                 });
                 let item = item.ok_or_else(|| Error::internal(doing, "not the attributes that were asked for"))?;
                 Ok(Outcome::Changed(Box::new(Job::from_item(item)?)))
@@ -429,12 +430,12 @@ impl Jobs {
     pub async fn change_once(
         &self,
         job: &Job,
-        transition: &Transition,
+        transition: Transition,
         signature: Option<&Signature>,
         doing: &'static str,
     ) -> Result<Outcome> {
         let Some(signature) = signature else { return self.change(job.job_id, transition, doing).await };
-        let expression = transition.expression();
+        let expression = transition.clone().expression();
         let update = Update::builder()
             .table_name(&self.table)
             .key("job_id", text(job.job_id.to_string()))
@@ -452,7 +453,7 @@ impl Jobs {
             .transact_items(self.spend(signature, job.job_id)?);
         let Some(refusals) = transact(request, doing).await? else {
             // A transaction answers no attributes. What the guards allow the answer to depend on is as it was read.
-            let after = transition.apply(&job.to_item()?);
+            let after = transition.apply(job.to_item()?);
             let after = after.ok_or_else(|| Error::internal(doing, "a transition that does not fit the job"))?;
             return Ok(Outcome::Changed(Box::new(Job::from_item(after)?)));
         };

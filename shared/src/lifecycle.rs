@@ -161,8 +161,9 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
         status => status,
     };
     let room = room(&report.files);
-    let files: HashMap<String, OutputFile> = report.files.into_iter().collect();
-    let files = serde_dynamo::to_attribute_value(files).map_err(|error| Error::internal("finish: files", error))?;
+    let files = report.files.into_iter().map(|(file_id, file)| Ok((file_id, serde_dynamo::to_attribute_value(file)?)));
+    let files: serde_dynamo::Result<HashMap<_, _>> = files.collect();
+    let files = AttributeValue::M(files.map_err(|error| Error::internal("finish: files", error))?);
     let change = attempt_of(attempt)
         // The list of files, and the room for it, would come back as they went out: 400 KB to read.
         .returning_before()

@@ -32,7 +32,9 @@ const LONGEST: usize = (6 << 20) - (16 << 10);
 /// Whether Lambda lets this answer pass. Its body travels as a JSON string, in which every quote is two bytes.
 pub fn fits(response: &Response<Body>) -> bool {
     let body: &[u8] = response.body();
-    body.len() + memchr_iter(b'"', body).count() + memchr_iter(b'\\', body).count() <= LONGEST
+    // The second look at a chunk finds it in the processor's cache.
+    let escaped = |chunk| memchr_iter(b'"', chunk).count() + memchr_iter(b'\\', chunk).count();
+    body.len() + body.chunks(16 << 10).map(escaped).sum::<usize>() <= LONGEST
 }
 
 /// 307: the same request again, elsewhere.

@@ -1,9 +1,12 @@
 //! The Lambda side: a function's event loop, its deadline and its log line.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::ready,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{BoxFuture, LocalBoxFuture};
-use lambda_http::{Body, Request, RequestExt, Response, request::RequestContext, service_fn};
+use lambda_http::{Body, IntoResponse, Request, RequestExt, Response, request::RequestContext, service_fn};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -53,8 +56,18 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
         };
         let response = compressed(response, accepted.as_deref());
         log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
-        Ok::<_, lambda_http::Error>(response)
+        Ok::<_, lambda_http::Error>(AsItIs(response))
     })))
+}
+
+/// An answer whose body is text or bytes as it should travel. `lambda_http` would find that out by its media type, read a text
+/// once more and copy it.
+struct AsItIs(Response<Body>);
+
+impl IntoResponse for AsItIs {
+    fn into_response(self) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(ready(self.0))
+    }
 }
 
 /// Serves direct invocations and schedules: JSON in, JSON out. A failure is the invocation's `FunctionError`.

@@ -71,14 +71,14 @@ impl Transition {
     }
 
     /// The same in DynamoDB's language.
-    pub fn expression(&self) -> Expression {
+    pub fn expression(self) -> Expression {
         let mut expression = Expression::default();
-        let guards: Vec<_> = self.guards.iter().map(|guard| expression.guard(guard)).collect();
+        let guards: Vec<_> = self.guards.into_iter().map(|guard| expression.guard(guard)).collect();
         expression.condition = guards.join(" AND ");
         let set: Vec<_> = self
             .set
-            .iter()
-            .map(|(attribute, value)| format!("{} = {}", expression.name(attribute), expression.value(value.clone())))
+            .into_iter()
+            .map(|(attribute, value)| format!("{} = {}", expression.name(&attribute), expression.value(value)))
             .collect();
         expression.update = format!("SET {}", set.join(", "));
         if !self.remove.is_empty() {
@@ -89,10 +89,10 @@ impl Transition {
     }
 
     /// The item after the transition; None when a guard does not hold.
-    pub fn apply(&self, item: &Item) -> Option<Item> {
+    pub fn apply(self, mut item: Item) -> Option<Item> {
         let holds = self.guards.iter().all(|guard| match guard {
             Guard::Is(attribute, value) => item.get(*attribute) == Some(value),
-            Guard::Exists(path) => get(item, path).is_some(),
+            Guard::Exists(path) => get(&item, path).is_some(),
             Guard::Absent(attribute) => !item.contains_key(*attribute),
             Guard::Above(attribute, bound) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *bound),
             Guard::AtMost(attribute, most) => item.get(*attribute).and_then(millis).is_some_and(|n| n <= *most),
@@ -100,14 +100,13 @@ impl Transition {
         if !holds {
             return None;
         }
-        let mut after = item.clone();
-        for (path, value) in &self.set {
-            set(&mut after, path, value.clone())?;
+        for (path, value) in self.set {
+            set(&mut item, &path, value)?;
         }
-        for attribute in &self.remove {
-            after.remove(*attribute);
+        for attribute in self.remove {
+            item.remove(attribute);
         }
-        Some(after)
+        Some(item)
     }
 }
 
@@ -148,13 +147,13 @@ pub struct Expression {
 }
 
 impl Expression {
-    fn guard(&mut self, guard: &Guard) -> String {
+    fn guard(&mut self, guard: Guard) -> String {
         match guard {
-            Guard::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value.clone())),
-            Guard::Exists(path) => format!("attribute_exists({})", self.name(path)),
+            Guard::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value)),
+            Guard::Exists(path) => format!("attribute_exists({})", self.name(&path)),
             Guard::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
-            Guard::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(*least))),
-            Guard::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(*most))),
+            Guard::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(least))),
+            Guard::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(most))),
         }
     }
 

@@ -70,7 +70,7 @@ pub async fn hold(app: &App, job: Job, claims: &JobClaims, now: Timestamp) -> Re
         return Ok(job);
     }
     let transition = lifecycle::hold_while_uploading(job.job_id, claims.att, now, window);
-    match app.jobs.change(job.job_id, &transition, "hold: UpdateItem").await? {
+    match app.jobs.change(job.job_id, transition, "hold: UpdateItem").await? {
         Outcome::Changed(job) => Ok(*job),
         Outcome::Refused(job) => job.held_by(claims.att),
         Outcome::Gone => Err(Job::not_found(&job.job_id.to_string())),

@@ -112,9 +112,9 @@ fn new_job() -> Job {
 
 impl World {
     /// Writes, if the guards hold. Whether they did.
-    fn apply(&mut self, transition: &Transition) -> bool {
+    fn apply(&mut self, transition: Transition) -> bool {
         let before = parse(&self.job);
-        let Some(after) = transition.apply(&before.to_item().unwrap()) else { return false };
+        let Some(after) = transition.apply(before.to_item().unwrap()) else { return false };
         let after = Job::from_item(after).unwrap();
         if before.deleted_at.is_some() && after.deleted_at.is_none() {
             self.broken = Some("a deleted job came back");
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// A write that only the miner of the present attempt may get through.
-    fn apply_as(&mut self, miner: usize, transition: &Transition) -> bool {
+    fn apply_as(&mut self, miner: usize, transition: Transition) -> bool {
         let before = parse(&self.job);
         let done = self.apply(transition);
         if done && before.miner.as_deref() != Some(MINERS[miner]) {
@@ -251,22 +251,22 @@ impl Model for Life {
             Step::AskAgain(miner) => world.tokens[miner] = Some(parse(&world.job).attempt),
             Step::Heartbeat(miner, now) => {
                 let transition = lifecycle::heartbeat(JOB, world.tokens[miner]?, None, at(now));
-                world.apply_as(miner, &transition);
+                world.apply_as(miner, transition);
             }
             Step::HeartbeatWhileUploading(miner, now) => {
                 let transition = lifecycle::hold_while_uploading(JOB, world.tokens[miner]?, at(now), WINDOW);
-                world.apply_as(miner, &transition);
+                world.apply_as(miner, transition);
             }
             Step::Finish(miner, with_file, now) => {
                 let report = report_of(miner, with_file, at(now));
                 let transition =
                     lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
-                world.apply_as(miner, &transition);
+                world.apply_as(miner, transition);
             }
             Step::Upload(_) => world.uploaded = true,
             Step::FileArrived(miner) => {
                 let transition = lifecycle::file_arrived(world.tokens[miner]?, &file_id().to_string(), at(TIMES[0]));
-                world.apply_as(miner, &transition);
+                world.apply_as(miner, transition);
             }
         }
         (world != *before).then_some(world)
@@ -323,7 +323,7 @@ fn is_due(job: &Job, now: Timestamp) -> bool {
 fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Timestamp) {
     match intent {
         Intent::Claim(miner) => {
-            if world.apply(&claim_of(&read, miner, now)) {
+            if world.apply(claim_of(&read, miner, now)) {
                 world.winners.push(miner);
                 if answered {
                     world.tokens[miner] = Some(read.attempt + 1);
@@ -332,7 +332,7 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
         }
         Intent::Complete(miner, there) => {
             let transition = lifecycle::complete(&checked(read, there), now).unwrap();
-            world.apply_as(miner, &transition);
+            world.apply_as(miner, transition);
         }
         Intent::Reap(there) => {
             let transition = if read.report.is_some() {
@@ -343,12 +343,12 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
                 lifecycle::time_out(&read, now)
             };
             let lease = parse(&world.job).lease_expires_at;
-            if world.apply(&transition) && lease.is_some_and(|lease| lease > now) {
+            if world.apply(transition) && lease.is_some_and(|lease| lease > now) {
                 world.broken = Some("the reaper took a job whose lease had been renewed");
             }
         }
         Intent::Delete => {
-            world.apply(&lifecycle::delete(&read, now, WINDOW));
+            world.apply(lifecycle::delete(&read, now, WINDOW));
         }
     }
 }

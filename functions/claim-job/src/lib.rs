@@ -72,7 +72,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 now,
                 deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
             };
-            match app.jobs.change_once(&job, &lifecycle::claim(&job, &claim), once, "claim job").await? {
+            match app.jobs.change_once(&job, lifecycle::claim(&job, &claim), once, "claim job").await? {
                 Outcome::Changed(claimed) => {
                     app.metrics.add(Metric::JobsClaimed, 1);
                     app.metrics.longest(Metric::QueueAge, job.updated_at, now);

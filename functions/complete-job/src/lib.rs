@@ -24,7 +24,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     if !job.terminal {
         let seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
         let transition = lifecycle::complete(&job, now)?;
-        job = match app.jobs.change(claims.sub, &transition, "complete job: UpdateItem").await? {
+        job = match app.jobs.change(claims.sub, transition, "complete job: UpdateItem").await? {
             Outcome::Changed(job) => {
                 app.metrics.ended(&job);
                 *job

@@ -36,7 +36,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 
     while job.deleted_at.is_none() {
         let transition = lifecycle::delete(&job, now, app.config.upload_window);
-        match app.jobs.change_once(&job, &transition, caller.signature.as_ref(), "delete job").await? {
+        match app.jobs.change_once(&job, transition, caller.signature.as_ref(), "delete job").await? {
             Outcome::Changed(_) => break,
             // The miner reported meanwhile, or an earlier try deleted it and its answer was lost.
             Outcome::Refused(changed) => job = *changed,

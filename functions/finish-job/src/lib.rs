@@ -34,7 +34,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let window = app.config.upload_window;
     let upload_until = claims.deadline(window).max(now.plus_seconds(window));
     let transition = lifecycle::finish(claims.sub, claims.att, upload_until, report)?;
-    let (job, repeated) = match app.jobs.change(claims.sub, &transition, "finish job: UpdateItem").await? {
+    let (job, repeated) = match app.jobs.change(claims.sub, transition, "finish job: UpdateItem").await? {
         Outcome::Changed(job) => {
             app.metrics.ended(&job);
             (*job, false)

@@ -35,7 +35,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let claims = app.job_tokens()?.verify(job_token(&request)?, path_uuid(&request, "job_id"), now).await?;
     let claims = claims.for_job()?;
     let alive = lifecycle::heartbeat(claims.sub, claims.att, progress(&request)?, now);
-    let job = match app.jobs.change(claims.sub, &alive, "heartbeat: UpdateItem").await? {
+    let job = match app.jobs.change(claims.sub, alive, "heartbeat: UpdateItem").await? {
         Outcome::Changed(job) => return Ok(held(&job)),
         Outcome::Refused(job) => job.held_by(claims.att)?,
         Outcome::Gone => return Err(Job::not_found(&claims.sub.to_string())),
@@ -48,7 +48,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Ok(reply::json(200, &Output { lease_expires_at: job.lease_expires_at, cancelled: true }));
     }
     let uploading = lifecycle::hold_while_uploading(claims.sub, claims.att, now, app.config.upload_window);
-    match app.jobs.change(claims.sub, &uploading, "heartbeat: UpdateItem").await? {
+    match app.jobs.change(claims.sub, uploading, "heartbeat: UpdateItem").await? {
         Outcome::Changed(job) => Ok(held(&job)),
         Outcome::Refused(job) => {
             job.held_by(claims.att)?;

@@ -133,7 +133,7 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
     };
     app.metrics.add(Metric::ReapFailures, 1);
     tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be looked after");
-    if let Err(error) = app.jobs.change(job_id, &lifecycle::postpone(due_at, now), "postpone: UpdateItem").await {
+    if let Err(error) = app.jobs.change(job_id, lifecycle::postpone(due_at, now), "postpone: UpdateItem").await {
         tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be put off");
     }
     Reaped::Failed
@@ -160,7 +160,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     } else {
         (lifecycle::time_out(&job, now), Reaped::TimedOut)
     };
-    match app.jobs.change(job.job_id, &transition, "reap: UpdateItem").await? {
+    match app.jobs.change(job.job_id, transition, "reap: UpdateItem").await? {
         Outcome::Changed(job) => {
             app.metrics.add(Metric::LeasesLost, 1);
             app.metrics.ended(&job);
@@ -178,6 +178,6 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
 
 async fn sweep(app: &App, job: &Job, gone: Timestamp, now: Timestamp) -> Result<Reaped> {
     app.outputs()?.delete_all(&job.files_prefix()).await?;
-    app.jobs.change(job.job_id, &lifecycle::swept(job, gone, now), "sweep: UpdateItem").await?;
+    app.jobs.change(job.job_id, lifecycle::swept(job, gone, now), "sweep: UpdateItem").await?;
     Ok(Reaped::Swept)
 }

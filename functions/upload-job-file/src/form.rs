@@ -55,7 +55,7 @@ pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Re
     let path = format!("{}{}", job.files_prefix(), form.path);
     app.outputs()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
     let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now);
-    changed(app.jobs.change(job.job_id, &transition, "upload: UpdateItem").await?, &claims)?;
+    changed(app.jobs.change(job.job_id, transition, "upload: UpdateItem").await?, &claims)?;
     let output = Output { status: "success", filename: file.filename, file_id, path, uploaded: true };
     Ok(reply::json(200, &output))
 }

@@ -46,7 +46,7 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
         }
         let file_id = Job::file_id(job.job_id, path).to_string();
         let transition = lifecycle::file_declared(claims.att, &file_id, &file, now)?;
-        job = changed(app.jobs.change(job.job_id, &transition, "renew: UpdateItem").await?, &claims)?;
+        job = changed(app.jobs.change(job.job_id, transition, "renew: UpdateItem").await?, &claims)?;
     }
     let job = uploads::hold(app, job, &claims, now).await?;
     if job.terminal {
