@@ -312,6 +312,11 @@ impl Job {
         format!("jobs/{}/{}/{}/outputs/", self.chute_id, self.created_at.date(), self.job_id)
     }
 
+    /// The key of one of its files.
+    pub fn key(&self, file: &OutputFile) -> String {
+        self.files_prefix() + &file.filename
+    }
+
     /// As clients see it. `uploads` is finish's.
     pub fn response<'a>(&'a self, uploads: Option<&'a Uploads>) -> Result<JobResponse<'a>> {
         let raw = |text: &str| {

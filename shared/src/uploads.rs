@@ -125,7 +125,7 @@ pub async fn renewed(
 
 /// Gives up the parts of a file that have arrived: they are of other bytes than it will have.
 pub async fn give_up(app: &App, job: &Job, file: &OutputFile) -> Result<()> {
-    let (outputs, key) = (app.outputs()?, format!("{}{}", job.files_prefix(), file.filename));
+    let (outputs, key) = (app.outputs()?, job.key(file));
     for upload in outputs.uploads(&key).await?.remove(&key).unwrap_or_default() {
         outputs.abort(&upload).await?;
     }
@@ -138,7 +138,7 @@ struct Maker<'a> {
     presigner: Presigner<'a>,
     keys: Arc<JobTokenKeys>,
     claims: &'a JobClaims,
-    /// What the objects' keys begin with.
+    /// The beginning of all keys, made once.
     prefix: String,
     /// Where a fresh target is to be had, but for the token.
     renew_url: String,
@@ -160,7 +160,7 @@ impl<'a> Maker<'a> {
     }
 
     fn key(&self, file: &OutputFile) -> String {
-        format!("{}{}", self.prefix, file.filename)
+        [&*self.prefix, &file.filename].concat()
     }
 
     /// The target of a file; when the file goes in parts, without them and without a URL.
