@@ -135,18 +135,18 @@ impl Found {
         registry::row(item.clone()).map(Some)
     }
 
-    /// The job, also when it is being deleted.
-    pub fn job_or_tombstone(&self) -> Result<Option<Job>> {
-        self.job.clone().map(Job::from_item).transpose()
+    /// The job, also when it is being deleted. It is taken out: a second call finds none.
+    pub fn job_or_tombstone(&mut self) -> Result<Option<Job>> {
+        self.job.take().map(Job::from_item).transpose()
     }
 
     /// The job, unless it is being deleted, which is as good as gone.
-    pub fn job(&self) -> Result<Option<Job>> {
+    pub fn job(mut self) -> Result<Option<Job>> {
         Ok(self.job_or_tombstone()?.filter(|job| job.deleted_at.is_none()))
     }
 
     /// The job, when it is there and `caller` owns it; 404 otherwise.
-    pub fn own_job(&self, job_id: &str, caller: &Caller) -> Result<Job> {
+    pub fn own_job(self, job_id: &str, caller: &Caller) -> Result<Job> {
         self.job()?.filter(|job| job.user_id == caller.user.user_id).ok_or_else(|| Error::not_own_job(job_id))
     }
 }

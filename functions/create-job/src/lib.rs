@@ -42,7 +42,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             read.job(Job::id_of_key(user_id, key));
         }
     };
-    let (caller, found) = read.with_caller(app, credentials, per_user).await?;
+    let (caller, mut found) = read.with_caller(app, credentials, per_user).await?;
     let key = key?.map(|key| Key::new(&request, key));
     if let (Some(key), Some(job)) = (&key, found.job_or_tombstone()?) {
         app.jobs.spend_on_repeat(caller.signature.as_ref(), job.job_id).await?;

@@ -30,7 +30,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     if let Some(job_id) = path_uuid(&request, "job_id") {
         read.job(job_id);
     }
-    let (caller, found) = read.with_caller(app, credentials, |_, _| ()).await?;
+    let (caller, mut found) = read.with_caller(app, credentials, |_, _| ()).await?;
     let not_found = || Error::not_own_job(path(&request, "job_id"));
     let mut job = found.job_or_tombstone()?.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
 
