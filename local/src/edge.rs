@@ -36,7 +36,8 @@ pub const ACCESS_KEY_ID: &str = "LOCALTEST";
 /// The secret of every access key.
 pub const SECRET_ACCESS_KEY: &str = "local/secret/of/every/access/key/0000000";
 
-/// As Lambda's: Base64 of 850 to 1,000 characters, of which a URL escapes a twentieth. So presigned URLs have their real length.
+/// As long as Lambda's, and a URL escapes as much of it: one in 32 characters of Base64, and a run of slashes. So presigned URLs
+/// have their real length.
 pub(crate) static SESSION_TOKEN: LazyLock<String> =
     LazyLock::new(|| format!("IQoJb3JpZ2luX2VjE{}", "TheLocalStackGives/ThisToFunctions+00000".repeat(24)));
 

@@ -312,9 +312,9 @@ impl Job {
         format!("jobs/{}/{}/{}/outputs/", self.chute_id, self.created_at.date(), self.job_id)
     }
 
-    /// The key of one of its files.
-    pub fn key(&self, file: &OutputFile) -> String {
-        self.files_prefix() + &file.filename
+    /// The S3 key of one of its files.
+    pub fn file_key(&self, file: &OutputFile) -> String {
+        format!("{}{}", self.files_prefix(), file.filename)
     }
 
     /// As clients see it. `uploads` is finish's.

@@ -391,7 +391,8 @@ impl Jobs {
 
     /// Carries out a transition, in one conditional write.
     pub async fn change(&self, job_id: Uuid, transition: Transition, doing: &'static str) -> Result<Outcome> {
-        let locally = transition.returns_before().then(|| transition.clone());
+        // The request takes its values with it.
+        let to_apply = transition.returns_before().then(|| transition.clone());
         let expression = transition.expression();
         let request = self
             .client
@@ -402,11 +403,11 @@ impl Jobs {
             .update_expression(expression.update)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
-            .return_values(if locally.is_some() { ReturnValue::AllOld } else { ReturnValue::AllNew })
+            .return_values(if to_apply.is_some() { ReturnValue::AllOld } else { ReturnValue::AllNew })
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(answer) => {
-                let item = answer.attributes.and_then(|item| match locally {
+                let item = answer.attributes.and_then(|item| match to_apply {
                     Some(transition) => transition.apply(item),
                     None => Some(item),
                 });

@@ -135,14 +135,14 @@ impl Found {
         registry::row(item.clone()).map(Some)
     }
 
-    /// The job, also when it is being deleted. It is taken out: a second call finds none.
-    pub fn job_or_tombstone(&mut self) -> Result<Option<Job>> {
+    /// Takes the job out, also when it is being deleted.
+    pub fn take_job(&mut self) -> Result<Option<Job>> {
         self.job.take().map(Job::from_item).transpose()
     }
 
     /// The job, unless it is being deleted, which is as good as gone.
     pub fn job(mut self) -> Result<Option<Job>> {
-        Ok(self.job_or_tombstone()?.filter(|job| job.deleted_at.is_none()))
+        Ok(self.take_job()?.filter(|job| job.deleted_at.is_none()))
     }
 
     /// The job, when it is there and `caller` owns it; 404 otherwise.

@@ -1,5 +1,6 @@
 //! A change of a job's state as data: what must hold, and what then changes. DynamoDB carries it out in one conditional write
-//! ([`Transition::expression`]); [`Transition::apply`] does the same in memory, so that a checker can try every order.
+//! ([`Transition::expression`]); [`Transition::apply`] does the same in memory: for answers that DynamoDB does not give, and so that
+//! a checker can try every order.
 
 use std::collections::HashMap;
 
@@ -88,7 +89,7 @@ impl Transition {
         expression
     }
 
-    /// The item after the transition; None when a guard does not hold.
+    /// The item after the transition; None when a guard does not hold, or a map on an attribute's path is missing.
     pub fn apply(self, mut item: Item) -> Option<Item> {
         let holds = self.guards.iter().all(|guard| match guard {
             Guard::Is(attribute, value) => item.get(*attribute) == Some(value),
@@ -184,4 +185,39 @@ pub fn text(value: impl Into<String>) -> AttributeValue {
 /// A number attribute.
 pub fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    #[test]
+    fn nothing_changes_unless_all_guards_hold() {
+        let before = || item([("status", text("running")), ("due_at", number(5))]);
+        let change = || Transition::default().set("status", text("pending")).when(Guard::Is("status", text("running")));
+        assert!(change().apply(before()).is_some());
+        for refused in [
+            Guard::Is("status", text("pending")),
+            Guard::Exists("files.a".to_owned()),
+            Guard::Absent("due_at"),
+            Guard::Above("due_at", 5),
+            Guard::AtMost("due_at", 4),
+        ] {
+            assert_eq!(change().when(refused.clone()).apply(before()), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_set_inside_a_map_that_is_there() {
+        let change = || Transition::default().set("files.a.u", AttributeValue::Bool(true)).remove("room");
+        let files = |file| item([("files", AttributeValue::M(item([("a", AttributeValue::M(file))])))]);
+        let mut before = files(item([]));
+        before.insert("room".to_owned(), text("0"));
+        assert_eq!(change().apply(before), Some(files(item([("u", AttributeValue::Bool(true))]))));
+        assert_eq!(change().apply(item([("files", AttributeValue::M(item([])))])), None);
+    }
 }

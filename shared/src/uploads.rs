@@ -125,7 +125,7 @@ pub async fn renewed(
 
 /// Gives up the parts of a file that have arrived: they are of other bytes than it will have.
 pub async fn give_up(app: &App, job: &Job, file: &OutputFile) -> Result<()> {
-    let (outputs, key) = (app.outputs()?, job.key(file));
+    let (outputs, key) = (app.outputs()?, job.file_key(file));
     for upload in outputs.uploads(&key).await?.remove(&key).unwrap_or_default() {
         outputs.abort(&upload).await?;
     }
@@ -160,7 +160,7 @@ impl<'a> Maker<'a> {
     }
 
     fn key(&self, file: &OutputFile) -> String {
-        [&*self.prefix, &file.filename].concat()
+        format!("{}{}", self.prefix, file.filename)
     }
 
     /// The target of a file; when the file goes in parts, without them and without a URL.

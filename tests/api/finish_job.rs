@@ -45,6 +45,29 @@ async fn a_report_without_files_ends_the_job() {
     }
 }
 
+/// The answer is worked out from the item as it was: the table has to hold the same.
+#[tokio::test]
+async fn a_report_is_answered_as_it_is_stored() {
+    let world = World::new().await;
+    for report in [
+        json!({"status": "error", "detail": "Out of memory", "result": {"loss": 0.5}}),
+        json!({"status": "complete", "result": [1, null], "output_files": [
+            {"filename": "a/b", "size": 5, "content_type": "text/plain"}, {"filename": "c", "sha256": "ab".repeat(32)},
+        ]}),
+    ] {
+        let job = world.claimed().await;
+        let mut answer = job.finish(report).await.ok();
+        answer.as_object_mut().expect("a job").remove("uploads");
+        let mut stored = world.get(&job.job_id).await;
+        for job in [&mut answer, &mut stored] {
+            // Presigned where it is a report's answer, and the objects' keys elsewhere.
+            let urls = job["output_storage_urls"].as_object_mut().expect("URLs");
+            urls.values_mut().for_each(|url| *url = Value::Null);
+        }
+        assert_eq!(answer, stored);
+    }
+}
+
 #[tokio::test]
 async fn a_report_with_files_waits_for_them() {
     let world = World::new().await;

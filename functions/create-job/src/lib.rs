@@ -44,7 +44,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     };
     let (caller, mut found) = read.with_caller(app, credentials, per_user).await?;
     let key = key?.map(|key| Key::new(&request, key));
-    if let (Some(key), Some(job)) = (&key, found.job_or_tombstone()?) {
+    if let (Some(key), Some(job)) = (&key, found.take_job()?) {
         app.jobs.spend_on_repeat(caller.signature.as_ref(), job.job_id).await?;
         return key.replay(&job);
     }

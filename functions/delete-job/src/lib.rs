@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
     let (caller, mut found) = read.with_caller(app, credentials, |_, _| ()).await?;
     let not_found = || Error::not_own_job(path(&request, "job_id"));
-    let mut job = found.job_or_tombstone()?.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
+    let mut job = found.take_job()?.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
 
     while job.deleted_at.is_none() {
         let transition = lifecycle::delete(&job, now, app.config.upload_window);

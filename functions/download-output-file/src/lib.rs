@@ -43,7 +43,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Err(Error::NotFound(format!("Job output file not found job_id='{job_id}' file_id='{file_id}'")));
     };
 
-    let key = job.key(file);
+    let key = job.file_key(file);
     if file.version_id.is_none() && job.terminal {
         // A bucket without versions: what is there now has to be what was checked.
         let head = app.outputs()?.head(&key, None).await?;

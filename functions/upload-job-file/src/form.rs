@@ -52,7 +52,7 @@ pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Re
         return Err(already_finished());
     }
     let file_id = Job::file_id(job.job_id, &form.path);
-    let path = job.key(&file);
+    let path = job.file_key(&file);
     app.outputs()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
     let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now);
     changed(app.jobs.change(job.job_id, transition, "upload: UpdateItem").await?, &claims)?;
