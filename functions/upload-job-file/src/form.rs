@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use lambda_http::{Body, Request, Response};
-use multer::{Constraints, Multipart, SizeLimit};
+use multer::{Constraints, Field, Multipart, SizeLimit};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::{
@@ -72,6 +73,12 @@ fn check_declared(file: &OutputFile, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// All of a part. Like the body, it comes in one piece: `Field::bytes` would copy that.
+async fn whole(part: Field<'_>) -> multer::Result<Bytes> {
+    let mut pieces: Vec<_> = part.try_collect().await?;
+    Ok(if pieces.len() == 1 { pieces.remove(0) } else { pieces.concat().into() })
+}
+
 /// The fields `file` and `path`, in either order.
 async fn parse(request: Request) -> Result<Form> {
     let broken = |_| Error::BadRequest("There was an error parsing the body".to_owned());
@@ -92,7 +99,7 @@ async fn parse(request: Request) -> Result<Form> {
         match part.name() {
             Some("file") => {
                 content_type = part.content_type().map(ToString::to_string);
-                file = Some(part.bytes().await.map_err(|error| match error {
+                file = Some(whole(part).await.map_err(|error| match error {
                     multer::Error::FieldSizeExceeded { .. } => Error::TooLarge(format!(
                         "Files over {FILE_LIMIT} bytes do not go through the API: PUT them to the presigned URL"
                     )),

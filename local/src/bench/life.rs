@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use local::Stack;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -63,8 +63,7 @@ impl<'a> Bench<'a> {
         let url = format!("{}/jobs/{job}", self.stack.url());
         let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
         self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
-        let claim = self.call("claim-job", Method::PUT, &format!("{url}/claim"), &miner, Some(json!({}))).await?;
-        let own = claim.body["job_status_url"].as_str().context("no job_status_url")?.to_owned();
+        let own = self.claim(&job).await?;
         let beat = own.replace("?token=", "/heartbeat?token=");
         self.call("heartbeat-job", Method::PUT, &beat, "", Some(json!({"progress": 0.5}))).await?;
 
@@ -121,6 +120,27 @@ impl<'a> Bench<'a> {
         job.body["job_id"].as_str().map(str::to_owned).context("no job_id")
     }
 
+    /// The URL of the job's own routes.
+    async fn claim(&mut self, job: &str) -> Result<String> {
+        let (url, miner) = (format!("{}/jobs/{job}/claim", self.stack.url()), self.miner_key.clone());
+        let claim = self.call("claim-job", Method::PUT, &url, &miner, Some(json!({}))).await?;
+        claim.body["job_status_url"].as_str().map(str::to_owned).context("no job_status_url")
+    }
+
+    /// A file of this many bytes that goes through the API.
+    pub(super) async fn form(&mut self, size: usize) -> Result<()> {
+        let job = self.create().await?;
+        let own = self.claim(&job).await?;
+        let report = json!({"status": "complete", "output_filenames": ["a"]});
+        self.call("finish-job", Method::POST, &own, "", Some(report)).await?;
+        let part = |disposition, content: &str| {
+            format!("--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n")
+        };
+        let form = part("name=\"path\"", "a") + &part("name=\"file\"; filename=\"a\"", &"7".repeat(size)) + "--x--\r\n";
+        let request = self.http.put(own.replace("?token=", "/upload?token=")).body(form);
+        self.send("upload-job-file", request.header("content-type", "multipart/form-data; boundary=x")).await.map(drop)
+    }
+
     /// Sends a file where its target says, in parts when it says so.
     async fn upload(&self, target: &Value, bytes: &bytes::Bytes) -> Result<()> {
         let put = async |url: &Value, bytes: bytes::Bytes| -> Result<()> {
@@ -152,6 +172,10 @@ impl<'a> Bench<'a> {
         if let Some(body) = body {
             request = request.json(&body);
         }
+        self.send(function, request).await
+    }
+
+    async fn send(&mut self, function: &str, request: RequestBuilder) -> Result<Answer> {
         let answer = request.send().await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await?;

@@ -81,7 +81,7 @@ struct Report {
     functions: BTreeMap<String, Function>,
     /// Microseconds of a core that knowing a caller takes.
     callers_us: BTreeMap<&'static str, f64>,
-    thousand_files: BTreeMap<&'static str, ThousandFiles>,
+    large: BTreeMap<&'static str, Large>,
     lives: BTreeMap<String, Life>,
     tls: Vec<Tls>,
     stored: Vec<Point>,
@@ -123,7 +123,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut report = Report {
         functions: BTreeMap::new(),
         callers_us: callers::measure()?,
-        thousand_files: BTreeMap::new(),
+        large: BTreeMap::new(),
         lives: BTreeMap::new(),
         tls: Vec::new(),
         stored: Vec::new(),
@@ -132,7 +132,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     functions(&stack, &mut report).await?;
     print_functions(&report);
     print_memory(&stack, &report, &prices);
-    thousand_files(&stack, &mut report).await?;
+    large(&stack, &mut report).await?;
     lives(&stack, &prices, &mut report).await?;
     print_lives(&report, &prices);
     if options.tls {
@@ -211,34 +211,43 @@ async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A job with a thousand files, in processes that have seen small ones only, and in those that have seen another of its kind.
+/// The largest requests, in processes that have seen small ones only, and in those that have seen another of their kind.
 #[derive(Debug, Serialize)]
-struct ThousandFiles {
+struct Large {
     first: Figures,
     later: Figures,
 }
 
-/// Finishes that ask for a thousand upload URLs.
-async fn thousand_files(stack: &Stack, report: &mut Report) -> Result<()> {
+/// Jobs with a thousand files, and the largest form.
+async fn large(stack: &Stack, report: &mut Report) -> Result<()> {
     let (small, large) = (Outputs { files: 1, size: 1 << 10 }, Outputs { files: 1000, size: 1 << 10 });
-    let (mut start, mut first, mut later) =
-        (Bench::start(stack).await?, Bench::start(stack).await?, Bench::start(stack).await?);
+    let form = 4 << 20;
+    let mut start = Bench::start(stack).await?;
+    let (mut first, mut later) = (Bench::start(stack).await?, Bench::start(stack).await?);
+    let (mut first_form, mut later_form) = (Bench::start(stack).await?, Bench::start(stack).await?);
     for _ in 0..COLD / 2 {
         stack.reclaim();
         start.life(small).await?;
         first.life(large).await?;
-        later.life(large).await?;
-        later.life(large).await?;
+        first_form.form(form).await?;
+        for _ in 0..2 {
+            later.life(large).await?;
+            later_form.form(form).await?;
+        }
     }
     println!();
-    for function in ["finish-job", "complete-job"] {
+    for (function, what, first, later) in [
+        ("finish-job", "1,000 files of 1 KiB", &first, &later),
+        ("complete-job", "1,000 files of 1 KiB", &first, &later),
+        ("upload-job-file", "a form of 4 MiB", &first_form, &later_form),
+    ] {
         let figures = |bench: &Bench<'_>| bench.samples.figures(function).context("no samples");
-        let (first, later) = (figures(&first)?, figures(&later)?);
+        let (first, later) = (figures(first)?, figures(later)?);
         println!(
-            "{function} with 1,000 files of 1 KiB: {:.1} ms, {:.1} ms of CPU; the first in a process {:.1} and {:.1}; {:.0} MiB",
+            "{function} with {what}: {:.1} ms, {:.1} ms of CPU; the first in a process {:.1} and {:.1}; {:.0} MiB",
             later.warm_ms, later.cpu_ms, first.warm_ms, first.cpu_ms, later.peak_mib,
         );
-        report.thousand_files.insert(function, ThousandFiles { first, later });
+        report.large.insert(function, Large { first, later });
     }
     Ok(())
 }
