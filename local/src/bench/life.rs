@@ -55,15 +55,15 @@ impl<'a> Bench<'a> {
         Ok(Self { stack, http, chute, user, user_key, miner_key, samples, last })
     }
 
-    /// One job from its creation to the download of its files.
-    pub(super) async fn life(&mut self, outputs: Outputs) -> Result<()> {
+    /// One job from its creation to the download of its files, which answers its id.
+    pub(super) async fn life(&mut self, outputs: Outputs) -> Result<String> {
         self.last.clear();
-        let job = self.create().await?;
+        let job_id = self.create().await?;
         let (user, miner) = (self.user_key.clone(), self.miner_key.clone());
-        let url = format!("{}/jobs/{job}", self.stack.url());
+        let url = format!("{}/jobs/{job_id}", self.stack.url());
         let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
         self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
-        let own = self.claim(&job).await?;
+        let own = self.claim(&job_id).await?;
         let beat = own.replace("?token=", "/heartbeat?token=");
         self.call("heartbeat-job", Method::PUT, &beat, "", Some(json!({"progress": 0.5}))).await?;
 
@@ -89,21 +89,22 @@ impl<'a> Bench<'a> {
             let found = self.call("download-output-file", Method::GET, &path, &user, None).await?;
             ensure!(found.location.is_some(), "no Location");
         }
-        Ok(())
+        Ok(job_id)
     }
 
-    /// What is no part of a usual life: a delete, the reaper, the list, the description, and the two programs that all others are held against.
-    pub(super) async fn others(&mut self) -> Result<()> {
+    /// What is no part of a usual life: the two programs that all others are held against, of which one reads the job as `get-job`
+    /// does, a delete, the reaper, the list and the description.
+    pub(super) async fn others(&mut self, job_id: &str) -> Result<()> {
         let user = self.user_key.clone();
+        for (function, path) in [("hello", "hello"), ("hello-get-item", &*format!("hello-get-item/{job_id}"))] {
+            self.call(function, Method::GET, &format!("{}/{path}", self.stack.url()), "", None).await?;
+        }
         let job = self.create().await?;
         self.call("delete-job", Method::DELETE, &format!("{}/jobs/{job}", self.stack.url()), &user, None).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;
         self.call("docs", Method::GET, &format!("{}/openapi.json", self.stack.url()), "", None).await?;
-        for function in ["hello", "hello-get-item"] {
-            self.call(function, Method::GET, &format!("{}/{function}", self.stack.url()), "", None).await?;
-        }
         Ok(())
     }
 

@@ -163,14 +163,16 @@ impl Template {
     fn write() -> Result<Self> {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"))?;
         let mut baselines = String::from("Resources:\n");
-        for (id, package) in [("HelloFunction", "hello"), ("HelloGetItemFunction", "hello-get-item")] {
+        for (id, package, parameters) in
+            [("HelloFunction", "hello", ""), ("HelloGetItemFunction", "hello-get-item", "/{job_id}")]
+        {
             baselines += &format!(
                 "  {id}:\n    Type: AWS::Serverless::Function\n    \
                  Metadata: {{BuildMethod: rust-cargolambda, BuildProperties: {{Binary: {package}}}}}\n    \
                  Properties:\n      \
                  Policies: [{{Version: \"2012-10-17\", Statement: [{{Effect: Allow, Action: [dynamodb:GetItem], \
-                 Resource: [!GetAtt RegistryTable.Arn]}}]}}]\n      \
-                 Events: {{Route: {{Type: HttpApi, Properties: {{ApiId: !Ref HttpApi, Method: GET, Path: /{package}}}}}}}\n"
+                 Resource: [!GetAtt JobsTable.Arn]}}]}}]\n      \
+                 Events: {{Route: {{Type: HttpApi, Properties: {{ApiId: !Ref HttpApi, Method: GET, Path: \"/{package}{parameters}\"}}}}}}\n"
             );
         }
         let folder = tempfile::tempdir().context("can't make a temporary folder")?;
@@ -192,12 +194,12 @@ async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
         stack.reclaim();
         // A start that nobody looks at: while the old processes end, it would take longer.
         stack.invoke("admin", json!({"command": "create_user"})).await?;
-        bench.life(small).await?;
-        bench.others().await?;
+        let job = bench.life(small).await?;
+        bench.others(&job).await?;
     }
     for _ in 0..WARM {
-        bench.life(small).await?;
-        bench.others().await?;
+        let job = bench.life(small).await?;
+        bench.others(&job).await?;
     }
     for function in bench.samples.functions() {
         let figures = bench.samples.figures(function).context("no samples")?;
@@ -289,8 +291,8 @@ async fn through_tls(template: &Template, share: f64) -> Result<Vec<Tls>> {
     let mut bench = Bench::start(&stack).await?;
     for _ in 0..COLD / 2 {
         stack.reclaim();
-        bench.life(Outputs { files: 0, size: 0 }).await?;
-        bench.others().await?;
+        let job = bench.life(Outputs { files: 0, size: 0 }).await?;
+        bench.others(&job).await?;
     }
     let of = |function: &'static str| {
         let figures = bench.samples.figures(function)?;
