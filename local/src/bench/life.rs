@@ -13,7 +13,6 @@ pub(super) struct Bench<'a> {
     stack: &'a Stack,
     http: Client,
     pub(super) chute: Uuid,
-    pub(super) user: String,
     user_key: String,
     miner_key: String,
     pub(super) samples: Samples,
@@ -52,7 +51,7 @@ impl<'a> Bench<'a> {
         .await?;
         let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         let (samples, last) = (Samples::default(), Vec::new());
-        Ok(Self { stack, http, chute, user, user_key, miner_key, samples, last })
+        Ok(Self { stack, http, chute, user_key, miner_key, samples, last })
     }
 
     /// One job from its creation to the download of its files, which answers its id.
@@ -114,7 +113,8 @@ impl<'a> Bench<'a> {
         self.call("list-jobs", Method::GET, &url, &user, None).await.map(drop)
     }
 
-    async fn create(&mut self) -> Result<String> {
+    /// A job that waits for a miner: its id.
+    pub(super) async fn create(&mut self) -> Result<String> {
         let url = format!("{}/jobs/{}/run", self.stack.url(), self.chute);
         let user = self.user_key.clone();
         let job = self.call("create-job", Method::POST, &url, &user, Some(json!({"epochs": 3}))).await?;

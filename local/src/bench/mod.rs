@@ -25,6 +25,8 @@ use stored::Point;
 const COLD: usize = 21;
 /// Lives with warm functions.
 const WARM: usize = 200;
+/// Lives at each number of stored jobs.
+const STORED: usize = 30;
 /// Shares of a core: a whole one, and what Lambda gives at 1,024, at 256 and at 128 MB (1,769 MB are one vCPU).
 const SHARES: [f64; 4] = [1.0, 0.58, 0.14, 0.07];
 
@@ -142,7 +144,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         print_tls(&report.tls);
     }
     if !options.stored.is_empty() {
-        report.stored = stored::measure(&stack, &options.stored).await?;
+        report.stored = stored::measure(&stack, &options.stored, STORED).await?;
         print_stored(&report.stored);
         if let Some(file) = &options.plot {
             stored::plot(&report.stored, file)?;

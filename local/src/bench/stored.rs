@@ -1,12 +1,13 @@
 //! Cost and latency against the number of stored jobs.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use local::{ACCESS_KEY_ID, Stack};
 use plotters::prelude::{
     ChartBuilder, Circle, Color, IntoDrawingArea, IntoLogRange, LineSeries, RGBColor, SVGBackend, WHITE,
 };
+use reqwest::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,8 +19,6 @@ use super::{
 
 /// Items in one BatchWriteItem.
 const BATCH: usize = 25;
-/// Lives that a point is the median of.
-const LIVES: usize = 30;
 /// Requests whose cost should not depend on what is stored.
 const WATCHED: [&str; 5] = ["create-job", "list-claimable-jobs", "claim-job", "get-job", "list-jobs"];
 
@@ -32,16 +31,17 @@ pub(super) struct Point {
     pub(super) units: f64,
 }
 
-/// Measures at each of these numbers of jobs, all of one user, on one chute, and each waiting for a miner: the worst case.
-pub(super) async fn measure(stack: &Stack, numbers: &[usize]) -> Result<Vec<Point>> {
+/// Measures at each of these numbers of jobs, all of one user, on one chute, and each waiting for a miner: the worst case. A point
+/// is the median of so many lives.
+pub(super) async fn measure(stack: &Stack, numbers: &[usize], lives: usize) -> Result<Vec<Point>> {
     let mut bench = Bench::start(stack).await?;
     bench.life(Outputs { files: 1, size: 1024 }).await?;
     let (mut points, mut stored) = (Vec::new(), 0);
     for &number in numbers {
-        fill(stack, &bench, stored..number).await?;
+        fill(stack, &mut bench, stored..number).await?;
         stored = number;
         bench.samples = Samples::default();
-        for _ in 0..LIVES {
+        for _ in 0..lives {
             bench.life(Outputs { files: 1, size: 1024 }).await?;
             bench.list().await?;
         }
@@ -55,31 +55,34 @@ pub(super) async fn measure(stack: &Stack, numbers: &[usize]) -> Result<Vec<Poin
     Ok(points)
 }
 
-/// Stores pending jobs as create-job stores them.
-async fn fill(stack: &Stack, bench: &Bench<'_>, numbers: std::ops::Range<usize>) -> Result<()> {
-    let (table, chute, http) = (stack.resource("JobsTable")?, bench.chute, reqwest::Client::new());
-    let item = |number: usize| {
-        json!({
-            "v": {"N": "1"}, "job_id": {"S": Uuid::new_v4()}, "user_id": {"S": bench.user}, "owner": {"S": bench.user}, "chute_id": {"S": chute},
-            "method": {"S": "run"}, "status": {"S": "pending"}, "terminal": {"BOOL": false}, "attempt": {"N": "0"},
-            // After all that is measured, so that claims find their own jobs.
-            "created_at": {"N": (4_000_000_000_000_usize + number).to_string()}, "job_args": {"S": "{\"_disk_gb\":10}"},
-            "queue": {"S": format!("claimable#{chute}")}, "due_at": {"N": (4_000_000_000_000_usize + number).to_string()},
-        })
+/// Stores copies of a job that create-job stored, created after all that is measured, so that claims find their own jobs.
+async fn fill(stack: &Stack, bench: &mut Bench<'_>, numbers: Range<usize>) -> Result<()> {
+    let (table, job_id, http) = (stack.resource("JobsTable")?, bench.create().await?, Client::new());
+    let stored =
+        dynamodb(&http, stack, "GetItem", json!({"TableName": table, "Key": {"job_id": {"S": job_id}}})).await?;
+    let copy = |number: usize| {
+        let (mut item, time) = (stored["Item"].clone(), json!({"N": (4_000_000_000_000_usize + number).to_string()}));
+        item["job_id"] = json!({"S": Uuid::new_v4()});
+        (item["created_at"], item["due_at"]) = (time.clone(), time);
+        json!({"PutRequest": {"Item": item}})
     };
     let numbers: Vec<_> = numbers.collect();
     for batch in numbers.chunks(BATCH) {
-        let puts: Vec<Value> = batch.iter().map(|number| json!({"PutRequest": {"Item": item(*number)}})).collect();
-        let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
-        let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
-        let request = http.post(stack.aws_url()).header("authorization", signed);
-        let request =
-            request.header("x-amz-date", "20260101T000000Z").header("content-type", "application/x-amz-json-1.0");
-        let request = request.header("x-amz-target", "DynamoDB_20120810.BatchWriteItem");
-        let answer = request.body(json!({"RequestItems": {table: puts}}).to_string()).send().await?;
-        ensure!(answer.status().is_success(), "BatchWriteItem: {}", answer.text().await?);
+        let puts: Vec<Value> = batch.iter().copied().map(copy).collect();
+        dynamodb(&http, stack, "BatchWriteItem", json!({"RequestItems": {table: puts}})).await?;
     }
     Ok(())
+}
+
+async fn dynamodb(http: &Client, stack: &Stack, operation: &str, input: Value) -> Result<Value> {
+    let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
+    let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
+    let request = http.post(stack.aws_url()).header("authorization", signed);
+    let request = request.header("x-amz-date", "20260101T000000Z").header("content-type", "application/x-amz-json-1.0");
+    let request = request.header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+    let answer = request.body(input.to_string()).send().await?;
+    ensure!(answer.status().is_success(), "{operation}: {}", answer.text().await?);
+    Ok(answer.json().await?)
 }
 
 /// Latency above, capacity below; both against the number of stored jobs.
@@ -114,4 +117,20 @@ pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
         chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
     }
     area.present().context("can't write the plot")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_request_takes_does_not_grow_with_what_is_stored() -> Result<()> {
+        let stack = Stack::builder().capacity(true).start().await?;
+        let points = measure(&stack, &[100, 300], 3).await?;
+        let units = |stored| points.iter().filter(move |it| it.stored == stored).map(|it| (it.function, it.units));
+        assert!(units(300).eq(units(100)), "{points:?}");
+        assert_eq!(units(300).count(), WATCHED.len());
+        stack.shutdown().await;
+        Ok(())
+    }
 }
