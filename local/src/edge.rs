@@ -36,9 +36,9 @@ pub const ACCESS_KEY_ID: &str = "LOCALTEST";
 /// The secret of every access key.
 pub const SECRET_ACCESS_KEY: &str = "local/secret/of/every/access/key/0000000";
 
-/// As long as Lambda's, and a URL escapes as much of it: one in 32 characters of Base64, and a run of slashes. So presigned URLs
+/// The session token of every function. As long as Lambda's, and a URL escapes as much of it: one in 32 characters of Base64, and a run of slashes. So presigned URLs
 /// have their real length.
-pub(crate) static SESSION_TOKEN: LazyLock<String> =
+pub static SESSION_TOKEN: LazyLock<String> =
     LazyLock::new(|| format!("IQoJb3JpZ2luX2VjE{}", "TheLocalStackGives/ThisToFunctions+00000".repeat(24)));
 
 /// "DynamoDB: 16 MB for BatchWriteItem and TransactWriteItems".

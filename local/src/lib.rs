@@ -32,7 +32,7 @@ mod template;
 mod tls;
 
 pub use clock::Clock;
-pub use edge::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+pub use edge::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
 pub use faults::{EngineCall, Fault, Seeded, Service};
 pub use hotkey::Hotkey;
 pub use logs::LogLine;

@@ -12,7 +12,7 @@ use super::samples::{Sample, Samples};
 pub(super) struct Bench<'a> {
     stack: &'a Stack,
     http: Client,
-    pub(super) chute: Uuid,
+    chute: Uuid,
     user_key: String,
     miner_key: String,
     pub(super) samples: Samples,
@@ -54,7 +54,7 @@ impl<'a> Bench<'a> {
         Ok(Self { stack, http, chute, user_key, miner_key, samples, last })
     }
 
-    /// One job from its creation to the download of its files, which answers its id.
+    /// One job from its creation to the download of its files: its id.
     pub(super) async fn life(&mut self, outputs: Outputs) -> Result<String> {
         self.last.clear();
         let job_id = self.create().await?;
@@ -91,15 +91,15 @@ impl<'a> Bench<'a> {
         Ok(job_id)
     }
 
-    /// What is no part of a usual life: the two programs that all others are held against, of which one reads the job as `get-job`
-    /// does, a delete, the reaper, the list and the description.
+    /// What is no part of a usual life: the two programs that all others are held against (one of them reads this job); a delete;
+    /// the reaper; the list; the description.
     pub(super) async fn others(&mut self, job_id: &str) -> Result<()> {
         let user = self.user_key.clone();
         for (function, path) in [("hello", "hello"), ("hello-get-item", &*format!("hello-get-item/{job_id}"))] {
             self.call(function, Method::GET, &format!("{}/{path}", self.stack.url()), "", None).await?;
         }
-        let job = self.create().await?;
-        self.call("delete-job", Method::DELETE, &format!("{}/jobs/{job}", self.stack.url()), &user, None).await?;
+        let unwanted = self.create().await?;
+        self.call("delete-job", Method::DELETE, &format!("{}/jobs/{unwanted}", self.stack.url()), &user, None).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;
