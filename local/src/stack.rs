@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -23,7 +23,7 @@ use crate::{
     binaries::{self, Binaries},
     calls::Callers,
     dynamodb::DynamoDb,
-    edge::Edge,
+    edge::{ACCESS_KEY_ID, Edge},
     faults::Faults,
     gateway::Gateway,
     lambda::{Lambda, Settings},
@@ -290,6 +290,11 @@ async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
+thread_local! {
+    /// Connections are kept for a caller's next call. A test has its thread to itself, or finds those of the one before closed.
+    static HTTP: reqwest::Client = reqwest::Client::new();
+}
+
 /// A running stack. Dropping it stops everything it started.
 pub struct Stack {
     url: String,
@@ -342,6 +347,20 @@ impl Stack {
             .get(logical_id)
             .map(String::as_str)
             .with_context(|| format!("there is no resource {logical_id}"))
+    }
+
+    /// One DynamoDB call, as any client may make it. The engine knows the access key and checks no signature.
+    pub async fn dynamodb(&self, operation: &str, input: Value) -> Result<Value> {
+        let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
+        let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
+        let request = HTTP.with(Clone::clone).post(&self.aws_url);
+        let request = request.header("authorization", signed).header("x-amz-date", "20260101T000000Z");
+        let request = request.header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+        let request = request.header("content-type", "application/x-amz-json-1.0").body(input.to_string());
+        let answer = request.send().await.context("DynamoDB does not answer")?;
+        let (status, body) = (answer.status(), answer.text().await.context("DynamoDB's answer ends early")?);
+        ensure!(status.is_success(), "{operation}: {body}");
+        serde_json::from_str(&body).context("DynamoDB's answer is not JSON")
     }
 
     /// The file that is a function's program.

@@ -174,7 +174,7 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 /// One TLS configuration and one connection pool for all clients: the SDK's own HTTP client would make a configuration when each
 /// of them is made, throw it away, and make another at the first call. `ring`, because its first handshake needs a third of
 /// aws-lc's CPU, and aws-lc is not linked otherwise. Nothing is connected before the first request: a handshake takes less than
-/// 2 ms of a core, and a whole cold start through TLS 5 to 8 ms at 0.58 of a core, which 1,024 MB have
+/// 2 ms of a core, and a whole cold start through TLS 4 to 7 ms at 0.58 of a core, which 1,024 MB have
 /// (`cargo run --release -- bench --tls`); the SDK could open a connection only by a call, which would be paid for. To connect
 /// may take two seconds; what a client's own configuration says about that is not asked.
 fn http_client() -> Result<SharedHttpClient, String> {

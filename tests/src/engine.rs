@@ -9,28 +9,9 @@ use aws_smithy_http_client::{
 use local::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Stack};
 use serde_json::{Value, json};
 
-thread_local! {
-    /// Connections are kept for a test's next call. A test has its thread to itself, or finds those of the one before closed.
-    static HTTP: reqwest::Client = reqwest::Client::new();
-}
-
 /// One DynamoDB call, as any client of the stack may make it.
 pub async fn dynamodb(stack: &Stack, operation: &str, request: Value) -> Value {
-    let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
-    let authorization = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
-    let answer = HTTP
-        .with(Clone::clone)
-        .post(stack.aws_url())
-        .header("authorization", authorization)
-        .header("x-amz-date", "20260101T000000Z")
-        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-        .header("content-type", "application/x-amz-json-1.0")
-        .body(request.to_string());
-    let answer = answer.send().await.expect("DynamoDB answers");
-    let status = answer.status();
-    let body: Value = answer.json().await.expect("DynamoDB answers JSON");
-    assert!(status.is_success(), "{operation}: {body}");
-    body
+    stack.dynamodb(operation, request).await.expect("DynamoDB answers")
 }
 
 /// The item of a table of the template, in DynamoDB's JSON; null when there is none.

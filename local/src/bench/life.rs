@@ -33,6 +33,11 @@ pub(super) struct Outputs {
     pub(super) size: usize,
 }
 
+/// Of an output file.
+pub(super) fn filename(n: usize) -> String {
+    format!("outputs/checkpoint-{n:04}.safetensors")
+}
+
 impl<'a> Bench<'a> {
     pub(super) async fn start(stack: &'a Stack) -> Result<Self> {
         let id = |answer: Value, field: &str| answer[field].as_str().map(str::to_owned).context("admin: no id");
@@ -54,6 +59,12 @@ impl<'a> Bench<'a> {
         Ok(Self { stack, http, chute, user_key, miner_key, samples, last })
     }
 
+    /// Every function once, and what they are held against.
+    pub(super) async fn everything(&mut self, outputs: Outputs) -> Result<()> {
+        let job_id = self.life(outputs).await?;
+        self.others(&job_id).await
+    }
+
     /// One job from its creation to the download of its files: its id.
     pub(super) async fn life(&mut self, outputs: Outputs) -> Result<String> {
         self.last.clear();
@@ -66,7 +77,7 @@ impl<'a> Bench<'a> {
         let beat = own.replace("?token=", "/heartbeat?token=");
         self.call("heartbeat-job", Method::PUT, &beat, "", Some(json!({"progress": 0.5}))).await?;
 
-        let names: Vec<_> = (0..outputs.files).map(|n| format!("outputs/checkpoint-{n:04}.safetensors")).collect();
+        let names: Vec<_> = (0..outputs.files).map(filename).collect();
         let files: Vec<_> = names.iter().map(|name| json!({"filename": name, "size": outputs.size})).collect();
         let report = json!({"status": "complete", "result": {"loss": 0.5}, "output_files": files});
         let finished = self.call("finish-job", Method::POST, &own, "", Some(report)).await?;
@@ -95,9 +106,9 @@ impl<'a> Bench<'a> {
     /// the reaper; the list; the description.
     pub(super) async fn others(&mut self, job_id: &str) -> Result<()> {
         let user = self.user_key.clone();
-        for (function, path) in [("hello", "hello"), ("hello-get-item", &*format!("hello-get-item/{job_id}"))] {
-            self.call(function, Method::GET, &format!("{}/{path}", self.stack.url()), "", None).await?;
-        }
+        self.call("hello", Method::GET, &format!("{}/hello", self.stack.url()), "", None).await?;
+        let read = format!("{}/hello-get-item/{job_id}", self.stack.url());
+        self.call("hello-get-item", Method::GET, &read, "", None).await?;
         let unwanted = self.create().await?;
         self.call("delete-job", Method::DELETE, &format!("{}/jobs/{unwanted}", self.stack.url()), &user, None).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());

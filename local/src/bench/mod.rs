@@ -200,12 +200,10 @@ async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
         stack.reclaim();
         // A start that nobody looks at: while the old processes end, it would take longer.
         stack.invoke("admin", json!({"command": "create_user"})).await?;
-        let job = bench.life(small).await?;
-        bench.others(&job).await?;
+        bench.everything(small).await?;
     }
     for _ in 0..WARM {
-        let job = bench.life(small).await?;
-        bench.others(&job).await?;
+        bench.everything(small).await?;
     }
     for function in bench.samples.functions() {
         let figures = bench.samples.figures(function).context("no samples")?;
@@ -298,8 +296,7 @@ async fn through_tls(template: &Template, share: f64) -> Result<Vec<Tls>> {
     let mut bench = Bench::start(&stack).await?;
     for _ in 0..COLD / 2 {
         stack.reclaim();
-        let job = bench.life(Outputs { files: 0, size: 0 }).await?;
-        bench.others(&job).await?;
+        bench.everything(Outputs { files: 0, size: 0 }).await?;
     }
     let of = |function: &'static str| {
         let figures = bench.samples.figures(function)?;
@@ -406,8 +403,7 @@ mod tests {
         let stack = template.stack().capacity(true).start().await?;
         let mut bench = Bench::start(&stack).await?;
         for _ in 0..2 {
-            let job = bench.life(Outputs { files: 1, size: 1024 }).await?;
-            bench.others(&job).await?;
+            bench.everything(Outputs { files: 1, size: 1024 }).await?;
         }
         let units = |function| bench.samples.figures(function).map(|figures| figures.read_units);
         // A strongly consistent read of up to 4 KB.

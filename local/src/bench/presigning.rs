@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, sync::LazyLock, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use local::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use shared::{
@@ -11,7 +11,7 @@ use shared::{
     outputs::{Outputs, Signer},
 };
 
-use super::samples::quantile;
+use super::{life::filename, samples::quantile};
 
 /// Reports that the figure is the median of.
 const REPORTS: usize = 21;
@@ -27,19 +27,16 @@ pub(super) async fn measure() -> Result<f64> {
     let outputs = Outputs::new(client, "jobchute-outputs".to_owned(), signer, Metrics::default());
 
     let folder = format!("jobs/{0}/2026-11-27/{0}/outputs", uuid::Uuid::nil());
-    let file = |n| OutputFile {
-        filename: format!("outputs/checkpoint-{n:04}.safetensors"),
-        size: Some(1024),
-        ..OutputFile::default()
-    };
+    let file = |n| OutputFile { filename: filename(n), size: Some(1024), ..OutputFile::default() };
     let files: Vec<_> = (0..1000).map(file).collect();
+    let failed = |error| anyhow!("presigning: {error:?}");
     let mut took = Vec::new();
     for _ in 0..REPORTS {
         let started = Instant::now();
-        let presigner = outputs.presigner(3600).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let presigner = outputs.presigner(3600).await.map_err(failed)?;
         for file in &files {
             let put = presigner.put(&format!("{folder}/{}", file.filename), black_box(file));
-            black_box(put.map_err(|error| anyhow::anyhow!("{error:?}"))?);
+            black_box(put.map_err(failed)?);
         }
         took.push(started.elapsed().as_secs_f64() * 1e3);
     }

@@ -3,11 +3,10 @@
 use std::{ops::Range, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use local::{ACCESS_KEY_ID, Stack};
+use local::Stack;
 use plotters::prelude::{
     ChartBuilder, Circle, Color, IntoDrawingArea, IntoLogRange, LineSeries, RGBColor, SVGBackend, WHITE,
 };
-use reqwest::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -58,9 +57,8 @@ pub(super) async fn measure(stack: &Stack, numbers: &[usize], lives: usize) -> R
 
 /// Stores copies of a pending job as of the year 2096: a user's list begins with them, and a chute's queue ends with them.
 async fn fill(stack: &Stack, job_id: &str, numbers: Range<usize>) -> Result<()> {
-    let (table, http) = (stack.resource("JobsTable")?, Client::new());
-    let stored =
-        dynamodb(&http, stack, "GetItem", json!({"TableName": table, "Key": {"job_id": {"S": job_id}}})).await?;
+    let table = stack.resource("JobsTable")?;
+    let stored = stack.dynamodb("GetItem", json!({"TableName": table, "Key": {"job_id": {"S": job_id}}})).await?;
     let pending = stored.get("Item").context("the job is not stored")?;
     let copy = |number: usize| {
         let (mut item, time) = (pending.clone(), json!({"N": (4_000_000_000_000_usize + number).to_string()}));
@@ -71,23 +69,11 @@ async fn fill(stack: &Stack, job_id: &str, numbers: Range<usize>) -> Result<()> 
     let numbers: Vec<_> = numbers.collect();
     for batch in numbers.chunks(BATCH) {
         let puts: Vec<Value> = batch.iter().copied().map(copy).collect();
-        let answer = dynamodb(&http, stack, "BatchWriteItem", json!({"RequestItems": {table: puts}})).await?;
+        let answer = stack.dynamodb("BatchWriteItem", json!({"RequestItems": {table: puts}})).await?;
         let left = answer["UnprocessedItems"].as_object().is_some_and(|left| !left.is_empty());
         ensure!(!left, "the engine did not take all jobs");
     }
     Ok(())
-}
-
-/// An operation of the local engine, which checks the access key and no signature.
-async fn dynamodb(http: &Client, stack: &Stack, operation: &str, input: Value) -> Result<Value> {
-    let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
-    let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
-    let request = http.post(stack.aws_url()).header("authorization", signed);
-    let request = request.header("x-amz-date", "20260101T000000Z").header("content-type", "application/x-amz-json-1.0");
-    let request = request.header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
-    let answer = request.body(input.to_string()).send().await?;
-    ensure!(answer.status().is_success(), "{operation}: {}", answer.text().await?);
-    Ok(answer.json().await?)
 }
 
 /// Latency above, capacity below; both against the number of stored jobs.
