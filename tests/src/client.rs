@@ -3,18 +3,11 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use jobchute::{Hotkey, Identity};
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
-use crate::{Hotkey, description, stack};
-
-/// How a client proves who it is.
-#[derive(Clone)]
-enum Identity {
-    Nobody,
-    ApiKey(String),
-    Hotkey(Box<Hotkey>),
-}
+use crate::{description, stack};
 
 /// A client of the API.
 #[derive(Clone)]
@@ -49,7 +42,7 @@ impl Client {
 
     /// With an API key.
     pub fn with_key(key: impl Into<String>) -> Self {
-        Self::new(Identity::ApiKey(key.into()))
+        Self::new(Identity::Key(key.into()))
     }
 
     /// That signs with a hotkey.
@@ -94,14 +87,8 @@ impl Client {
     ) -> reqwest::Result<Answer> {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", stack().url()) };
         let mut request = self.http.request(method.clone(), url);
-        match &self.identity {
-            Identity::Nobody => {}
-            Identity::ApiKey(key) => request = request.header("authorization", format!("Bearer {key}")),
-            Identity::Hotkey(hotkey) => {
-                for (name, value) in hotkey.headers(method.as_str(), path, &body) {
-                    request = request.header(name, value);
-                }
-            }
+        for (name, value) in self.identity.headers(method.as_str(), path, &body) {
+            request = request.header(name, value);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

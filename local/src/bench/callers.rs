@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use anyhow::{Result, ensure};
+use jobchute::{Hotkey, Identity};
 use jsonwebtoken::{EncodingKey, Header};
 use lambda_http::{Body, Request, http};
-use local::Hotkey;
 use serde_json::json;
 use shared::{
     auth::{Credentials, api_key::ApiKey, user_jwt::UserJwtKeys},
@@ -36,13 +36,16 @@ pub(super) fn measure() -> Result<BTreeMap<&'static str, f64>> {
         &json!({"sub": user, "exp": now + 3600}),
         &EncodingKey::from_secret(SECRET),
     )?;
-    let signed = Hotkey::generate().sign_body(&body, now.unsigned_abs());
-    let bearer = |text: &str| vec![("authorization".to_owned(), format!("Bearer {text}"))];
+    let headers = |caller: Identity| caller.headers("PUT", "/jobs/x/claim", &body);
 
     let mut measured = BTreeMap::new();
-    for (kind, headers) in [("API key", bearer(key.reveal())), ("JWT", bearer(&jwt)), ("hotkey", signed.to_vec())] {
+    for (kind, caller) in [
+        ("API key", Identity::Key(key.reveal().to_owned())),
+        ("JWT", Identity::Key(jwt)),
+        ("hotkey", Identity::Hotkey(Box::new(Hotkey::generate()))),
+    ] {
         let mut request = http::Request::put("/jobs/x/claim");
-        for (name, value) in headers {
+        for (name, value) in headers(caller) {
             request = request.header(name, value);
         }
         let request: Request = request.body(Body::from(body.clone()))?;

@@ -8,7 +8,7 @@ use reqwest::{Method, Url, header::HeaderMap, redirect::Policy};
 use serde_json::Value;
 
 /// Name and value.
-pub(super) type Header = (String, String);
+pub(super) type Header<'a> = (&'a str, String);
 
 /// Speaks plain HTTP, as any client would.
 pub(super) struct Client(reqwest::Client);
@@ -36,7 +36,7 @@ impl Client {
         &self,
         method: Method,
         url: &str,
-        headers: &[Header],
+        headers: &[Header<'_>],
         body: impl Into<Bytes>,
         expected: u16,
     ) -> Result<Answer> {
@@ -44,7 +44,7 @@ impl Client {
         let label = label(&url);
         let mut request = self.0.request(method.clone(), url).body(body.into());
         for (name, value) in headers {
-            request = request.header(name, value);
+            request = request.header(*name, value);
         }
         let sent = Instant::now();
         let answer = request.send().await.with_context(|| format!("{method} {label}"))?;

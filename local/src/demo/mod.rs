@@ -3,10 +3,9 @@
 
 mod client;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result, ensure};
-use local::{Hotkey, Stack};
+use jobchute::{Hotkey, Identity};
+use local::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -35,6 +34,13 @@ struct Seeded {
     user_key: String,
     miner_key: String,
     hotkey: Hotkey,
+}
+
+impl Seeded {
+    /// The headers of the user, whose key says the same for every request.
+    fn user(&self) -> Vec<Header<'static>> {
+        Identity::Key(self.user_key.clone()).headers("", "", b"")
+    }
 }
 
 /// Runs the demo; any step that does not go as the contract says is an error.
@@ -83,15 +89,15 @@ impl Demo<'_> {
 
         let path = "/jobs/claimable";
         let url = format!("{}{path}?chute_id={}", self.api, seeded.chute);
-        let claimable = self.get(&url, &seeded.hotkey.sign_path("GET", path, now()), 200).await?.json()?;
+        let claimable = self.get(&url, &seeded.hotkey.headers("GET", path, b""), 200).await?.json()?;
         let listed =
             claimable["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|it| it["job_id"] == job.as_str()));
         ensure!(listed, "the job is not listed as claimable");
 
         let body = json!({"region": "local"}).to_string();
-        let headers = [seeded.hotkey.sign_body(body.as_bytes(), now()).to_vec(), json_headers()].concat();
-        let claim =
-            self.client.send(Method::PUT, &format!("{}/jobs/{job}/claim", self.api), &headers, body, 200).await?;
+        let path = format!("/jobs/{job}/claim");
+        let headers = [&seeded.hotkey.headers("PUT", &path, body.as_bytes())[..], &json_headers()].concat();
+        let claim = self.client.send(Method::PUT, &format!("{}{path}", self.api), &headers, body, 200).await?;
         let claim = claim.json()?;
         let status_url = claim["job_status_url"].as_str().context("no job_status_url")?;
 
@@ -113,7 +119,7 @@ impl Demo<'_> {
         }
         self.client.send(Method::PUT, status_url, &[], "", 200).await?;
 
-        let user = bearer(&seeded.user_key);
+        let user = seeded.user();
         let done = self.get(&format!("{}/jobs/{job}", self.api), &user, 200).await?.json()?;
         ensure!(done["status"] == "complete", "the job is {} instead of complete", done["status"]);
         for (name, _, bytes) in &files {
@@ -130,7 +136,7 @@ impl Demo<'_> {
 
     async fn deleted_job(&self, seeded: &Seeded) -> Result<()> {
         let url = format!("{}/jobs/{}", self.api, self.create(seeded).await?);
-        let user = bearer(&seeded.user_key);
+        let user = seeded.user();
         self.client.send(Method::DELETE, &url, &user, "", 200).await?;
         self.get(&url, &user, 404).await.map(drop)
     }
@@ -143,7 +149,7 @@ impl Demo<'_> {
 
     async fn create(&self, seeded: &Seeded) -> Result<String> {
         let url = format!("{}/jobs/{}/render", self.api, seeded.chute);
-        let headers = [bearer(&seeded.user_key), json_headers()].concat();
+        let headers = [&seeded.user()[..], &json_headers()].concat();
         let job = self.client.send(Method::POST, &url, &headers, json!({"scene": "teapot"}).to_string(), 200).await?;
         job.json()?["job_id"].as_str().map(str::to_owned).context("no job_id")
     }
@@ -152,8 +158,8 @@ impl Demo<'_> {
     async fn upload(&self, upload: &Value, bytes: &[u8]) -> Result<Answer> {
         let url = upload["url"].as_str().context("no url")?;
         let headers = upload["headers"].as_object().context("no headers")?.iter();
-        let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
-        let headers: Vec<Header> = headers.collect();
+        let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?.to_owned())));
+        let headers: Vec<Header<'_>> = headers.collect();
         self.client.send(Method::PUT, url, &headers, bytes.to_vec(), 200).await
     }
 
@@ -165,7 +171,7 @@ impl Demo<'_> {
         answer.json()
     }
 
-    async fn get(&self, url: &str, headers: &[Header], expected: u16) -> Result<Answer> {
+    async fn get(&self, url: &str, headers: &[Header<'_>], expected: u16) -> Result<Answer> {
         self.client.send(Method::GET, url, headers, "", expected).await
     }
 
@@ -192,19 +198,10 @@ As the administrator:
     }
 }
 
-fn bearer(key: &str) -> Vec<Header> {
-    vec![("authorization".to_owned(), format!("Bearer {key}"))]
-}
-
-fn json_headers() -> Vec<Header> {
-    vec![("content-type".to_owned(), "application/json".to_owned())]
+fn json_headers() -> [Header<'static>; 1] {
+    [("content-type", "application/json".to_owned())]
 }
 
 fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
-}
-
-/// Seconds since the Unix epoch.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

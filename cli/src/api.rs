@@ -1,13 +1,10 @@
 //! Requests to the API.
 
-use std::{
-    env, fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{env, fmt, time::Duration};
 
 use anyhow::{Context, Error, Result, anyhow};
 use bytes::Bytes;
-use local::Hotkey;
+use jobchute::{Hotkey, Identity};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -25,11 +22,6 @@ pub(crate) struct Api {
     url: String,
     identity: Identity,
     pub(crate) http: reqwest::Client,
-}
-
-enum Identity {
-    Key(String),
-    Hotkey(Box<Hotkey>),
 }
 
 impl Api {
@@ -80,7 +72,7 @@ impl Api {
                 request = request.header("content-type", "application/json").body(text.clone());
             }
             if let Some(path) = signed {
-                for (name, value) in self.headers(&method, path, &text)? {
+                for (name, value) in self.identity.headers(method.as_str(), path, text.as_bytes()) {
                     request = request.header(name, value);
                 }
             }
@@ -95,19 +87,6 @@ impl Api {
             }
         }
         unreachable!("the last try returns")
-    }
-
-    fn headers(&self, method: &Method, path: &str, body: &str) -> Result<Vec<(String, String)>> {
-        let hotkey = match &self.identity {
-            Identity::Key(key) => return Ok(vec![("authorization".to_owned(), format!("Bearer {key}"))]),
-            Identity::Hotkey(hotkey) => hotkey,
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        Ok(match *method {
-            Method::POST | Method::PUT => hotkey.sign_body(body.as_bytes(), now),
-            _ => hotkey.sign_path(method.as_str(), path.split('?').next().unwrap_or_default(), now),
-        }
-        .to_vec())
     }
 }
 

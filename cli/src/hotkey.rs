@@ -1,5 +1,10 @@
 //! A wallet: an sr25519 key that signs requests as the reference's clients do.
 
+use std::{
+    fmt::Display,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use blake2::{Blake2b512, Digest};
 use schnorrkel::{ExpansionMode, Keypair, MiniSecretKey};
 use sha2::Sha256;
@@ -8,6 +13,7 @@ use sha2::Sha256;
 const PREFIX: u8 = 42;
 
 /// A hotkey. `Debug` shows its address only.
+#[derive(Clone)]
 pub struct Hotkey {
     keys: Keypair,
     /// 32 bytes in hex: the secret.
@@ -43,24 +49,41 @@ impl Hotkey {
         Self { address: bs58::encode(bytes).into_string(), seed: hex::encode(seed.to_bytes()), keys }
     }
 
-    /// The headers that authenticate a request without a body.
-    pub fn sign_path(&self, method: &str, path: &str, now: u64) -> [(String, String); 3] {
-        self.sign(now, &format!("{method}:{path}"))
+    /// The headers that authenticate a request, signed now.
+    pub fn headers(&self, method: &str, path: &str, body: &[u8]) -> [(&'static str, String); 3] {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.headers_at(now.as_secs(), method, path, body)
     }
 
-    /// The headers that authenticate a request with a body.
-    pub fn sign_body(&self, body: &[u8], now: u64) -> [(String, String); 3] {
-        self.sign(now, &hex::encode(Sha256::digest(body)))
+    /// The same with any nonce: Unix seconds. A request that may have a body is signed over the body, another over its method and
+    /// its path without the query.
+    pub fn headers_at(
+        &self,
+        nonce: impl Display,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> [(&'static str, String); 3] {
+        let purpose = match method {
+            "POST" | "PUT" | "PATCH" => hex::encode(Sha256::digest(body)),
+            _ => format!("{method}:{}", path.split('?').next().unwrap_or_default()),
+        };
+        self.headers_over(&nonce.to_string(), &purpose)
     }
 
-    fn sign(&self, now: u64, purpose: &str) -> [(String, String); 3] {
-        let message = format!("{}:{now}:{purpose}", self.address);
-        let signature = self.keys.sign_simple(b"substrate", message.as_bytes());
+    /// The same with any nonce, over anything.
+    pub fn headers_over(&self, nonce: &str, purpose: &str) -> [(&'static str, String); 3] {
+        let signature = self.sign(&format!("{}:{nonce}:{purpose}", self.address));
         [
-            ("x-chutes-hotkey".to_owned(), self.address.clone()),
-            ("x-chutes-nonce".to_owned(), now.to_string()),
-            ("x-chutes-signature".to_owned(), hex::encode(signature.to_bytes())),
+            ("x-chutes-hotkey", self.address.clone()),
+            ("x-chutes-nonce", nonce.to_owned()),
+            ("x-chutes-signature", signature),
         ]
+    }
+
+    /// The signature over a message, in hex.
+    pub fn sign(&self, message: &str) -> String {
+        hex::encode(self.keys.sign_simple(b"substrate", message.as_bytes()).to_bytes())
     }
 }
 
@@ -80,7 +103,7 @@ mod tests {
     #[test]
     fn a_signature_is_over_hotkey_nonce_and_purpose() {
         let hotkey = Hotkey::generate();
-        let [_, _, (_, signature)] = hotkey.sign_path("GET", "/jobs/claimable", 1_795_000_000);
+        let [_, _, (_, signature)] = hotkey.headers_at(1_795_000_000, "GET", "/jobs/claimable?limit=1", b"");
         let signature = schnorrkel::Signature::from_bytes(&hex::decode(signature).expect("hex")).expect("a signature");
         let message = format!("{}:1795000000:GET:/jobs/claimable", hotkey.address);
         assert!(hotkey.keys.public.verify_simple(b"substrate", message.as_bytes(), &signature).is_ok());

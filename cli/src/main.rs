@@ -10,7 +10,7 @@ mod work;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
-use local::Hotkey;
+use jobchute::Hotkey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
