@@ -73,7 +73,7 @@ impl Modify for Schemes {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("An API key (`cpk_…`), or a JWT where the deployment trusts keys of its own."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
-        // Optional in the description: it is a parameter, and a request without it is 422, as the reference answers.
+        // Optional in the description: it is a parameter, and a request without it is 422, as the Chutes Job API answers.
         let token = "A JWT for one job, or one of its files: `job_status_url` and `renew_url` hold it.";
         let token = ApiKey::Query(ApiKeyValue::with_description("token", token));
         components.add_security_scheme("job_token", SecurityScheme::ApiKey(token));

@@ -1,4 +1,4 @@
-//! `PUT /jobs/{job_id}/upload?token=`: one file of a job. A form brings a small file, as the reference takes it; JSON asks for a
+//! `PUT /jobs/{job_id}/upload?token=`: one file of a job. A form brings a small file, as the Chutes Job API takes it; JSON asks for a
 //! fresh upload target.
 
 mod expected;
