@@ -97,3 +97,31 @@ fn every_command_of_the_administrator_is_explained() {
     let missing: Vec<_> = commands.filter(|command| !told.contains(command)).collect();
     assert_eq!(missing, Vec::<String>::new());
 }
+
+/// All that Rust files below the folder say.
+fn source(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let texts = entries.map(|path| match path.extension() {
+        _ if path.is_dir() => source(&path),
+        Some(kind) if kind == "rs" => read(path),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+#[test]
+fn the_texts_of_errors_are_those_of_the_code() {
+    let contract = read(repository("docs/contract.md"));
+    let (_, section) = contract.split_once("\n## Errors\n").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("the next section");
+    let source = source(&repository("shared/src")) + &source(&repository("functions"));
+    // What stands for an id or a name is `…`.
+    let texts = section.split('`').skip(1).step_by(2).filter(|text| text.contains(' ') && !text.starts_with('{'));
+    let texts: Vec<_> = texts.collect();
+    assert!(texts.len() > 12, "{texts:?}");
+    for text in texts {
+        for piece in text.split('…').filter(|piece| piece.contains(' ')) {
+            assert!(source.contains(piece), "no code says {piece:?}");
+        }
+    }
+}
