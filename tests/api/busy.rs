@@ -472,7 +472,7 @@ async fn a_deleted_job_costs_its_owners_list_nothing() {
     assert_eq!(dynamodb(&night.stack, "Scan", request).await["ScannedCount"], 0);
 }
 
-/// `local/src/bench/scale.rs` and the README reckon with these.
+/// `local/src/bench/scale.rs` and docs/limits.md reckon with these.
 #[tokio::test]
 async fn a_job_writes_the_units_that_the_simulation_counts() {
     let night = Night::on(Stack::builder().capacity(true).start().await.unwrap()).await;
