@@ -101,21 +101,27 @@ fn absolute(at: &str, path: &str) -> String {
     }
 }
 
-/// Every set of modules of which each uses all others, if through others: who uses whom in it.
-pub(crate) fn circles(root: &Path) -> Vec<String> {
+/// Which module uses which other one.
+pub(crate) fn uses(root: &Path) -> BTreeSet<(String, String)> {
     let mut found = Crate::default();
     found.read("crate", root, root.parent().unwrap());
-    let mut graph = DiGraphMap::<&str, ()>::new();
+    let mut uses = BTreeSet::new();
     for (at, path) in &found.paths {
         // A single word may be anything, unless it is re-exported here.
         let single = path.strip_prefix(&format!("{at}::")).is_some_and(|path| !path.contains("::"));
         if single && !found.imports.iter().any(|(name, _, public)| *public && name == path) {
             continue;
         }
-        for home in found.homes(path, 8).into_iter().filter(|home| home != at) {
-            graph.add_edge(at, home, ());
-        }
+        let homes = found.homes(path, 8).into_iter().filter(|home| home != at);
+        uses.extend(homes.map(|home| (at.clone(), home.to_owned())));
     }
+    uses
+}
+
+/// Every set of modules of which each uses all others, if through others: who uses whom in it.
+pub(crate) fn circles(root: &Path) -> Vec<String> {
+    let uses = uses(root);
+    let graph: DiGraphMap<&str, ()> = uses.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let circles = tarjan_scc(&graph).into_iter().filter(|circle| circle.len() > 1);
     let edges = circles.map(|circle| {
         let inside = graph.all_edges().filter(|(from, to, ())| circle.contains(from) && circle.contains(to));

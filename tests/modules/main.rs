@@ -1,5 +1,7 @@
 //! No circle among the modules of a crate: each can be read after those that it uses, and without those that use it. A parent that
 //! declares a child, or re-exports what is in it, does not use it yet. `#[cfg(test)]` and comments do not count.
+//!
+//! Not `cargo modules dependencies --acyclic`: to build it takes longer than all of the gate's lints.
 
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
@@ -8,8 +10,9 @@ mod circles;
 
 use std::{fs, process::Command};
 
-use circles::circles;
+use circles::{circles, uses};
 use serde_json::Value;
+use tests::repository;
 
 #[test]
 fn no_crate_has_a_circle() {
@@ -22,6 +25,37 @@ fn no_crate_has_a_circle() {
         found.extend(circles.into_iter().map(|circle| format!("{}: {circle}", target["name"])));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_room_imports_only_rooms_below_it() {
+    let root = repository("shared/src/lib.rs");
+    let text = fs::read_to_string(&root).unwrap();
+    // As they are drawn there: a line for each storey, its rooms before what is said of them.
+    let drawing = text
+        .split("```")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! "))
+        .filter(|line| !line.is_empty());
+    let storey =
+        |line: &str| line.split("   ").next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let storeys: Vec<Vec<String>> = drawing.map(storey).collect();
+    let level = |module: &str| {
+        let room = module.split("::").nth(1).unwrap_or_default();
+        storeys
+            .iter()
+            .position(|rooms| rooms.iter().any(|name| name == room))
+            .unwrap_or_else(|| panic!("no room {room}"))
+    };
+    let uses = uses(&root);
+    assert!(uses.len() > 100, "{uses:?}");
+    for (from, to) in uses.iter().filter(|(from, to)| from != "crate" && to != "crate") {
+        let same = from.split("::").nth(1) == to.split("::").nth(1);
+        // What stands on the ground may use each other; it is no room.
+        assert!(same || level(from) < level(to) || level(to) == storeys.len() - 1, "{from} uses {to}");
+    }
 }
 
 /// The circles of a crate that is one file.

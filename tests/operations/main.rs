@@ -10,5 +10,6 @@ mod day;
 mod documents;
 mod logs;
 mod metrics;
+mod projections;
 mod rights;
 mod schema;
