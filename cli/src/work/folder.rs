@@ -27,6 +27,8 @@ use crate::{
 
 /// Of the folders' names.
 const PREFIX: &str = "jobchute-";
+/// The same until they are locked.
+const UNREADY: &str = "new-jobchute-";
 
 /// What a miner's client needs to run a job, as the API answers a claim.
 #[derive(Deserialize, Serialize)]
@@ -50,15 +52,21 @@ pub(crate) struct Folder {
 impl Folder {
     /// A new one, among the temporary files.
     pub(crate) fn create() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o711)).tempdir();
+        let mut builder = tempfile::Builder::new();
+        let made = builder.prefix(UNREADY).permissions(Permissions::from_mode(0o711)).tempdir();
         // Without links, as a link into it will be read.
-        let path = folder.context("no temporary folder")?.keep().canonicalize()?;
-        let made = ["private", "job"].into_iter().try_for_each(|name| {
-            let mut builder = DirBuilder::new();
-            builder.mode(0o700).create(path.join(name))
-        });
-        made.and_then(|()| fs::create_dir(path.join("job/output"))).context("no temporary folder")?;
-        Ok(Self { _lock: lock(&path)?, path })
+        let made = made.context("no temporary folder")?.keep().canonicalize()?;
+        for name in ["private", "job"] {
+            DirBuilder::new().mode(0o700).create(made.join(name)).context("no temporary folder")?;
+        }
+        fs::create_dir(made.join("job/output")).context("no temporary folder")?;
+        let lock = lock(&made)?;
+        // Nobody takes it for one that was left behind.
+        let name =
+            made.file_name().and_then(|name| name.to_str()?.strip_prefix(UNREADY)).context("no temporary folder")?;
+        let path = made.with_file_name(format!("{PREFIX}{name}"));
+        fs::rename(&made, &path).context("no temporary folder")?;
+        Ok(Self { _lock: lock, path })
     }
 
     /// One that another process has left.
@@ -69,12 +77,16 @@ impl Folder {
         Ok(Self { _lock: lock(&path)?, path })
     }
 
-    /// Those among the temporary files that no process works in, and whose jobs can still be delivered.
-    pub(crate) fn left_behind() -> Vec<PathBuf> {
+    /// Says what former processes have left among the temporary files and can still be delivered, and removes what they have left that
+    /// is nothing.
+    pub(crate) fn tell_of_left_behind() {
         let all = env::temp_dir().read_dir().into_iter().flatten().flatten();
         let named = all.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
-        let is_left = |path: &PathBuf| is_own(path) && has_ended(path) && lock(path).is_ok();
-        named.map(|entry| entry.path()).filter(is_left).collect()
+        for left in named.filter_map(|entry| Self::open(&entry.path()).ok()) {
+            if left.is_worth_keeping() {
+                tell("a former process has left a job:");
+            }
+        }
     }
 
     /// The part of it that is the command's.

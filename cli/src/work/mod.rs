@@ -64,10 +64,7 @@ pub(crate) async fn work(
     let program = command.first().context("no command")?;
     ensure!(is_program(program), "can't run {}: no such program", program.display());
     process::adopt_orphans()?;
-    for path in Folder::left_behind() {
-        let path = path.display();
-        tell(format_args!("a job was left in {path}: bring it home with `jobchute work --resume {path}`"));
-    }
+    Folder::tell_of_left_behind();
     tokio::select! {
         done = every(api, signals, chute, once, command) => done,
         // Dropping the work ends the command.

@@ -8,6 +8,10 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitCode, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -45,9 +49,12 @@ pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
     let (ended, code) = match start(input, command) {
         Ok(mut child) => {
             let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            thread::spawn(move || obey(group));
-            let Ok(status) = child.wait() else {
-                // The other thread has taken it away, and ends this process.
+            let deserted = Arc::new(AtomicBool::new(false));
+            let obeying = Arc::clone(&deserted);
+            thread::spawn(move || obey(group, &obeying));
+            let ended = child.wait();
+            let (false, Ok(status)) = (deserted.load(Ordering::SeqCst), ended) else {
+                // It did not end by itself. The other thread ends this process.
                 loop {
                     thread::park();
                 }
@@ -73,13 +80,14 @@ fn start(input: &Path, command: &[OsString]) -> io::Result<Child> {
 }
 
 /// Does what the miner says, until it is gone.
-fn obey(group: Option<Pid>) {
+fn obey(group: Option<Pid>, deserted: &AtomicBool) {
     let mut word = [0];
     while let Ok(1) = io::stdin().read(&mut word) {
         if word == [TERMINATE] {
             signal(group, Signal::TERM);
         }
     }
+    deserted.store(true, Ordering::SeqCst);
     signal(group, Signal::KILL);
     process::end_descendants();
     std::process::exit(1);

@@ -31,7 +31,7 @@ async fn outputs_of_any_name_are_downloaded_and_none_is_a_failure() -> Result<()
     let job = created(&variables).await?;
     worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo whole >a; echo part >a.part"#).await?;
     std::fs::write(folder.path().join("a.part"), "older")?;
-    printed(&variables, &["download", &job, "--to", to]).await?;
+    printed(&variables, &["download", &job, "--to", to, "--force"]).await?;
     assert_eq!(std::fs::read_to_string(folder.path().join("a"))?, "whole\n");
     assert_eq!(std::fs::read_to_string(folder.path().join("a.part"))?, "part\n");
     assert_eq!(folder.path().read_dir()?.count(), 2);

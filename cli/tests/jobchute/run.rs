@@ -70,9 +70,11 @@ pub(crate) fn told(output: Output) -> Result<(i32, String)> {
 
 /// The variables that `jobchute keys` exports for a stack.
 pub(crate) async fn keys(stack: &Stack) -> Result<Variables> {
-    let addresses = [("JOBCHUTE_URL", stack.url()), ("JOBCHUTE_AWS", stack.aws_url())];
-    let mut variables: Variables =
-        addresses.into_iter().map(|(name, address)| (name.to_owned(), address.to_owned())).collect();
+    // Where its miner leaves what it leaves.
+    let temporary = tempfile::Builder::new().prefix("miner-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?.keep();
+    let temporary = temporary.to_str().context("a path")?;
+    let known = [("JOBCHUTE_URL", stack.url()), ("JOBCHUTE_AWS", stack.aws_url()), ("TMPDIR", temporary)];
+    let mut variables: Variables = known.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for line in printed(&variables, &["keys"]).await?.lines() {
         let (name, value) = line.strip_prefix("export ").and_then(|line| line.split_once('=')).context("a variable")?;
         variables.insert(name.to_owned(), value.split(' ').next().unwrap_or_default().to_owned());
