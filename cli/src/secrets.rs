@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Says that the variables are on standard input.
-const HANDED_OVER: &str = "JOBCHUTE_SECRETS_ON_STDIN";
-/// Bytes that a pipe takes while nobody reads it.
-const PIPE: usize = 4096;
+pub(crate) const HANDED_OVER: &str = "JOBCHUTE_SECRETS_ON_STDIN";
+/// Bytes that a pipe takes while nobody reads it, on every system.
+const PIPE: usize = 16 << 10;
 
 /// The settings, after this process has none of the secrets in its environment any more. Does not return when it has to start
 /// itself anew.

@@ -50,3 +50,19 @@ pub(crate) async fn until_over(api: &Api, job: Uuid) -> Result<ExitCode> {
     }
     Ok(if job.status == "complete" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_however_deep_its_arguments_and_its_result_are() -> Result<()> {
+        let deep = "[".repeat(50_000) + "18446744073709551616" + &"]".repeat(50_000);
+        let answer = format!(
+            r#"{{"job_args":{{"a":{deep}}},"status":"complete","terminal":true,"progress":null,"error_detail":null,"result":{deep}}}"#
+        );
+        let job: Job = serde_json::from_str(&answer)?;
+        assert_eq!(job.result.map(|result| result.get().to_owned()), Some(deep));
+        Ok(())
+    }
+}

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     process,
     screen::Filter,
+    secrets::HANDED_OVER,
     work::{
         folder::{Assignment, Folder},
         supervisor::TERMINATE,
@@ -58,6 +59,7 @@ impl Running {
             .env("JOBCHUTE_OUTPUT", folder.output())
             .env("JOBCHUTE_RESULT", folder.job().join("result.json"))
             .env("JOBCHUTE_PROGRESS", folder.job().join("progress"))
+            .env_remove(HANDED_OVER)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use reqwest::Method;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -57,8 +60,10 @@ impl Reported {
 /// A job's end.
 pub(crate) struct Delivered {
     pub(crate) status: String,
-    /// The API has confirmed everything.
+    /// The API has confirmed every file of the report.
     pub(crate) confirmed: bool,
+    /// Something of the job is not in the report.
+    pub(crate) lacks: bool,
 }
 
 /// Delivers what a command has left that has ended. Can be repeated, also by another process: the report is the same then.
@@ -77,8 +82,10 @@ pub(crate) async fn deliver(
 }
 
 /// Reports that the job can't be run.
-pub(crate) async fn deliver_failure(api: &Api, assignment: &Assignment, folder: &Folder, why: &str) -> Result<()> {
-    send(api, assignment, folder, Report::failure(why, Vec::new(), &[])).await.map(drop)
+pub(crate) async fn deliver_failure(api: &Api, assignment: &Assignment, why: &str) -> Result<()> {
+    let report = Report::failure(why, Vec::new(), &[]);
+    let IgnoredAny = decided(api, Method::POST, &assignment.job_status_url, Some(&report.body())).await?;
+    Ok(())
 }
 
 /// The report of a command that has ended.
@@ -115,7 +122,7 @@ async fn send(api: &Api, assignment: &Assignment, folder: &Folder, mut report: R
         upload::all(api, url, reported.uploads, &folder.job(), &report.files).await;
         decided(api, Method::PUT, url, None).await?
     };
-    Ok(Delivered { confirmed: reported.confirms(&report.files), status: reported.status })
+    Ok(Delivered { confirmed: reported.confirms(&report.files), lacks: report.lacks, status: reported.status })
 }
 
 /// Asks until the API decides. Who holds the job ends it earlier.

@@ -27,6 +27,8 @@ use crate::{
 
 /// Of the folders' names.
 const PREFIX: &str = "jobchute-";
+/// The file that says that nothing is left to be delivered.
+const DELIVERED: &str = "private/delivered.json";
 /// The same until they are locked.
 const UNREADY: &str = "new-jobchute-";
 
@@ -82,7 +84,8 @@ impl Folder {
     pub(crate) fn tell_of_left_behind() {
         let all = env::temp_dir().read_dir().into_iter().flatten().flatten();
         let named = all.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
-        for left in named.filter_map(|entry| Self::open(&entry.path()).ok()) {
+        let undelivered = named.map(|entry| entry.path()).filter(|path| !path.join(DELIVERED).exists());
+        for left in undelivered.filter_map(|path| Self::open(&path).ok()) {
             if left.is_worth_keeping() {
                 tell("a former process has left a job:");
             }
@@ -111,7 +114,7 @@ impl Folder {
 
     /// Whether there is something to report, or was reported.
     pub(crate) fn has_ended(&self) -> bool {
-        has_ended(&self.path)
+        self.end_file().exists() || self.path.join("private/report.json").exists()
     }
 
     /// Remembers what is to be done, before it is begun.
@@ -140,6 +143,13 @@ impl Folder {
         Ok(state::read(&self.path.join("private/report.json"))?)
     }
 
+    /// Remembers that nothing is left to be delivered, although not all that is in it was.
+    pub(crate) fn set_delivered(&self) {
+        if let Err(error) = state::write(&self.path.join(DELIVERED), &()) {
+            tell(format_args!("{} can't be written: {error}", self.path.display()));
+        }
+    }
+
     /// Removes it with all that is in it: the API has confirmed that it has everything.
     pub(crate) fn remove(self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
@@ -163,15 +173,22 @@ impl Drop for Folder {
             let _ = fs::remove_dir_all(&self.path);
             return;
         }
+        if self.path.join(DELIVERED).exists() {
+            tell(format_args!("what its owner does not get is kept in {}", self.job().display()));
+            return;
+        }
         tell(format_args!("its files are kept in {}", self.output().display()));
         if self.has_ended() {
-            tell(format_args!("bring them home: jobchute work --resume {}", self.path.display()));
+            tell(format_args!("bring them home: jobchute work --resume {}", quoted(&self.path)));
         }
     }
 }
 
-fn has_ended(folder: &Path) -> bool {
-    folder.join("private/end.json").exists() || folder.join("private/report.json").exists()
+/// As a shell reads it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 /// Whether this user's miner made it.
@@ -189,5 +206,28 @@ fn lock(path: &Path) -> Result<File> {
             bail!("another process works in {}", path.display())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_kept_as_they_are_written_however_deep() -> Result<()> {
+        let deep = "[".repeat(50_000) + "18446744073709551616" + &"]".repeat(50_000);
+        let answer = format!(
+            r#"{{"job_id":"j","job_method":"m","job_data":{{"a" : {deep}}},"job_status_url":"u","attempt":1,"lease_expires_at":null}}"#
+        );
+        let assignment: Assignment = serde_json::from_str(&answer)?;
+        let kept: Assignment = serde_json::from_slice(&serde_json::to_vec(&assignment)?)?;
+        assert_eq!(kept.job_data.get(), format!("{{\"a\" : {deep}}}"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_command_to_be_copied_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(quoted(Path::new("/tmp/jobchute-x")), "/tmp/jobchute-x");
+        assert_eq!(quoted(Path::new("/tmp/it's mine")), r"'/tmp/it'\''s mine'");
     }
 }

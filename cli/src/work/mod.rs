@@ -196,11 +196,14 @@ async fn run(
     }
 }
 
-/// The job's status. Its folder goes only when the API has confirmed everything.
+/// The job's status. Its folder goes only when the API has confirmed all that is in it.
 fn home(done: Result<Delivered>, folder: Folder) -> Result<String> {
-    let Delivered { status, confirmed } = done?;
-    if confirmed {
-        folder.remove();
+    let Delivered { status, confirmed, lacks } = done?;
+    match (confirmed, lacks) {
+        (true, false) => folder.remove(),
+        (true, true) => folder.set_delivered(),
+        // It says itself that it stays.
+        (false, _) => {}
     }
     Ok(status)
 }
@@ -221,7 +224,7 @@ async fn attempt(
         Ok(None) => Ok(None),
         Err(error) => {
             // The owner hears of it now, and not when the lease ends.
-            if let Err(error) = deliver_failure(api, assignment, folder, &format!("{error:#}")).await {
+            if let Err(error) = deliver_failure(api, assignment, &format!("{error:#}")).await {
                 tell(format_args!("{error:#}"));
             }
             Err(error)

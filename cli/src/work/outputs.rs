@@ -39,11 +39,18 @@ pub(crate) struct Output {
 pub(crate) struct Skipped {
     pub(crate) path: String,
     pub(crate) reason: String,
+    /// It may hold something that is nowhere else.
+    pub(crate) is_file: bool,
 }
 
 impl Skipped {
-    fn new(path: &Path, reason: impl ToString) -> Self {
-        Self { path: path.to_string_lossy().into_owned(), reason: reason.to_string() }
+    /// A file, or more of them.
+    fn files(path: &Path, reason: impl ToString) -> Self {
+        Self { path: path.to_string_lossy().into_owned(), reason: reason.to_string(), is_file: true }
+    }
+
+    fn odd(path: &Path, odd: Odd) -> Self {
+        Self { is_file: matches!(odd, Odd::Failed(_)), ..Self::files(path, odd) }
     }
 }
 
@@ -59,19 +66,19 @@ pub(crate) fn open(job: &Path) -> Result<Root, Odd> {
 pub(crate) fn find(job: &Path) -> (Vec<Output>, Vec<Skipped>) {
     let root = match open(job) {
         Ok(root) => root,
-        Err(odd) => return (Vec::new(), vec![Skipped::new(Path::new("JOBCHUTE_OUTPUT"), odd)]),
+        Err(odd) => return (Vec::new(), vec![Skipped::odd(Path::new("JOBCHUTE_OUTPUT"), odd)]),
     };
     let (mut names, mut skipped) = names(&root);
     names.sort();
     for name in names.split_off(names.len().min(MOST_FILES)) {
-        skipped.push(Skipped::new(Path::new(&name), format_args!("a job has at most {MOST_FILES} files")));
+        skipped.push(Skipped::files(Path::new(&name), format_args!("a job has at most {MOST_FILES} files")));
     }
     let mut found = Vec::new();
     for filename in names {
         // The same rules hold again when it is sent. Its handle is not kept: a thousand are more than a process may have open.
         match root.file(Path::new(&filename)).and_then(|file| digest(file).map_err(Odd::Failed)) {
             Ok((size, sha256)) => found.push(Output { filename, size, sha256 }),
-            Err(odd) => skipped.push(Skipped::new(Path::new(&filename), odd)),
+            Err(odd) => skipped.push(Skipped::odd(Path::new(&filename), odd)),
         }
     }
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -85,7 +92,7 @@ fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
         let entries = match root.entries(&folder) {
             Ok(entries) => entries,
             Err(odd) => {
-                skipped.push(Skipped::new(&folder, odd));
+                skipped.push(Skipped::odd(&folder, odd));
                 continue;
             }
         };
@@ -93,25 +100,25 @@ fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
             seen += 1;
             if seen > MOST_ENTRIES {
                 skipped
-                    .push(Skipped::new(&folder, format_args!("more than {MOST_ENTRIES} entries: no more looked at")));
+                    .push(Skipped::files(&folder, format_args!("more than {MOST_ENTRIES} entries: no more looked at")));
                 return (names, skipped);
             }
             let (path, kind) = match entry {
                 Ok((name, kind)) => (folder.join(name), kind),
                 Err(odd) => {
-                    skipped.push(Skipped::new(&folder, odd));
+                    skipped.push(Skipped::odd(&folder, odd));
                     break;
                 }
             };
             match (kind, path.to_str()) {
                 _ if path.as_os_str().len() > LONGEST_NAME => {
-                    skipped.push(Skipped::new(&path, format_args!("its name is longer than {LONGEST_NAME} bytes")));
+                    skipped.push(Skipped::files(&path, format_args!("its name is longer than {LONGEST_NAME} bytes")));
                 }
-                (_, None) => skipped.push(Skipped::new(&path, "its name is not UTF-8")),
+                (_, None) => skipped.push(Skipped::files(&path, "its name is not UTF-8")),
                 (Entry::Folder, _) => folders.push(path),
                 (Entry::Other, Some(name)) => match root.file(&path) {
                     Ok(_) => names.push(name.to_owned()),
-                    Err(odd) => skipped.push(Skipped::new(&path, odd)),
+                    Err(odd) => skipped.push(Skipped::odd(&path, odd)),
                 },
             }
         }
@@ -141,7 +148,7 @@ fn digest(file: File) -> io::Result<(u64, String)> {
 /// What is told of the skipped, a line each, as far as there is room; empty when nothing was skipped.
 pub(crate) fn told(skipped: &[Skipped]) -> String {
     let mut text = String::new();
-    for (told, Skipped { path, reason }) in skipped.iter().enumerate() {
+    for (told, Skipped { path, reason, .. }) in skipped.iter().enumerate() {
         let line = format!("not delivered: {}: {reason}\n", screen::name(path));
         if text.len() + line.len() > LONGEST_LIST {
             text += &format!("not delivered: {} more\n", skipped.len() - told);
@@ -164,7 +171,7 @@ mod tests {
 
     fn names_and_reasons(folder: &Path) -> (Vec<String>, Vec<(String, String)>) {
         let (found, skipped) = find(folder);
-        let skipped = skipped.into_iter().map(|Skipped { path, reason }| (path, reason));
+        let skipped = skipped.into_iter().map(|Skipped { path, reason, .. }| (path, reason));
         (found.into_iter().map(|output| output.filename).collect(), skipped.collect())
     }
 
@@ -264,9 +271,9 @@ mod tests {
 
     #[test]
     fn what_is_told_of_the_skipped_has_a_bound() {
-        let skipped: Vec<_> = (0..10_000).map(|number| Skipped::new(Path::new(&number.to_string()), "odd")).collect();
+        let skipped: Vec<_> = (0..10_000).map(|number| Skipped::files(Path::new(&number.to_string()), "odd")).collect();
         let told = told(&skipped);
         assert!(told.len() < LONGEST_LIST + 100 && told.ends_with(" more\n"), "{told}");
-        assert!(super::told(&[Skipped::new(Path::new("a\u{202e}\n"), "odd")]).contains("a\\u{202e}\\n: odd"));
+        assert!(super::told(&[Skipped::files(Path::new("a\u{202e}\n"), "odd")]).contains("a\\u{202e}\\n: odd"));
     }
 }

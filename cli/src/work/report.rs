@@ -25,6 +25,8 @@ pub(crate) struct Report {
     /// As it was written: not JSON if Python's `json` made it.
     result: Option<String>,
     pub(crate) files: Vec<Output>,
+    /// The result, or a file, is left out.
+    pub(crate) lacks: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -35,9 +37,14 @@ enum Status {
 }
 
 impl Report {
+    fn new(status: Status, files: Vec<Output>, skipped: &[Skipped]) -> Self {
+        let lacks = skipped.iter().any(|skipped| skipped.is_file);
+        Self { status, detail: None, result: None, files, lacks }
+    }
+
     /// Of a command that succeeded.
     pub(crate) fn success(result: Result<Option<Vec<u8>>, Odd>, files: Vec<Output>, skipped: &[Skipped]) -> Self {
-        let mut report = Self { status: Status::Complete, detail: None, result: None, files };
+        let mut report = Self::new(Status::Complete, files, skipped);
         match result
             .map_err(|odd| format!("can't be read: {odd}"))
             .and_then(|content| text_of(content.unwrap_or_default()))
@@ -51,7 +58,7 @@ impl Report {
 
     /// Of a command that failed.
     pub(crate) fn failure(why: &str, files: Vec<Output>, skipped: &[Skipped]) -> Self {
-        let mut report = Self { status: Status::Error, detail: None, result: None, files };
+        let mut report = Self::new(Status::Error, files, skipped);
         report.add(why);
         report.add(&told(skipped));
         report
@@ -80,11 +87,16 @@ impl Report {
             self.files.retain(|file| {
                 let wrong = named.iter().find(|(at, _)| *at == number);
                 number += 1;
-                refused.extend(wrong.map(|(_, msg)| Skipped { path: file.filename.clone(), reason: (*msg).clone() }));
+                refused.extend(wrong.map(|(_, msg)| Skipped {
+                    path: file.filename.clone(),
+                    reason: (*msg).clone(),
+                    is_file: true,
+                }));
                 wrong.is_none()
             });
             if !refused.is_empty() {
                 self.add(&told(&refused));
+                self.lacks = true;
                 return true;
             }
         }
@@ -98,6 +110,7 @@ impl Report {
 
     fn lose_result(&mut self, why: &str) {
         self.result = None;
+        self.lacks = true;
         self.status = Status::Error;
         self.add(&format!("JOBCHUTE_RESULT {why}"));
     }

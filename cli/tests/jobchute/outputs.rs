@@ -44,8 +44,11 @@ async fn files_do_not_depend_on_the_result() -> Result<()> {
         let script = format!(r#"echo precious >"$JOBCHUTE_OUTPUT/a"; ({result}) >"$JOBCHUTE_RESULT""#);
         let (code, told) = worked(&variables, &script).await?;
         assert!(code == 1 && told.ends_with(&format!("{job}: error\n")), "{result}: {code}: {told}");
+        let left = told.lines().rev().nth(1).unwrap_or_default().to_owned();
         let (files, told) = delivered(&variables, &job).await?;
         assert_eq!(files["a"], "precious\n");
+        let left = left.strip_prefix("what its owner does not get is kept in ").context(told.clone())?;
+        assert!(Path::new(left).join("result.json").exists());
         assert!(told.starts_with("error\n") && told.contains(why), "{result}: {told}");
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
     sync::{OnceLock, mpsc},
     thread,
@@ -34,6 +35,17 @@ pub(crate) fn stack() -> &'static Stack {
             });
         });
         receive.recv().expect("an answer").expect("the stack starts")
+    })
+}
+
+/// A folder of this run of the tests; what the former one has left in it is gone.
+fn temporary() -> &'static Path {
+    static TEMPORARY: OnceLock<PathBuf> = OnceLock::new();
+    TEMPORARY.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("miners");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        folder
     })
 }
 
@@ -71,7 +83,8 @@ pub(crate) fn told(output: Output) -> Result<(i32, String)> {
 /// The variables that `jobchute keys` exports for a stack.
 pub(crate) async fn keys(stack: &Stack) -> Result<Variables> {
     // Where its miner leaves what it leaves.
-    let temporary = tempfile::Builder::new().prefix("miner-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?.keep();
+    let temporary = temporary().join(uuid::Uuid::new_v4().to_string());
+    std::fs::create_dir(&temporary)?;
     let temporary = temporary.to_str().context("a path")?;
     let known = [("JOBCHUTE_URL", stack.url()), ("JOBCHUTE_AWS", stack.aws_url()), ("TMPDIR", temporary)];
     let mut variables: Variables = known.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -259,3 +259,31 @@ async fn an_idle_miner_stops_at_once() -> Result<()> {
     assert_eq!(temporary.path().read_dir()?.count(), 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_miner_that_was_started_with_nohup_outlives_its_terminal() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let looked = Arc::new(AtomicUsize::new(0));
+    let looks = looked.clone();
+    through(stack(), &mut variables, move |request| {
+        looks.fetch_add(request.ends_with("/claimable").into(), Ordering::Relaxed);
+        Way::Pass
+    })
+    .await?;
+    let script = format!(
+        "trap '' HUP; exec {} work --chute {} -- true",
+        env!("CARGO_BIN_EXE_jobchute"),
+        variables["JOBCHUTE_CHUTE"]
+    );
+    let mut command = tokio::process::Command::new("sh");
+    let worker =
+        command.args(["-c", &script]).envs(&variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let id = worker.id().context("it runs")?;
+    until("it does not look", || looked.load(Ordering::Relaxed) > 0).await?;
+    signal(id, "HUP")?;
+    let before = looked.load(Ordering::Relaxed);
+    until("it does not look again", || looked.load(Ordering::Relaxed) > before).await?;
+    signal(id, "TERM")?;
+    assert_eq!(end_of(worker).await?.0, 143);
+    Ok(())
+}

@@ -1,9 +1,15 @@
 //! A user's commands.
 
-use std::{path::Path, process::Stdio};
+use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc};
 
 use anyhow::{Context, Result};
 use local::Stack;
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     proxy::{Way, first, through},
@@ -101,5 +107,39 @@ async fn a_command_ends_quietly_when_nobody_reads() -> Result<()> {
     drop(reader);
     let ended = command(&variables, &["fly"]).stderr(writer).status().await?;
     assert_eq!(ended.code(), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deployment_is_reached_by_https() -> Result<()> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let folder = tempfile::tempdir()?;
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, made.cert.pem())?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+    jobchute::install_crypto();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let variables = BTreeMap::from([
+        ("JOBCHUTE_URL".to_owned(), format!("https://localhost:{port}")),
+        ("JOBCHUTE_KEY".to_owned(), "cpk_1".to_owned()),
+        ("SSL_CERT_FILE".to_owned(), trusted.display().to_string()),
+    ]);
+    let serve = async {
+        let mut connection = TlsAcceptor::from(Arc::new(config)).accept(listener.accept().await?.0).await?;
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(connection.read_u8().await?);
+        }
+        let body = r#"{"jobs":[],"next_cursor":null}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        connection.write_all(answer.as_bytes()).await?;
+        connection.shutdown().await?;
+        anyhow::Ok(String::from_utf8(asked)?)
+    };
+    let (asked, listed) = tokio::join!(serve, printed(&variables, &["list"]));
+    assert!(asked?.contains("Bearer cpk_1\r\n"));
+    assert_eq!(listed?, "");
     Ok(())
 }
