@@ -6,5 +6,5 @@ mod http;
 mod identity;
 
 pub use hotkey::Hotkey;
-pub use http::{http, install_crypto};
+pub use http::{http, install_crypto, plain_http};
 pub use identity::Identity;

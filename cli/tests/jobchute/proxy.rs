@@ -91,7 +91,7 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
             pass => {
                 let is_api = path.starts_with("/jobs");
                 let to = if is_api { &self.api } else { &self.s3 };
-                let client = jobchute::http().build()?;
+                let client = jobchute::plain_http().build()?;
                 let mut request = client.request(Method::from_bytes(method.as_bytes())?, format!("{to}{path}"));
                 for (name, value) in headers.into_iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
                     request = request.header(name, value);

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn client() -> Client {
-        jobchute::http().build().expect("a client")
+        jobchute::plain_http().build().expect("a client")
     }
 
     /// A Runtime API, and the address that its function has.
