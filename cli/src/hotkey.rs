@@ -1,4 +1,4 @@
-//! A wallet: an sr25519 key that signs requests as the reference's clients do.
+//! A wallet: an sr25519 key that signs requests as the Chutes SDK does.
 
 use std::{
     fmt::Display,

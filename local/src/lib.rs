@@ -8,11 +8,14 @@
 //! # Ok(()) }
 //! ```
 
+mod account;
 mod binaries;
+mod builder;
 mod calls;
 mod capacity;
 mod clock;
 mod cors;
+mod credentials;
 mod dynamodb;
 mod edge;
 mod faults;
@@ -30,9 +33,10 @@ mod stack;
 mod template;
 mod tls;
 
+pub use builder::Builder;
 pub use clock::Clock;
-pub use edge::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
+pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
 pub use faults::{EngineCall, Fault, Seeded, Service};
 pub use logs::LogLine;
 pub use rights::Right;
-pub use stack::{Builder, Stack};
+pub use stack::Stack;

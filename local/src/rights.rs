@@ -13,7 +13,7 @@ use hyper::{Uri, header::HeaderMap};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::template::{ACCOUNT, REGION};
+use crate::account::{bucket_arn, table_arn};
 
 /// An action on a resource: what a policy allows, where the resource may be a pattern, or what a call needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,8 +82,7 @@ impl Rights {
 /// What a DynamoDB call needs.
 pub(crate) fn of_dynamodb(operation: &str, body: &[u8]) -> Vec<Right> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    let table =
-        |name: &Value| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{}", name.as_str().unwrap_or_default());
+    let table = |name: &Value| table_arn(name.as_str().unwrap_or_default());
     let right = |action: &str, resource: String| Right { action: format!("dynamodb:{action}"), resource };
     match operation {
         "BatchGetItem" | "BatchWriteItem" => {
@@ -113,8 +112,8 @@ pub(crate) fn of_dynamodb(operation: &str, body: &[u8]) -> Vec<Right> {
 /// What an S3 call needs. `body` is DeleteObjects'.
 pub(crate) fn of_s3(operation: &str, uri: &Uri, headers: &HeaderMap, body: &str) -> Vec<Right> {
     let path = decoded(uri.path().trim_start_matches('/'));
-    let bucket = format!("arn:aws:s3:::{}", path.split('/').next().unwrap_or_default());
-    let object = format!("arn:aws:s3:::{path}");
+    let bucket = bucket_arn(path.split('/').next().unwrap_or_default());
+    let object = bucket_arn(&path);
     let versioned = uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("versionId=")));
     match operation {
         "GetObject" | "HeadObject" => vec![Right::new(reads(versioned), object)],
@@ -124,7 +123,7 @@ pub(crate) fn of_s3(operation: &str, uri: &Uri, headers: &HeaderMap, body: &str)
         "CopyObject" | "UploadPartCopy" => {
             let source = headers.get("x-amz-copy-source").and_then(|source| source.to_str().ok()).unwrap_or_default();
             let (key, version) = source.split_once('?').map_or((source, false), |(key, _)| (key, true));
-            let source = format!("arn:aws:s3:::{}", decoded(key.trim_start_matches('/')));
+            let source = bucket_arn(&decoded(key.trim_start_matches('/')));
             vec![Right::new(reads(version), source), Right::new("s3:PutObject", object)]
         }
         "ListParts" => vec![Right::new("s3:ListMultipartUploadParts", object)],
@@ -148,7 +147,7 @@ pub(crate) fn of_s3(operation: &str, uri: &Uri, headers: &HeaderMap, body: &str)
 /// "GetObject": a caller that may not list the bucket is not told that an object is missing.
 pub(crate) fn to_see_what_is_missing(uri: &Uri) -> Right {
     let path = uri.path().trim_start_matches('/');
-    Right::new("s3:ListBucket", format!("arn:aws:s3:::{}", path.split('/').next().unwrap_or_default()))
+    Right::new("s3:ListBucket", bucket_arn(path.split('/').next().unwrap_or_default()))
 }
 
 /// What a Secrets Manager call needs.

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::{
     Clock,
+    account::{ACCOUNT, REGION},
     lambda::Lambda,
-    template::{ACCOUNT, Function, REGION, Schedule},
+    template::{Function, Schedule},
 };
 
 /// Invokes every scheduled function at its rate, until `stop`.

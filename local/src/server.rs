@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::{Request, Response, body::Incoming, http::request::Parts, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,13 @@ pub(crate) fn empty(status: u16) -> Response<Body> {
 /// A JSON answer.
 pub(crate) fn json(status: u16, body: &serde_json::Value) -> Response<Body> {
     answer(status, "application/json", body.to_string())
+}
+
+/// A request and its whole body, of at most `limit` bytes.
+pub(crate) async fn read(request: Request<Incoming>, limit: usize) -> Result<(Parts, Bytes), Cut> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, limit).collect().await.map_err(|_| Cut)?;
+    Ok((parts, body.to_bytes()))
 }
 
 /// Serves until `stop`, then closes every connection.

@@ -1,296 +1,25 @@
 //! The whole stack in one process.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 
 use crate::{
-    Clock, EngineCall, Fault, LogLine, Right,
-    binaries::{self, Binaries},
-    calls::Callers,
-    dynamodb::DynamoDb,
-    edge::{ACCESS_KEY_ID, Edge},
-    faults::Faults,
-    gateway::Gateway,
-    lambda::{Lambda, Settings},
-    logs::Logs,
-    rights::Rights,
-    s3, schedule,
-    secrets::Secrets,
-    share::CpuShare,
+    clock::Clock,
+    credentials::ACCESS_KEY_ID,
+    faults::{EngineCall, Fault, Faults},
+    lambda::Lambda,
+    logs::{LogLine, Logs},
+    rights::{Right, Rights},
+    schedule,
     template::Template,
-    tls,
 };
-
-/// How a stack is to be started.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    port: u16,
-    data: Option<PathBuf>,
-    release: bool,
-    artifacts: Option<PathBuf>,
-    copies: Option<PathBuf>,
-    template: PathBuf,
-    parameters: BTreeMap<String, String>,
-    environment: BTreeMap<String, String>,
-    concurrency: usize,
-    queue_time: Duration,
-    schedules: bool,
-    check: bool,
-    capacity: bool,
-    cpu_share: Option<f64>,
-    tls: bool,
-    verbose: bool,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            data: None,
-            release: false,
-            artifacts: None,
-            copies: None,
-            template: binaries::workspace().join("template.yaml"),
-            parameters: BTreeMap::new(),
-            environment: BTreeMap::new(),
-            concurrency: 16,
-            queue_time: Duration::from_secs(5),
-            schedules: false,
-            check: false,
-            capacity: false,
-            cpu_share: None,
-            tls: false,
-            verbose: std::env::var_os("RUST_LOG").is_some(),
-        }
-    }
-}
-
-impl Builder {
-    /// The API's port, before that of the AWS endpoint; 0, the default, makes both free ones.
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
-    }
-
-    /// Keeps jobs, files, registry and secret in this folder. By default they are gone at the end.
-    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.data = Some(folder.into());
-        self
-    }
-
-    /// Runs the functions' release build.
-    pub fn release(mut self, release: bool) -> Self {
-        self.release = release;
-        self
-    }
-
-    /// Runs what `sam build` has made in this folder, and builds nothing.
-    pub fn artifacts(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.artifacts = Some(folder.into());
-        self
-    }
-
-    /// Runs copies of the functions' binaries, made in this folder. They are written in one go, as Lambda unpacks a package;
-    /// what a linker has written piece by piece the kernel keeps in smaller pieces, and it starts up to a fifth slower.
-    pub fn copies(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.copies = Some(folder.into());
-        self
-    }
-
-    /// Another template than the repository's.
-    pub fn template(mut self, path: impl Into<PathBuf>) -> Self {
-        self.template = path.into();
-        self
-    }
-
-    /// A parameter of the template.
-    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.parameters.insert(name.into(), value.into());
-        self
-    }
-
-    /// A variable in the environment of every function, over the template's.
-    pub fn environment(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.insert(name.into(), value.into());
-        self
-    }
-
-    /// Requests that may run at the same time, over all functions; 16 by default.
-    pub fn concurrency(mut self, environments: usize) -> Self {
-        self.concurrency = environments;
-        self
-    }
-
-    /// How long a request waits when as many run as may, before it gets 503; 5 seconds by default. Lambda lets none wait, and has
-    /// room for a thousand.
-    pub fn queue_time(mut self, time: Duration) -> Self {
-        self.queue_time = time;
-        self
-    }
-
-    /// Invokes scheduled functions at their rates. Off by default: tests use [`Stack::run_schedule`].
-    pub fn schedules(mut self, on: bool) -> Self {
-        self.schedules = on;
-        self
-    }
-
-    /// Starts every function once, so that one that can't start is an error now. Off by default.
-    pub fn check_functions(mut self, on: bool) -> Self {
-        self.check = on;
-        self
-    }
-
-    /// Counts what functions consume of DynamoDB, and tells it with each answer. Off by default: it costs time.
-    pub fn capacity(mut self, on: bool) -> Self {
-        self.capacity = on;
-        self
-    }
-
-    /// Gives every function this share of a core, as Lambda gives less to functions with less memory. Needs Linux and root.
-    pub fn cpu_share(mut self, share: f64) -> Self {
-        self.cpu_share = Some(share);
-        self
-    }
-
-    /// Has functions speak to the engines through TLS, as they do in AWS.
-    pub fn tls(mut self, on: bool) -> Self {
-        self.tls = on;
-        self
-    }
-
-    /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
-    pub fn verbose(mut self, on: bool) -> Self {
-        self.verbose = on;
-        self
-    }
-
-    /// Builds the functions when they are missing or old, and starts everything.
-    pub async fn start(self) -> Result<Stack> {
-        // For whoever makes a client of reqwest's in this process.
-        jobchute::install_crypto();
-        let template = Template::read(&self.template, &self.parameters)?;
-        // Before the build, which may take minutes: the port is taken or it is not.
-        let (api, api_address) = listen(self.port).await?;
-        let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
-        let (aws, aws_address) = listen(aws_port).await?;
-        let binaries = match self.artifacts {
-            Some(folder) => Binaries::Sam(folder),
-            None => binaries::build(self.release).await?,
-        };
-        for function in &template.functions {
-            binaries.check(function)?;
-        }
-        let binaries = match &self.copies {
-            Some(folder) => binaries.copied(&template.functions, folder)?,
-            None => binaries,
-        };
-
-        let temporary = match &self.data {
-            Some(folder) => {
-                std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
-                None
-            }
-            None => Some(TempDir::with_prefix("jobchute-").context("can't make a temporary folder")?),
-        };
-        let folder = self.data.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
-        let data = self.data.as_deref();
-
-        let stop = CancellationToken::new();
-        let stop_on_drop = stop.clone().drop_guard();
-        let clock = Clock::default();
-        let callers = Arc::new(Callers::default());
-        let logs = Arc::new(Logs::new(self.verbose));
-        let tasks = TaskTracker::new();
-        let aws_url = format!("http://{aws_address}");
-        let mut endpoints = endpoints(&aws_url);
-        if self.tls {
-            endpoints = tls::start(aws_address, folder, &stop).await?;
-        }
-        let share = self.cpu_share.map(CpuShare::new).transpose()?;
-        let lambda = Arc::new(Lambda::new(
-            &template.functions,
-            Settings {
-                binaries,
-                environment: endpoints.into_iter().chain(self.environment).collect(),
-                concurrency: self.concurrency,
-                share,
-                queue_time: self.queue_time,
-                logs: Arc::clone(&logs),
-                callers: Arc::clone(&callers),
-                stop: stop.clone(),
-                tasks: tasks.clone(),
-            },
-        ));
-        let faults = Faults::default();
-        let serving = TaskTracker::new();
-        let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
-        let rights = Arc::new(Rights::new(granted.collect()));
-        let edge = Arc::new(Edge {
-            dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
-            s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
-            s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
-            secrets: Secrets::open(&template.secrets, data)?,
-            lambda: Arc::clone(&lambda),
-            callers,
-            faults: faults.clone(),
-            rights: Arc::clone(&rights),
-            sequence: AtomicU64::new(0),
-            capacity: self.capacity,
-            serving: serving.clone(),
-        });
-        tokio::spawn(edge.serve(aws, stop.clone()));
-        if self.check {
-            lambda.check().await?;
-        }
-        let gateway = Arc::new(Gateway::new(&template, Arc::clone(&lambda), clock.clone(), api_address));
-        tokio::spawn(gateway.serve(api, stop.clone()));
-        if self.schedules {
-            schedule::start(&template.functions, &lambda, &clock, &stop);
-        }
-        Ok(Stack {
-            url: format!("http://{api_address}"),
-            aws_url,
-            template,
-            lambda,
-            clock,
-            faults,
-            rights,
-            logs,
-            serving,
-            tasks,
-            stop,
-            _stop_on_drop: stop_on_drop,
-            _temporary: temporary,
-        })
-    }
-}
-
-/// The variables by which the functions' SDKs find their engines.
-pub(crate) fn endpoints(url: &str) -> Vec<(String, String)> {
-    ["DYNAMODB", "S3", "SECRETS_MANAGER"].map(|engine| (format!("AWS_ENDPOINT_URL_{engine}"), url.to_owned())).into()
-}
-
-async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await;
-    let listener = listener.with_context(|| format!("can't listen on port {port}; choose another one with --port"))?;
-    let address = listener.local_addr().context("can't listen")?;
-    Ok((listener, address))
-}
 
 thread_local! {
     /// Connections are kept for a caller's next call. A test has its thread to itself, or finds those of the one before closed.
@@ -299,19 +28,19 @@ thread_local! {
 
 /// A running stack. Dropping it stops everything it started.
 pub struct Stack {
-    url: String,
-    aws_url: String,
-    template: Template,
-    lambda: Arc<Lambda>,
-    clock: Clock,
-    faults: Faults,
-    rights: Arc<Rights>,
-    logs: Arc<Logs>,
-    serving: TaskTracker,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    _stop_on_drop: DropGuard,
-    _temporary: Option<TempDir>,
+    pub(crate) url: String,
+    pub(crate) aws_url: String,
+    pub(crate) template: Template,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) rights: Arc<Rights>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) serving: TaskTracker,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) _stop_on_drop: DropGuard,
+    pub(crate) _temporary: Option<TempDir>,
 }
 
 impl fmt::Debug for Stack {
@@ -321,16 +50,6 @@ impl fmt::Debug for Stack {
 }
 
 impl Stack {
-    /// In memory, on free ports, by the system's clock, without schedules: what a test needs.
-    pub async fn start() -> Result<Self> {
-        Self::builder().start().await
-    }
-
-    /// Any other way.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// The API, as its clients see it: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url

@@ -1,7 +1,12 @@
 //! TLS in front of the AWS endpoint, so that a function's first request costs what it costs in AWS: a handshake with a
 //! certificate chain of P-256 keys, like AWS's.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -15,19 +20,22 @@ use tokio_rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::stack::endpoints;
+/// A server with TLS.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    /// Its address.
+    pub(crate) url: String,
+    /// The file with the certificate of the authority that a client has to trust.
+    pub(crate) authority: PathBuf,
+}
 
-/// Starts to listen, and passes everything on to `engines`. The variables by which functions find it, and trust it.
-pub(crate) async fn start(
-    engines: SocketAddr,
-    folder: &Path,
-    stop: &CancellationToken,
-) -> Result<Vec<(String, String)>> {
+/// Starts to listen, and passes everything on to `engines`.
+pub(crate) async fn start(engines: SocketAddr, folder: &Path, stop: &CancellationToken) -> Result<Tls> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("can't listen for TLS")?;
     let port = listener.local_addr().context("can't listen for TLS")?.port();
-    let (config, authority) = certificates().context("can't make certificates")?;
-    let bundle = folder.join("authority.pem");
-    fs::write(&bundle, authority).context("can't keep a certificate")?;
+    let (config, certificate) = certificates().context("can't make certificates")?;
+    let authority = folder.join("authority.pem");
+    fs::write(&authority, certificate).context("can't keep a certificate")?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         while let Ok((client, _)) = listener.accept().await {
@@ -43,9 +51,7 @@ pub(crate) async fn start(
             });
         }
     }));
-    let mut variables = endpoints(&format!("https://localhost:{port}"));
-    variables.push(("AWS_CA_BUNDLE".to_owned(), bundle.to_string_lossy().into_owned()));
-    Ok(variables)
+    Ok(Tls { url: format!("https://localhost:{port}"), authority })
 }
 
 /// The server's chain, and the authority in PEM.

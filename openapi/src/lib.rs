@@ -3,9 +3,9 @@
 //! `cargo run -p openapi` writes `functions/docs/openapi.json`. A test compares it, and holds every answer of the whole suite
 //! against it.
 
-mod paths;
 mod refusals;
-mod requests;
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use utoipa::{
@@ -14,14 +14,14 @@ use utoipa::{
 };
 
 pub use refusals::{Error, GatewayError, ValidationError};
-pub use requests::{Arguments, Claim, DeclaredFile, Filename, Heartbeat, Renewal, Report, Reported, UploadForm};
 
 /// Real answers, with ids and times that do not change: by operation, status and name; `request` is the body that was sent.
 /// Recorded by `tests/api/openapi.rs`.
 const EXAMPLES: &str = include_str!("../examples.json");
 
 /// Schemas of what clients send. All others are of answers, which name every field, null or not.
-const REQUESTS: &[&str] = &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
+const REQUESTS: &[&str] =
+    &["Arguments", "Claim", "Declaration", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
 /// Fields that answers leave out.
 const LEFT_OUT: &[&str] = &["ctx", "uploads"];
 
@@ -36,22 +36,22 @@ const LEFT_OUT: &[&str] = &["ctx", "uploads"];
     ),
     servers((url = "/")),
     paths(
-        paths::create_job,
-        paths::list_jobs,
-        paths::get_job,
-        paths::delete_job,
-        paths::download_output_file,
-        paths::list_claimable_jobs,
-        paths::claim_job,
-        paths::heartbeat_job,
-        paths::finish_job,
-        paths::upload_job_file,
-        paths::complete_job,
-        paths::openapi_json,
-        paths::docs_page,
-        paths::docs_file,
-        paths::console_page,
-        paths::console_file,
+        create_job::handle,
+        list_jobs::handle,
+        get_job::handle,
+        delete_job::handle,
+        download_output_file::handle,
+        list_claimable_jobs::handle,
+        claim_job::handle,
+        heartbeat_job::handle,
+        finish_job::handle,
+        upload_job_file::handle,
+        complete_job::handle,
+        docs::routes::openapi_json,
+        docs::routes::docs_page,
+        docs::routes::docs_file,
+        docs::routes::console_page,
+        docs::routes::console_file,
     ),
     components(schemas(Error, GatewayError, ValidationError)),
     tags(
@@ -73,7 +73,7 @@ impl Modify for Schemes {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("An API key (`cpk_…`), or a JWT where the deployment trusts keys of its own."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
-        // Optional in the description: it is a parameter, and a request without it is 422, as the reference answers.
+        // Optional in the description: it is a parameter, and a request without it is 422, as the Chutes Job API answers.
         let token = "A JWT for one job, or one of its files: `job_status_url` and `renew_url` hold it.";
         let token = ApiKey::Query(ApiKeyValue::with_description("token", token));
         components.add_security_scheme("job_token", SecurityScheme::ApiKey(token));
@@ -103,20 +103,22 @@ pub fn document() -> Value {
             require_all(schema);
         }
     }
-    for (status, mut response) in refusals::all() {
-        add_examples(&mut response, &examples["refusals"][&status]);
-        document["components"]["responses"][status] = response;
-    }
+    let mut statuses = BTreeSet::new();
     for (_, methods) in object(&mut document["paths"]) {
         for (_, operation) in object(methods) {
-            complete(operation, &examples);
+            statuses.extend(complete(operation, &examples));
         }
+    }
+    for status in statuses {
+        let mut response = refusals::response(status);
+        add_examples(&mut response, &examples["refusals"][status.to_string()]);
+        document["components"]["responses"][status.to_string()] = response;
     }
     document
 }
 
-/// Adds what operations have in common: security, refusals, and the examples.
-fn complete(operation: &mut Value, examples: &Value) {
+/// Adds what operations have in common: security, refusals, and the examples. The statuses with which it may fail.
+fn complete(operation: &mut Value, examples: &Value) -> BTreeSet<u16> {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     if operation.get("security").is_none() {
         operation["security"] = json!([{"bearer": []}, {"hotkey": [], "nonce": [], "signature": []}]);
@@ -133,9 +135,12 @@ fn complete(operation: &mut Value, examples: &Value) {
         // No body is an empty object.
         body["required"] = (id == "upload-job-file").into();
     }
-    for status in refusals::of(&id) {
+    let own = object(&mut operation["responses"]).filter_map(|(status, _)| status.parse().ok());
+    let refusals: BTreeSet<u16> = own.filter(|status| *status >= 400).chain(refusals::ALWAYS).collect();
+    for status in refusals.iter().map(u16::to_string) {
         operation["responses"][&status] = json!({"$ref": format!("#/components/responses/{status}")});
     }
+    refusals
 }
 
 /// Examples of JSON, by name.

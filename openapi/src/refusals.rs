@@ -25,41 +25,11 @@ pub struct GatewayError {
     pub message: String,
 }
 
-/// Every route may answer these: API Gateway's limits, and what is temporary.
-const ALWAYS: &[u16] = &[413, 429, 431, 500, 503];
+/// Every route may answer these: API Gateway's limits, and what is temporary. The others stand beside the route.
+pub(crate) const ALWAYS: [u16; 5] = [413, 429, 431, 500, 503];
 
-/// The others, by operation.
-const REFUSALS: &[(&str, &[u16])] = &[
-    ("create-job", &[400, 401, 404, 409, 422]),
-    ("list-jobs", &[401, 422]),
-    ("get-job", &[401, 404]),
-    ("delete-job", &[401, 404]),
-    ("download-output-file", &[401, 404, 409]),
-    ("list-claimable-jobs", &[401, 403, 422]),
-    ("claim-job", &[401, 403, 404, 409, 422]),
-    ("heartbeat-job", &[400, 401, 404, 422]),
-    ("finish-job", &[400, 401, 404, 422]),
-    ("upload-job-file", &[400, 401, 404, 422]),
-    ("complete-job", &[400, 401, 404, 422]),
-    ("docs-file", &[404]),
-    ("console-file", &[404]),
-];
-
-/// The statuses with which an operation may fail.
-pub(crate) fn of(operation: &str) -> impl Iterator<Item = String> {
-    let own = REFUSALS.iter().find(|(name, _)| *name == operation).map_or(&[][..], |(_, statuses)| statuses);
-    own.iter().chain(ALWAYS).map(u16::to_string)
-}
-
-/// Every such status with its response.
-pub(crate) fn all() -> impl Iterator<Item = (String, Value)> {
-    let mut statuses: Vec<_> = REFUSALS.iter().flat_map(|(_, own)| *own).chain(ALWAYS).copied().collect();
-    statuses.sort_unstable();
-    statuses.dedup();
-    statuses.into_iter().map(|status| (status.to_string(), response(status)))
-}
-
-fn response(status: u16) -> Value {
+/// The answer of such a status.
+pub(crate) fn response(status: u16) -> Value {
     const OWN: &[&str] = &["Error"];
     const GATEWAY: &[&str] = &["GatewayError"];
     const BOTH: &[&str] = &["Error", "GatewayError"];

@@ -1,23 +1,25 @@
 //! What a function has at hand.
 
+use lambda_http::Request;
+
 use crate::{
-    auth::{Credentials, user_jwt::UserJwtKeys},
+    auth::{JobClaims, JobTokens, user_jwt::UserJwtKeys},
     aws::{Aws, EngineCalls},
     config::Config,
     error::{Error, Result},
-    job_token::JobTokens,
-    jobs::Jobs,
+    http::request::api_base,
     metrics::Metrics,
-    outputs::Outputs,
-    registry::Registry,
+    outputs::{Bucket, Signer},
+    tables::{Registry, Tables, jobs::Jobs},
+    uploads::Uploads,
 };
 
 /// Configuration and stores, made once when the function starts. No connection is opened yet.
 pub struct App {
     /// The environment's settings.
     pub config: Config,
-    /// DynamoDB, for reads over both tables.
-    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Both tables, for reads over them.
+    pub tables: Tables,
     /// The store of jobs.
     pub jobs: Jobs,
     /// The store of users, keys, hotkeys and chutes.
@@ -27,9 +29,10 @@ pub struct App {
     /// What the request counts.
     pub metrics: Metrics,
     aws: Aws,
-    outputs: Option<Outputs>,
+    bucket: Option<Bucket>,
     job_tokens: Option<JobTokens>,
-    user_jwt_keys: UserJwtKeys,
+    /// Who may issue user JWTs.
+    pub(crate) user_jwt_keys: UserJwtKeys,
 }
 
 impl App {
@@ -37,15 +40,15 @@ impl App {
     pub fn from_env() -> Result<Self, lambda_http::Error> {
         let config = Config::from_env()?;
         let aws = Aws::from_env()?;
-        let dynamodb = aws.dynamodb();
+        let tables = Tables::new(aws.dynamodb(), config.jobs_table.clone(), config.registry_table.clone());
         Ok(Self {
-            jobs: Jobs::new(dynamodb.clone(), config.jobs_table.clone(), config.registry_table.clone()),
-            registry: Registry::new(dynamodb.clone(), config.registry_table.clone()),
+            jobs: Jobs::new(tables.clone()),
+            registry: Registry::new(tables.clone()),
             user_jwt_keys: UserJwtKeys::new(&config)?,
             calls: aws.calls.clone(),
             metrics: Metrics::default(),
-            dynamodb,
-            outputs: None,
+            tables,
+            bucket: None,
             job_tokens: None,
             config,
             aws,
@@ -53,9 +56,11 @@ impl App {
     }
 
     /// With the outputs bucket, for functions that use it: the others do not link S3.
-    pub fn with_outputs(mut self) -> Result<Self, lambda_http::Error> {
+    pub fn with_bucket(mut self) -> Result<Self, lambda_http::Error> {
         let bucket = self.config.require_outputs_bucket()?.to_owned();
-        self.outputs = Some(Outputs::new(self.aws.s3(), bucket, self.aws.signer(), self.metrics.clone()));
+        let (credentials, region) = self.aws.signing();
+        let signer = Signer::new(credentials, region);
+        self.bucket = Some(Bucket::new(self.aws.s3(), bucket, signer, self.metrics.clone()));
         Ok(self)
     }
 
@@ -67,8 +72,8 @@ impl App {
     }
 
     /// The store of output files.
-    pub fn outputs(&self) -> Result<&Outputs> {
-        self.outputs.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the outputs"))
+    pub fn bucket(&self) -> Result<&Bucket> {
+        self.bucket.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the bucket"))
     }
 
     /// The keys of job tokens.
@@ -76,8 +81,16 @@ impl App {
         self.job_tokens.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the job tokens"))
     }
 
-    /// What the request proves about its caller, before anything is read.
-    pub fn credentials(&self, request: &lambda_http::Request) -> Result<Credentials> {
-        Credentials::verify(request, &self.user_jwt_keys)
+    /// The uploads of the attempt that these claims are for.
+    pub fn uploads<'a>(&'a self, request: &Request, claims: &'a JobClaims) -> Result<Uploads<'a>> {
+        Ok(Uploads {
+            bucket: self.bucket()?,
+            tokens: self.job_tokens()?,
+            jobs: &self.jobs,
+            claims,
+            api_base: api_base(request, &self.config),
+            window: self.config.upload_window,
+            threshold: self.config.multipart_threshold,
+        })
     }
 }

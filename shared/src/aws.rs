@@ -27,8 +27,6 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{config_bag::ConfigBag, timeout::TimeoutConfig};
 
-use crate::outputs::Signer;
-
 /// How many calls to each engine a function has made, every attempt counted: they are the bill.
 #[derive(Debug, Clone, Default)]
 pub struct EngineCalls {
@@ -136,9 +134,9 @@ impl Aws {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
-    /// Signs upload URLs.
-    pub fn signer(&self) -> Signer {
-        Signer::new(self.credentials.clone(), self.region.to_string())
+    /// What upload URLs are signed with: the credentials and the region.
+    pub fn signing(&self) -> (Credentials, String) {
+        (self.credentials.clone(), self.region.to_string())
     }
 
     /// A Secrets Manager client.

@@ -1,35 +1,28 @@
 //! Configuration from the environment, read once when a function starts. An error names the variable, never its value.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::str::FromStr;
 
 use jsonwebtoken::jwk::JwkSet;
 
-use crate::registry::User;
+use crate::quotas::Quotas;
 
 /// Reads variables; a test hands in its own.
 pub struct Environment<F>(pub F);
 
 /// A variable that is missing or unusable: the function must not start.
-#[derive(PartialEq)]
+#[derive(PartialEq, thiserror::Error)]
+#[error("environment variable {variable} {problem}")]
 pub struct ConfigError {
     variable: &'static str,
     problem: &'static str,
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "environment variable {} {}", self.variable, self.problem)
-    }
-}
-
 /// As `main` prints it: one line.
-impl fmt::Debug for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+impl std::fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
     }
 }
-
-impl std::error::Error for ConfigError {}
 
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
     /// A variable that must be there and not empty.
@@ -70,7 +63,7 @@ pub struct Config {
     /// The `aud` that user JWTs must carry, when set (`USER_JWT_AUDIENCE`).
     pub user_jwt_audience: Option<String>,
     /// Jobs a day for users without a quota of their own, by chute id, `global` or `*` (`DEFAULT_QUOTAS`, JSON).
-    pub default_quotas: BTreeMap<String, u64>,
+    pub default_quotas: Quotas,
     /// Seconds that a miner has for uploads after the job's time, and that an upload URL lives (`UPLOAD_WINDOW_SECONDS`).
     pub upload_window: i64,
     /// Declared sizes above this many bytes are uploaded in parts (`MULTIPART_THRESHOLD_BYTES`).
@@ -102,14 +95,13 @@ impl Config {
             user_jwt_issuer: env.optional("USER_JWT_ISSUER"),
             user_jwt_audience: env.optional("USER_JWT_AUDIENCE"),
             default_quotas: match env.optional("DEFAULT_QUOTAS") {
-                None => BTreeMap::new(),
-                Some(document) => serde_json::from_str(&document)
-                    .ok()
-                    .and_then(|map| User::quotas_by_key(map).ok())
-                    .ok_or(ConfigError {
+                None => Quotas::default(),
+                Some(document) => {
+                    serde_json::from_str(&document).ok().and_then(|map| Quotas::new(map).ok()).ok_or(ConfigError {
                         variable: "DEFAULT_QUOTAS",
                         problem: "is not a JSON map of counts by chute id, global or *",
-                    })?,
+                    })?
+                }
             },
             upload_window: env.parsed("UPLOAD_WINDOW_SECONDS", 3600)?,
             multipart_threshold: env.parsed("MULTIPART_THRESHOLD_BYTES", 64 << 20)?,

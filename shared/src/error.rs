@@ -1,45 +1,47 @@
-//! The one error type. Every failure that a client can see is a variant here, and [`Error::into_response`] is the only
-//! place where a failure becomes a status and a body.
+//! The one error type. Every failure that a client can see is a variant here; [`crate::http::refusal`] is the only place where a
+//! failure becomes a status and a body.
 
 use std::{borrow::Cow, fmt};
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::reply;
-
 /// What an endpoint returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Entries of the longest 422 list, and bytes of the longest text in an error: what a client sent comes back in it, and the
-/// answer has to fit.
-const MOST_INVALID: usize = 100;
-const LONGEST_TEXT: usize = 2000;
-
-/// Why a request failed. Texts are `contract.md`'s; they reach the client as `{"detail": …}`.
-#[derive(Debug)]
+/// Why a request failed. The texts reach the client as `{"detail": …}`. There is no `From<SdkError>`: a call that fails says
+/// what it was doing ([`Context`]).
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// 400: the request is well formed, and wrong for the state it meets.
+    #[error("{0}")]
     BadRequest(String),
     /// 401: the caller did not prove who they are.
+    #[error("{0}")]
     Unauthorized(Cow<'static, str>),
     /// 403: the caller is known, and may not do this.
+    #[error("{0}")]
     Forbidden(String),
     /// 404: there is no such thing, or it is not the caller's.
+    #[error("{0}")]
     NotFound(String),
     /// 409: somebody else was first.
+    #[error("{0}")]
     Conflict(String),
     /// 413: the body, or a part of it, is larger than its limit.
+    #[error("{0}")]
     TooLarge(String),
     /// 422 with one `detail` string: the request contradicts an earlier one or the job's own description.
+    #[error("{0}")]
     Unprocessable(String),
     /// 422 with a list in FastAPI's shape: every field that is wrong.
+    #[error("{} values are not acceptable", .0.len())]
     Invalid(Vec<Invalid>),
     /// 429 with `Retry-After`: the day's quota is used up.
+    #[error("{detail}")]
     QuotaExceeded {
         /// The sentence with the counts.
         detail: String,
@@ -47,13 +49,16 @@ pub enum Error {
         retry_after: i64,
     },
     /// 503 with `Retry-After`: an engine throttled, was out of reach, or the time ran out. Nothing is lost by repeating.
-    Busy(Cause),
+    #[error("{0}")]
+    Unavailable(Cause),
     /// 500: a fault of ours. The cause is logged and never rendered.
+    #[error("{0}")]
     Internal(Cause),
 }
 
 /// What was being done and how it failed: for the log only.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {error}")]
 pub struct Cause {
     /// The operation, such as `finish job: UpdateItem`.
     pub doing: Cow<'static, str>,
@@ -109,21 +114,6 @@ impl Invalid {
             ctx: Some(json!({ "error": why })),
         }
     }
-
-    fn short(mut self) -> Self {
-        if let Value::String(text) = self.input {
-            self.input = short(text).into();
-        }
-        self
-    }
-}
-
-fn short(mut text: String) -> String {
-    if text.len() > LONGEST_TEXT {
-        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
-        text.push('…');
-    }
-    text
 }
 
 impl From<Invalid> for Error {
@@ -138,6 +128,21 @@ impl Error {
         Error::Unauthorized(Cow::Borrowed(detail))
     }
 
+    /// 401 for every bad job token: which check failed is nobody's business.
+    pub fn bad_job_token() -> Self {
+        Self::unauthorized("Missing or invalid JWT")
+    }
+
+    /// 400 for what a miner asks of a job that is over, or that was reported with other content.
+    pub fn already_finished() -> Self {
+        Error::BadRequest("Job already finished".to_owned())
+    }
+
+    /// 404 on a miner's routes.
+    pub fn no_job(job_id: impl fmt::Display) -> Self {
+        Error::NotFound(format!("job_id='{job_id}' not found!"))
+    }
+
     /// 404 on an owner's routes: whether the job exists is nobody else's business.
     pub fn not_own_job(job_id: &str) -> Self {
         Error::NotFound(format!("Job {job_id} not found or does not belong to you"))
@@ -149,47 +154,22 @@ impl Error {
     }
 
     /// 503 whose cause is not an engine's answer.
-    pub fn busy(doing: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
-        Error::Busy(Cause { doing: doing.into(), error: error.to_string() })
+    pub fn unavailable(doing: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
+        Error::Unavailable(Cause { doing: doing.into(), error: error.to_string() })
     }
 
     /// The cause that belongs in the log, when there is one.
     pub fn cause(&self) -> Option<&Cause> {
         match self {
-            Error::Busy(cause) | Error::Internal(cause) => Some(cause),
+            Error::Unavailable(cause) | Error::Internal(cause) => Some(cause),
             _ => None,
         }
-    }
-
-    /// Renders status, headers and body.
-    pub fn into_response(self) -> Response<Body> {
-        let (status, detail, retry_after) = match self {
-            Error::BadRequest(detail) => (400, short(detail).into(), None),
-            Error::Unauthorized(detail) => (401, Value::from(detail), None),
-            Error::Forbidden(detail) => (403, Value::from(detail), None),
-            Error::NotFound(detail) => (404, short(detail).into(), None),
-            Error::Conflict(detail) => (409, Value::from(detail), None),
-            Error::TooLarge(detail) => (413, Value::from(detail), None),
-            Error::Unprocessable(detail) => (422, Value::from(detail), None),
-            Error::Invalid(list) => {
-                let list: Vec<_> = list.into_iter().take(MOST_INVALID).map(Invalid::short).collect();
-                (422, json!(list), None)
-            }
-            Error::QuotaExceeded { detail, retry_after } => (429, Value::from(detail), Some(retry_after)),
-            Error::Busy(_) => (503, Value::from("Service busy, please try again"), Some(1)),
-            Error::Internal(_) => (500, Value::from("Internal server error"), None),
-        };
-        let mut response = reply::json(status, &json!({ "detail": detail }));
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert("retry-after", seconds.into());
-        }
-        response
     }
 }
 
 /// Says what an engine call was doing when it failed. There is no `From<SdkError>`, so that no call can leave it out.
 pub trait Context<T> {
-    /// Turns an engine's failure into [`Error::Busy`] when repeating may help, and into [`Error::Internal`] otherwise.
+    /// Turns an engine's failure into [`Error::Unavailable`] when repeating may help, and into [`Error::Internal`] otherwise.
     fn context(self, doing: &'static str) -> Result<T>;
 }
 
@@ -238,7 +218,7 @@ where
         _ => true,
     };
     let error = told(error);
-    if transient { Error::busy(doing, error) } else { Error::internal(doing, error) }
+    if transient { Error::unavailable(doing, error) } else { Error::internal(doing, error) }
 }
 
 /// The error and what it comes from, without the answer's bytes: they may hold tokens, or what a user wrote.

@@ -1,31 +1,33 @@
-//! What several functions use: authentication, models, the stores and the HTTP side. An endpoint is in `functions/`.
+//! What several functions use, in rooms. Each room imports only from rooms below it; a test keeps it so.
+//!
+//! ```text
+//! app  endpoint  serve     what a function is made of, and what every endpoint begins with
+//! uploads                  where a miner sends its files
+//! auth                     who is calling: account credentials and job tokens
+//! http                     what a request says, and how an answer is worded
+//! outputs    tables        the stores: the bucket of output files, the two DynamoDB tables
+//! model                    what jobs, chutes and users are, and what a job may become
+//! item                     the vocabulary of DynamoDB items
+//! error config quotas aws metrics time
+//! ```
+//!
+//! An endpoint is in `functions/`.
 
 pub mod app;
 pub mod auth;
 pub mod aws;
-pub mod check;
-mod compress;
 pub mod config;
-pub mod declaration;
-pub mod envelope;
+mod endpoint;
 pub mod error;
-pub mod filename;
-pub mod job;
-pub mod job_token;
-pub mod jobs;
-pub mod lanes;
-pub mod lifecycle;
+pub mod http;
+pub mod item;
 pub mod metrics;
+pub mod model;
 pub mod outputs;
-pub mod page;
-pub mod read;
-pub mod registry;
-pub mod reply;
-pub mod request;
-pub mod schema;
+pub mod quotas;
 mod serve;
+pub mod tables;
 pub mod time;
-pub mod transition;
 pub mod uploads;
 
 pub use app::App;

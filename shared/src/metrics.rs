@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{job::Job, lifecycle::Status, time::Timestamp};
+use crate::time::Timestamp;
 
 /// The namespace of all of them.
 const NAMESPACE: &str = "Jobchute";
@@ -71,25 +71,6 @@ impl Metrics {
     pub fn longest(&self, metric: Metric, since: Timestamp, until: Timestamp) {
         let millis = until.millis().saturating_sub(since.millis()).max(0).unsigned_abs();
         self.change(metric, |value| value.max(millis));
-    }
-
-    /// Counts a job that has just become terminal, and nothing for any other.
-    pub fn ended(&self, job: &Job) {
-        let outcome = match job.status {
-            _ if !job.terminal => return,
-            Status::Pending | Status::Running | Status::CompletePendingUploads => return,
-            Status::Complete => Metric::JobsComplete,
-            Status::PartialFailure => Metric::JobsPartialFailure,
-            Status::Error => Metric::JobsError,
-            Status::Cancelled => Metric::JobsCancelled,
-            Status::Timeout => Metric::JobsTimeout,
-        };
-        self.add(outcome, 1);
-        let files = job.files.iter().flat_map(|files| files.values()).filter(|file| file.uploaded);
-        match files.filter_map(|file| file.size).sum() {
-            0 => {}
-            bytes => self.add(Metric::OutputBytes, bytes),
-        }
     }
 
     /// The request's metrics as members of its log line; `None` when it has none. The next request begins from nothing.

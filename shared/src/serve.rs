@@ -12,9 +12,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     app::App,
-    compress::compressed,
     error::{Cause, Error, Result},
-    request::{header, path_uuid},
+    http::{
+        compress::compressed,
+        refusal,
+        request::{header, path_uuid},
+    },
     time::Timestamp,
 };
 
@@ -51,7 +54,7 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
             Ok(response) => (response, None),
             Err(mut error) => {
                 let cause = take_cause(&mut error);
-                (error.into_response(), cause)
+                (refusal(error), cause)
             }
         };
         let response = compressed(response, accepted.as_deref());
@@ -88,7 +91,7 @@ where
             Ok(output) => (200, Ok(output), None),
             Err(mut error) => {
                 let cause = take_cause(&mut error);
-                let response = error.into_response();
+                let response = refusal(error);
                 let error_message = String::from_utf8_lossy(response.body()).into_owned();
                 let error_type = response.status().to_string();
                 (response.status().as_u16(), Err(Diagnostic { error_type, error_message }), cause)
@@ -104,12 +107,12 @@ where
 async fn before_deadline<T>(context: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
     let left = context.deadline.saturating_sub(Timestamp::system().millis().unsigned_abs());
     let left = Duration::from_millis(left).saturating_sub(RESERVE);
-    tokio::time::timeout(left, work).await.unwrap_or_else(|_| Err(Error::busy("request", "no time left")))
+    tokio::time::timeout(left, work).await.unwrap_or_else(|_| Err(Error::unavailable("request", "no time left")))
 }
 
 fn take_cause(error: &mut Error) -> Option<Cause> {
     match error {
-        Error::Busy(cause) | Error::Internal(cause) => {
+        Error::Unavailable(cause) | Error::Internal(cause) => {
             Some(Cause { doing: cause.doing.clone(), error: std::mem::take(&mut cause.error) })
         }
         _ => None,

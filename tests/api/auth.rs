@@ -122,7 +122,7 @@ async fn issuer_and_audience_count_only_where_they_are_configured() {
 }
 
 #[tokio::test]
-async fn the_signatures_of_the_references_own_library_open_every_route() {
+async fn the_signatures_of_the_chutes_sdks_own_library_open_every_route() {
     let stack = stack_of_then().await;
     let signatures: Vec<Value> = serde_json::from_str(include_str!("../data/hotkey-signatures.json")).unwrap();
     let chute = tests::chute("3f0a1f6e-0000-4000-8000-000000000001", "7c1d0a52-0000-4000-8000-00000000000a");

@@ -1,4 +1,4 @@
-//! Busy users and chutes: their keys are cut in lanes, and clients see no difference.
+//! Busy users and chutes: their keys are cut in shards, and clients see no difference.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,12 +9,12 @@ use futures_util::future::join_all;
 use local::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::lanes::{COUNTERS, LANES};
+use shared::item::shards::{SHARDS, USAGE_SHARDS};
 use tests::{Answer, Client, Night, chute, dynamodb, item, text};
 use uuid::Uuid;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// To a day on which a user who becomes busy now is counted in lanes, at whichever hour that is.
+/// To a day on which a user who becomes busy now is counted in shards, at whichever hour that is.
 const SLICED: Duration = Duration::from_secs(2 * 86_400);
 
 /// A deployment whose user is busy since the day before yesterday, and whose chute is busy.
@@ -62,14 +62,14 @@ async fn store(night: &Night, job: Value) {
     dynamodb(&night.stack, "PutItem", json!({"TableName": table, "Item": job})).await;
 }
 
-/// What each lane has counted today: all jobs, and those on each chute.
+/// What each shard has counted today: all jobs, and those on each chute.
 async fn usage(night: &Night) -> Vec<Value> {
     let day = shared::time::Timestamp::from_millis(night.stack.clock().now()).date();
-    let row = async |lane: u8| {
-        let lane = if lane == 0 { String::new() } else { format!("#{lane}") };
-        item(&night.stack, "RegistryTable", "pk", &format!("usage#{}#{day}{lane}", night.user_id)).await
+    let row = async |shard: u8| {
+        let shard = if shard == 0 { String::new() } else { format!("#{shard}") };
+        item(&night.stack, "RegistryTable", "pk", &format!("usage#{}#{day}{shard}", night.user_id)).await
     };
-    join_all((0..COUNTERS).map(row)).await
+    join_all((0..USAGE_SHARDS).map(row)).await
 }
 
 fn count(row: &Value, attribute: &str) -> u64 {
@@ -113,7 +113,7 @@ async fn refused(night: &Night, chute_id: &str, creates: usize, created: usize) 
 #[tokio::test]
 async fn a_quota_in_slices_is_exact_however_many_creates_run_at_once() {
     let night = busy_night().await;
-    for (quota, before) in [(10, 0), (u64::from(COUNTERS) + 1, 10)] {
+    for (quota, before) in [(10, 0), (u64::from(USAGE_SHARDS) + 1, 10)] {
         let quotas = json!({"*": 1000, "global": quota});
         admin(&night, json!({"command": "set_quotas", "user_id": night.user_id, "quotas": quotas})).await;
         let refused = refused(&night, &night.chute_id, (quota - before + 12) as usize, (quota - before) as usize).await;
@@ -123,26 +123,26 @@ async fn a_quota_in_slices_is_exact_however_many_creates_run_at_once() {
         }
         let rows = usage(&night).await;
         assert_eq!(rows.iter().map(|row| count(row, "total")).sum::<u64>(), quota);
-        let most = quota.div_ceil(COUNTERS.into());
+        let most = quota.div_ceil(USAGE_SHARDS.into());
         assert!(rows.iter().all(|row| count(row, "total") <= most), "{rows:?}");
     }
 }
 
 #[tokio::test]
-async fn a_chutes_quota_is_exact_where_the_users_lanes_are_filled_by_another_chute() {
+async fn a_chutes_quota_is_exact_where_the_users_shards_are_filled_by_another_chute() {
     let night = busy_night().await;
     let other = Uuid::new_v4().to_string();
     put_busy(&night, &other, false).await.unwrap();
     let quotas = json!({night.chute_id.clone(): 7, other.clone(): 60, "global": 64});
     admin(&night, json!({"command": "set_quotas", "user_id": night.user_id, "quotas": quotas})).await;
-    // 58 of the 64 lanes of one slice each: what is left of the total lies where the chute has no slice, mostly.
+    // 58 of the 64 shards of one slice each: what is left of the total lies where the chute has no slice, mostly.
     assert!(refused(&night, &other, 58, 58).await.is_empty());
     for answer in refused(&night, &night.chute_id, 12, 6).await {
         answer.is_error(429, &exceeded(6, 64, 7, 64));
     }
     let (here, there) = (format!("chute#{}", night.chute_id), format!("chute#{other}"));
     let apart = |row: &Value| count(row, &here) + count(row, &there) > count(row, "total");
-    assert!(usage(&night).await.iter().any(apart), "no job was counted in two lanes");
+    assert!(usage(&night).await.iter().any(apart), "no job was counted in two shards");
     // With room in all, the chute's own quota ends it.
     let quotas = json!({night.chute_id.clone(): 7, "global": 500});
     admin(&night, json!({"command": "set_quotas", "user_id": night.user_id, "quotas": quotas})).await;
@@ -158,13 +158,13 @@ async fn a_chutes_quota_is_exact_where_the_users_lanes_are_filled_by_another_chu
 }
 
 #[tokio::test]
-async fn a_lowered_quota_is_used_up_though_lanes_have_room() {
+async fn a_lowered_quota_is_used_up_though_shards_have_room() {
     let night = busy_night().await;
     set_quotas(&night, json!({"*": 1})).await;
     let other = Uuid::new_v4().to_string();
     put_busy(&night, &other, false).await.unwrap();
     create_on(&night, &other).await.ok();
-    // As when the quota was higher: another one in the first lane.
+    // As when the quota was higher: another one in the first shard.
     let mut row = usage(&night).await[0].take();
     row["total"]["N"] = "2".into();
     let table = night.stack.resource("RegistryTable").unwrap();
@@ -198,12 +198,12 @@ async fn a_busy_users_second_refusal_costs_one_read() {
 }
 
 #[tokio::test]
-async fn a_signed_create_that_two_lanes_count_is_good_for_one_job() {
+async fn a_signed_create_that_two_shards_count_is_good_for_one_job() {
     let night = busy_night().await;
     let other = Uuid::new_v4().to_string();
     put_busy(&night, &other, false).await.unwrap();
     set_quotas(&night, json!({"*": 4})).await;
-    // The chute's slices are in the lanes that are full then.
+    // The chute's slices are in the shards that are full then.
     assert!(refused(&night, &other, 4, 4).await.is_empty());
     set_quotas(&night, json!({"*": 4, "global": 8})).await;
     let hotkey = night.hotkey(Some(&night.user_id)).await;
@@ -250,7 +250,7 @@ async fn the_day_on_which_a_user_becomes_busy_is_counted_as_it_began() {
     assert!(since["busy_since"]["N"].is_string(), "{since}");
     assert_eq!(refused(&night, &night.chute_id, 6, 2).await.len(), 4);
     let rows = usage(&night).await;
-    assert_eq!((count(&rows[0], "total"), &rows[1..]), (3, &vec![Value::Null; usize::from(COUNTERS) - 1][..]));
+    assert_eq!((count(&rows[0], "total"), &rows[1..]), (3, &vec![Value::Null; usize::from(USAGE_SHARDS) - 1][..]));
 
     night.stack.clock().advance(SLICED);
     // A repeat is not a new beginning.
@@ -274,7 +274,7 @@ async fn a_busy_users_jobs_are_listed_once_and_the_newest_first() {
     for (number, job_id) in created.iter().enumerate() {
         let mut job = stored(&night, job_id).await;
         owners.insert(text(&job["owner"]["S"]));
-        // Three of one millisecond each: the lanes' order among them is nobody's business.
+        // Three of one millisecond each: the shards' order among them is nobody's business.
         let at = 1_795_000_000_000_u64 - number as u64 / 3;
         job["created_at"]["N"] = at.to_string().into();
         if number % 5 == 0 {
@@ -304,14 +304,14 @@ async fn a_busy_users_page_costs_the_same_however_few_jobs_pass_its_filter() {
     let night = busy_night().await;
     let job = stored(&night, &night.create("train").await).await;
     let (table, at) = (night.stack.resource("JobsTable").unwrap(), night.stack.clock().now());
-    // Few pass, and one of them is in another lane: the first page, which ends before, may not show it.
+    // Few pass, and one of them is in another shard: the first page, which ends before, may not show it.
     let passing = [50, 100, 1050, 1100, 1150, 1200];
     let copy = |number: i64| {
         let mut job = job.clone();
         job["job_id"]["S"] = Uuid::new_v4().to_string().into();
         job["created_at"]["N"] = (at - 1000 * number).to_string().into();
-        let lane = if number == 1100 { "#5" } else { "" };
-        job["owner"]["S"] = format!("{}{lane}", night.user_id).into();
+        let shard = if number == 1100 { "#5" } else { "" };
+        job["owner"]["S"] = format!("{}{shard}", night.user_id).into();
         if passing.contains(&number) {
             job["job_id"]["S"] = Uuid::from_u128(number as u128).to_string().into();
             job["status"]["S"] = "running".into();
@@ -324,8 +324,8 @@ async fn a_busy_users_page_costs_the_same_however_few_jobs_pass_its_filter() {
     let (mut found, mut cursor, mut asked) = (Vec::new(), String::new(), 0);
     loop {
         let answer = night.user.get(&night.url(&format!("/jobs?status=running{cursor}"))).await;
-        // The caller, a lane beside it, each lane, and the one that has more.
-        let most = 2 + u32::from(LANES) + 1;
+        // The caller, a shard beside it, each shard, and the one that has more.
+        let most = 2 + u32::from(SHARDS) + 1;
         assert!(answer.engine_calls().0 <= most, "{:?}", answer.engine_calls());
         let page = answer.ok();
         found.extend(ids(&page));
@@ -370,20 +370,20 @@ async fn a_busy_chutes_jobs_are_claimable_once_and_the_oldest_first() {
     let mut created = create(&night, 4).await;
     put_busy(&night, &night.chute_id, true).await.unwrap();
     created.extend(create(&night, 40).await);
-    let (mut lanes, mut places) = (BTreeMap::<String, String>::new(), Vec::new());
+    let (mut shards, mut places) = (BTreeMap::<String, String>::new(), Vec::new());
     for (number, job_id) in created.iter().enumerate() {
         let mut job = stored(&night, job_id).await;
-        let lane = job["lane"]["N"].as_str().unwrap_or_default().to_owned();
-        lanes.insert(lane, text(&job["queue"]["S"]));
+        let shard = job["lane"]["N"].as_str().unwrap_or_default().to_owned();
+        shards.insert(shard, text(&job["queue"]["S"]));
         let at = 1_795_000_000_000_u64 + number as u64 / 3;
         job["due_at"]["N"] = at.to_string().into();
         store(&night, job).await;
         places.push((at, job_id.clone()));
     }
-    assert!(lanes.len() > 4, "{lanes:?}");
-    for (lane, queue) in lanes {
-        let lane = if lane.is_empty() { lane } else { format!("#{lane}") };
-        assert_eq!(queue, format!("claimable#{}{lane}", night.chute_id));
+    assert!(shards.len() > 4, "{shards:?}");
+    for (shard, queue) in shards {
+        let shard = if shard.is_empty() { shard } else { format!("#{shard}") };
+        assert_eq!(queue, format!("claimable#{}{shard}", night.chute_id));
     }
     places.sort();
     let expected: Vec<_> = places.into_iter().map(|(_, job_id)| job_id).collect();
@@ -392,7 +392,7 @@ async fn a_busy_chutes_jobs_are_claimable_once_and_the_oldest_first() {
     for limit in [3, 20, 100] {
         assert_eq!(pages(&night, &miner, &path, limit).await, expected, "{limit}");
     }
-    // What is claimed leaves its lane, wherever that is.
+    // What is claimed leaves its shard, wherever that is.
     for job_id in &expected[..20] {
         night.claim(&miner, job_id).await;
     }
@@ -400,7 +400,7 @@ async fn a_busy_chutes_jobs_are_claimable_once_and_the_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_lost_job_waits_again_in_its_lane() {
+async fn a_lost_job_waits_again_in_its_shard() {
     let night = Night::begin().await;
     put_busy(&night, &night.chute_id, true).await.unwrap();
     let miner = night.miner().await;
@@ -472,7 +472,7 @@ async fn a_deleted_job_costs_its_owners_list_nothing() {
     assert_eq!(dynamodb(&night.stack, "Scan", request).await["ScannedCount"], 0);
 }
 
-/// `local/src/bench/scale.rs` and the README reckon with these.
+/// `local/src/bench/scale.rs` and docs/limits.md reckon with these.
 #[tokio::test]
 async fn a_job_writes_the_units_that_the_simulation_counts() {
     let night = Night::on(Stack::builder().capacity(true).start().await.unwrap()).await;
@@ -519,9 +519,9 @@ async fn who_is_not_busy_makes_the_same_calls_as_ever() {
     let poll = miner.get(&night.url(&path)).await;
     // Of these the chute's row is one: whether it is busy.
     assert_eq!((poll.engine_calls(), units(&poll).as_str()), ((2, 0), "read=3.5 write=0"));
-    // And busy: a create is as cheap, and a list asks every lane.
+    // And busy: a create is as cheap, and a list asks every shard.
     let night = busy_night().await;
     admin(&night, json!({"command": "set_quotas", "user_id": night.user_id, "quotas": {"*": 1_000_000}})).await;
     assert_eq!(create_on(&night, &night.chute_id).await.engine_calls(), (2, 0));
-    assert_eq!(night.user.get(&night.url("/jobs")).await.engine_calls(), (2 + u32::from(LANES), 0));
+    assert_eq!(night.user.get(&night.url("/jobs")).await.engine_calls(), (2 + u32::from(SHARDS), 0));
 }

@@ -231,7 +231,7 @@ async fn defect_12_a_token_expires_an_upload_window_after_the_jobs_deadline() {
     is_refused(&job, &job.token).await;
 }
 
-/// README: "Rotate the key of job tokens".
+/// docs/operate.md: "Rotate the key of job tokens".
 #[tokio::test]
 async fn the_secret_rotates_while_jobs_run() {
     let stack = Stack::start().await.unwrap();

@@ -4,7 +4,7 @@
 use futures_util::{StreamExt, stream};
 use local::{Fault, Stack};
 use serde_json::{Value, json};
-use shared::lifecycle::{self, SHARDS};
+use shared::item::keys::{self, DUE_SHARDS};
 use std::sync::{Arc, Mutex};
 use tests::{Night, dynamodb, item, text};
 use uuid::Uuid;
@@ -20,7 +20,7 @@ async fn store(night: &Night, job_id: &str, count: usize, due: bool) {
         let id = Uuid::new_v4();
         job["job_id"] = json!({"S": id});
         if due || number.is_multiple_of(4) {
-            job["queue"] = json!({"S": lifecycle::due(id)});
+            job["queue"] = json!({"S": keys::due(id)});
             if !due {
                 job["due_at"] = json!({"N": later});
             }
@@ -81,7 +81,7 @@ async fn jobs_that_are_not_due_cost_nothing() {
     for stored in [0, count] {
         store(&night, &lost, stored, false).await;
         let mut read = Vec::new();
-        for queue in (0..SHARDS).map(lifecycle::due_shard).chain([format!("claimable#{}", night.chute_id)]) {
+        for queue in (0..DUE_SHARDS).map(keys::due_shard).chain([format!("claimable#{}", night.chute_id)]) {
             read.push(read_of(&night, &queue).await);
         }
         measured.push(read);
@@ -92,7 +92,7 @@ async fn jobs_that_are_not_due_cost_nothing() {
 
     let (done, calls) = calls_of_a_run(&night).await;
     assert_eq!(done, json!({"timed_out": 1}));
-    let queries = vec!["Query".to_owned(); SHARDS.into()];
+    let queries = vec!["Query".to_owned(); DUE_SHARDS.into()];
     assert_eq!(calls, [&["GetItem".to_owned()], &queries[..], &["UpdateItem".to_owned()]].concat());
     let (done, calls) = calls_of_a_run(&night).await;
     assert_eq!((done, calls), (json!({}), queries));

@@ -1,9 +1,11 @@
 // The console: a job's life as its owner sees it, by mouse, by keyboard and on a phone.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { jobchute, jobchuteBeside, openPage, screenshots, startBrowser, startStack } from "./stack.js";
+import { jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -22,9 +24,9 @@ function work(script) {
   return jobchuteBeside(stack.env, "work", "--chute", stack.env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
 }
 
-async function signedIn(options) {
+async function signedIn(options, env = stack.env) {
   const opened = await openPage(browser, stack.url, "/console", options);
-  await opened.page.getByLabel("API key or JWT").fill(stack.env.JOBCHUTE_KEY);
+  await opened.page.getByLabel("API key or JWT").fill(env.JOBCHUTE_KEY);
   await opened.page.keyboard.press("Enter");
   await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();
   return opened;
@@ -60,6 +62,43 @@ test("a job is watched from pending to complete, and its file downloaded", async
   assert.equal(readFileSync(await download.path(), "utf8"), "forty-two frames");
   // The file comes from S3; everything else from the API.
   assert.equal(foreign.filter((url) => !url.startsWith(stack.env.JOBCHUTE_AWS)).length, 0, foreign.join());
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+// `npm run screenshot` writes the README's picture with it.
+test("jobs in different states stand in one list, and a finished one shows its result and files", async (t) => {
+  const env = { ...stack.env, ...newAccounts(stack.env) };
+  const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 720 } }, env);
+  const jobs = {};
+  const made = (state, script, args) => {
+    jobs[state] = jobchute(env, "create", env.JOBCHUTE_CHUTE, "run", args);
+    return script && jobchuteBeside(env, "work", "--chute", env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
+  };
+  await made("Error", "echo 'CUDA out of memory' >&2; exit 1", '{"scene":"city","samples":4096}');
+  const files = 'cd "$JOBCHUTE_OUTPUT"; head -c 734003 /dev/zero >teapot.png; head -c 90211 /dev/zero >depth/teapot.exr';
+  const result = `echo '{"samples":512,"seconds":148.2,"noise":0.013}' >"$JOBCHUTE_RESULT"`;
+  await made("Complete", `mkdir "$JOBCHUTE_OUTPUT/depth"; ${files}; ${result}`, '{"scene":"teapot","samples":512}');
+  const folder = mkdtempSync(join(tmpdir(), "jobchute-"));
+  const go = join(folder, "go");
+  const untilGo = `until [ -e ${go} ]; do sleep 0.1; done`;
+  const running = made("Running", `echo 0.4 >"$JOBCHUTE_PROGRESS"; ${untilGo}`, '{"scene":"forest","samples":512}');
+  t.after(async () => {
+    writeFileSync(go, "");
+    await running;
+    rmSync(folder, { recursive: true });
+  });
+  await page.locator(`[data-job="${jobs.Running}"]`).getByText("Running").waitFor();
+  made("Pending", null, '{"scene":"harbour"}');
+
+  for (const [state, id] of Object.entries(jobs)) await page.locator(`[data-job="${id}"]`).getByText(state).waitFor();
+  await page.locator(`[data-job="${jobs.Running}"]`).getByText("40 %").waitFor({ timeout: 20_000 });
+  await page.locator(`[data-job="${jobs.Complete}"]`).click();
+  const job = page.locator("#job");
+  await job.getByText("teapot.png").waitFor();
+  assert.match(await job.innerText(), /depth\/teapot\.exr/);
+  assert.match(await job.innerText(), /"noise": 0\.013/);
+  await page.screenshot({ path: process.env.SCREENSHOT ?? `${screenshots}/console-states.png` });
   assert.deepEqual(complaints, []);
   await context.close();
 });

@@ -17,10 +17,15 @@ export async function startStack() {
     const found = line.match(/listens on (\S+), the AWS endpoint of its engines on (\S+)\./);
     if (!found) continue;
     const env = { ...process.env, JOBCHUTE_URL: found[1], JOBCHUTE_AWS: found[2] };
-    for (const variable of jobchute(env, "keys").matchAll(/^export (\w+)=(\S+)/gm)) env[variable[1]] = variable[2];
-    return { url: found[1], env, stop: () => stack.kill() };
+    return { url: found[1], env: { ...env, ...newAccounts(env) }, stop: () => stack.kill() };
   }
   throw new Error("the stack does not start");
+}
+
+/** The variables of a new user, a new miner and a new chute. */
+export function newAccounts(env) {
+  const variables = jobchute(env, "keys").matchAll(/^export (\w+)=(\S+)/gm);
+  return Object.fromEntries([...variables].map(([, name, value]) => [name, value]));
 }
 
 /** Runs the command and returns what it prints. */

@@ -2,7 +2,7 @@
 //! and a reaper, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point, and each of
 //! whose requests may carry any time: clocks jump, and requests arrive late.
 //!
-//! The checker is `stateright`; the transitions are `shared::lifecycle`'s, carried out by `Transition::apply`.
+//! The checker is `stateright`; the transitions are `shared::model::lifecycle`'s, carried out by `Transition::apply`.
 
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
@@ -10,10 +10,12 @@
 use std::{collections::BTreeMap, hash::Hash};
 
 use shared::{
-    job::{ChuteSnapshot, Job, OutputFile},
-    lifecycle::{self, Claim, Report, Status},
+    item::{Transition, keys},
+    model::{
+        ChuteSnapshot, Job, OutputFile, Status,
+        lifecycle::{self, Claim, Report},
+    },
     time::Timestamp,
-    transition::Transition,
 };
 use stateright::{Checker, Model, Property};
 use uuid::Uuid;
@@ -21,7 +23,7 @@ use uuid::Uuid;
 const JOB: Uuid = Uuid::from_u128(1);
 const MINERS: [&str; 2] = ["alice", "bob"];
 /// Where it waits and is listed.
-const LANE: u8 = 3;
+const SHARD: u8 = 3;
 /// Seconds that the upload window has.
 const WINDOW: i64 = 3600;
 /// The times that a request may carry, in seconds, in any order: what was leased at the one has run out at the other.
@@ -74,7 +76,7 @@ enum Step {
 struct Life;
 
 fn file_id() -> Uuid {
-    Job::file_id(JOB, "out")
+    OutputFile::id(JOB, "out")
 }
 
 fn parse(text: &str) -> Job {
@@ -104,8 +106,8 @@ fn new_job() -> Job {
     let json = serde_json::json!({
         "job_id": JOB, "user_id": Uuid::from_u128(3), "chute_id": chute_id, "method": "train", "status": "pending",
         "terminal": false, "attempt": 0, "max_attempts": 2, "created_at": 0, "updated_at": 0, "job_args": "{}",
-        "chute": chute, "timeout": 30, "queue": Job::claimable(chute_id, LANE), "due_at": 0,
-        "owner": Job::owner(Uuid::from_u128(3), LANE), "lane": LANE,
+        "chute": chute, "timeout": 30, "queue": keys::claimable(chute_id, SHARD), "due_at": 0,
+        "owner": keys::owner(Uuid::from_u128(3), SHARD), "lane": SHARD,
     });
     serde_json::from_value(json).unwrap()
 }
@@ -125,14 +127,14 @@ impl World {
         if before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
         }
-        let (waits, listed) = (Job::claimable(after.chute_id, LANE), Job::owner(after.user_id, LANE));
+        let (waits, listed) = (keys::claimable(after.chute_id, SHARD), keys::owner(after.user_id, SHARD));
         let is_listed = after.owner.as_ref() == Some(&listed);
         if is_listed == after.deleted_at.is_some() {
             self.broken = Some("a job is not in its owner's list, or a deleted one is");
         }
         let may_be_claimed = after.status == Status::Pending && after.deleted_at.is_none();
         if (after.queue.as_ref() == Some(&waits)) != may_be_claimed {
-            self.broken = Some("a job waits for miners in another lane, or without being pending");
+            self.broken = Some("a job waits for miners in another shard, or without being pending");
         }
         if after.terminal && after.deleted_at.is_none() {
             self.ended.get_or_insert_with(|| after.status.as_str().to_owned());
@@ -155,6 +157,7 @@ impl World {
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = now.plus_seconds(30 + WINDOW);
     lifecycle::claim(job, &Claim { miner: MINERS[miner], hotkey: None, instance: None, now, deadline })
+        .expect("a transition")
 }
 
 fn report_of(miner: usize, with_file: bool, now: Timestamp) -> Report<'static> {

@@ -5,7 +5,7 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-mod reference;
+mod oracle;
 mod steps;
 mod world;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use local::Fault;
 use proptest::{collection::vec, prelude::*};
 
-use crate::reference::Report;
+use crate::oracle::Report;
 
 /// One thing that somebody does, or two at the same time, and what goes wrong meanwhile.
 #[derive(Clone, Debug)]

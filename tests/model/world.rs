@@ -11,14 +11,14 @@ use local::{EngineCall, Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{
-    lanes::{self, COUNTERS},
+    item::shards::{self, USAGE_SHARDS},
     time::Timestamp,
 };
 use tests::{Answer, Form, Hotkey, check_answer, dynamodb, item, s3, text};
 use uuid::Uuid;
 
 use crate::{
-    reference::{Call, Expected, FILES, Job, TIMEOUT, Token, WINDOW},
+    oracle::{Call, Expected, FILES, Job, TIMEOUT, Token, WINDOW},
     steps::{Failing, Step, What},
 };
 
@@ -647,8 +647,8 @@ impl Case<'_> {
         for ((user, day), jobs) in &self.used {
             let first = format!("usage#{}#{day}", self.world.users[*user].user_id);
             let mut counted = 0;
-            for lane in 0..COUNTERS {
-                let row = item(&self.world.stack, "RegistryTable", "pk", &lanes::key(first.clone(), lane)).await;
+            for shard in 0..USAGE_SHARDS {
+                let row = item(&self.world.stack, "RegistryTable", "pk", &shards::key(first.clone(), shard)).await;
                 let of_chute = row[format!("chute#{}", self.chute_id)]["N"].as_str();
                 counted += of_chute.map_or(0, |count| count.parse().unwrap());
             }

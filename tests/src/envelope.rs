@@ -1,4 +1,4 @@
-//! The envelope in which the reference's SDK PUTs a file to a presigned URL.
+//! The envelope in which the Chutes SDK PUTs a file to a presigned URL.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 

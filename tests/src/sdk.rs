@@ -1,4 +1,4 @@
-//! A miner that is the reference's SDK: its order of calls, its envelopes, eight uploads at a time, and every step tried again
+//! A miner that is the Chutes SDK: its order of calls, its envelopes, eight uploads at a time, and every step tried again
 //! whatever went wrong. Its pauses are left out.
 
 use futures_util::{StreamExt, TryStreamExt, stream};

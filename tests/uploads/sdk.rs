@@ -1,4 +1,4 @@
-//! The reference's SDK as a miner, from the claim to the last byte at the owner.
+//! The Chutes SDK as a miner, from the claim to the last byte at the owner.
 
 use local::{Fault, Seeded, Stack};
 use serde_json::json;

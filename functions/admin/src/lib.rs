@@ -8,7 +8,8 @@ use serde_bytes::ByteBuf;
 use shared::{
     App, Error, Result,
     auth::{api_key::ApiKey, hotkey},
-    registry::{Chute, HotkeyRow, KeyRow, Role, User},
+    model::{Chute, HotkeyRow, KeyRow, Role, User},
+    quotas::Quotas,
     time::{DAY, Timestamp},
 };
 use uuid::Uuid;
@@ -45,9 +46,9 @@ pub enum Command {
         /// The account.
         user_id: Uuid,
     },
-    /// From now on the user's jobs are listed in lanes, and from the next UTC day on (after 23:00, the one after that) counted in
-    /// lanes: for more than a few dozen jobs a second. It stays so: jobs are in the lanes for as long as they are kept, and so are
-    /// the day's counts.
+    /// From now on the user's jobs are listed in shards, and from the next UTC day on (after 23:00, the one after that) counted in
+    /// shards: for more than a few dozen jobs a second. It cannot be undone: jobs are listed in the shards for as long as they are
+    /// kept, and so are the day's counts.
     SetBusyUser {
         /// The account.
         user_id: Uuid,
@@ -79,8 +80,8 @@ pub enum Command {
         /// All of it.
         chute: serde_json::Value,
     },
-    /// Replaces an account's quotas: jobs a day by chute id, `global` or `*`. One of a busy user that is lowered may
-    /// let jobs pass in lanes that are below their new slice; from the next UTC day on it holds exactly.
+    /// Replaces an account's quotas: jobs a day by chute id, `global` or `*`. A quota of a busy user that is lowered may
+    /// let jobs pass in shards that are below their new slice; from the next UTC day on it holds exactly.
     SetQuotas {
         /// The account.
         user_id: Uuid,
@@ -115,26 +116,26 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
         Command::DisableUser { user_id } => set(app, user_id, "disabled", &true).await,
         Command::EnableUser { user_id } => set(app, user_id, "disabled", &false).await,
         Command::SetBusyUser { user_id } => {
-            if !app.registry.set_once(&User::pk(user_id), "busy_since", &now).await? {
+            if !app.registry.set_once::<User>(&user_id, "busy_since", &now).await? {
                 return Err(no_user(user_id));
             }
             Ok(Output { user_id: Some(user_id), ..Output::default() })
         }
         Command::SetQuotas { user_id, quotas } => {
             let unknown = |key| Error::Unprocessable(format!("quota {key:?} is no chute id, global or *"));
-            let quotas = User::quotas_by_key(quotas).map_err(unknown)?;
+            let quotas = Quotas::new(quotas).map_err(unknown)?;
             set(app, user_id, "quotas", &quotas).await
         }
         Command::CreateKey { user_id } => {
             existing_user(app, user_id).await?;
             let key = ApiKey::generate(user_id);
             let row = KeyRow { user_id, hash: ByteBuf::from(key.hash()), revoked: false, created_at: now };
-            app.registry.put(KeyRow::pk(key.key_id), &row).await?;
+            app.registry.put(&key.key_id, &row).await?;
             let text = key.reveal().to_owned();
             Ok(Output { user_id: Some(user_id), key_id: Some(key.key_id), key: Some(text), ..Output::default() })
         }
         Command::RevokeKey { key_id } => {
-            if !app.registry.set(&KeyRow::pk(key_id), "revoked", &true).await? {
+            if !app.registry.set::<KeyRow>(&key_id, "revoked", &true).await? {
                 return Err(Error::NotFound(format!("API key {key_id} not found")));
             }
             Ok(Output { key_id: Some(key_id), ..Output::default() })
@@ -144,11 +145,11 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
             if hotkey::public_key(&hotkey).is_none() {
                 return Err(Error::Unprocessable("hotkey is not an SS58 address of an sr25519 key".to_owned()));
             }
-            app.registry.put(HotkeyRow::pk(&hotkey), &HotkeyRow { user_id, revoked: false, created_at: now }).await?;
+            app.registry.put(hotkey.as_str(), &HotkeyRow { user_id, revoked: false, created_at: now }).await?;
             Ok(Output { user_id: Some(user_id), hotkey: Some(hotkey), ..Output::default() })
         }
         Command::RevokeHotkey { hotkey } => {
-            if !app.registry.set(&HotkeyRow::pk(&hotkey), "revoked", &true).await? {
+            if !app.registry.set::<HotkeyRow>(&hotkey, "revoked", &true).await? {
                 return Err(Error::NotFound(format!("Hotkey {hotkey} not found")));
             }
             Ok(Output { hotkey: Some(hotkey), ..Output::default() })
@@ -167,23 +168,22 @@ pub async fn handle(app: &App, command: serde_json::Value) -> Result<Output> {
 }
 
 async fn create_user(app: &App, user_id: Uuid, roles: BTreeSet<Role>) -> Result<Output> {
-    let (quotas, created_at) = (BTreeMap::new(), Timestamp::system());
-    let user = User { user_id, disabled: false, roles, quotas, busy_since: None, created_at };
+    let user = User::new(user_id, roles, Timestamp::system());
     // One that exists keeps its quotas and its state.
-    if !app.registry.create(User::pk(user_id), &user).await? {
+    if !app.registry.create(&user_id, &user).await? {
         return Err(Error::Conflict(format!("User {user_id} exists")));
     }
     Ok(Output { user_id: Some(user_id), ..Output::default() })
 }
 
 async fn existing_user(app: &App, user_id: Uuid) -> Result<()> {
-    let user = app.registry.get::<User>(&User::pk(user_id)).await?;
+    let user = app.registry.get::<User>(&user_id).await?;
     user.map(drop).ok_or_else(|| no_user(user_id))
 }
 
 /// Sets one attribute of an account. Two administrators at once do not undo each other's changes.
 async fn set(app: &App, user_id: Uuid, attribute: &'static str, value: &impl Serialize) -> Result<Output> {
-    if !app.registry.set(&User::pk(user_id), attribute, value).await? {
+    if !app.registry.set::<User>(&user_id, attribute, value).await? {
         return Err(no_user(user_id));
     }
     Ok(Output { user_id: Some(user_id), ..Output::default() })

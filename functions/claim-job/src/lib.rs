@@ -5,16 +5,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::{
     App, Error, Result,
-    auth::Caller,
+    auth::{Caller, JobClaims, JobTokenKeys},
     error::Invalid,
-    job::{Instance, Job, PortMapping},
-    job_token::{JobClaims, JobTokenKeys},
-    jobs::Outcome,
-    lifecycle::{self, Claim, Status},
+    http::{
+        Fields, object, reply,
+        request::{api_base, now, path},
+    },
     metrics::Metric,
-    read::Read,
-    reply,
-    request::{Object, api_base, now, object, path, path_uuid},
+    model::{
+        Instance, Job, PortMapping, Status,
+        lifecycle::{self, Claim},
+    },
+    tables::jobs::Outcome,
     time::{Timestamp, rfc3339_option},
 };
 use utoipa::ToSchema;
@@ -23,10 +25,23 @@ use uuid::Uuid;
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
 
+/// Where the miner runs the job.
+#[derive(ToSchema)]
+#[schema(as = Claim)]
+pub struct Input {
+    /// The miner's name for the instance.
+    instance_id: Option<String>,
+    /// Where on earth.
+    region: Option<String>,
+    /// How to reach it.
+    host: Option<String>,
+    /// Has to cover the ports that the job asks for.
+    port_mappings: Option<Vec<PortMapping>>,
+}
+
 /// What a miner's client needs to run the job.
 #[derive(Serialize, ToSchema)]
-#[schema(as = JobAssignment)]
-pub struct Output<'a> {
+pub struct JobAssignment<'a> {
     job_id: Uuid,
     /// Which of the chute's jobs.
     job_method: &'a str,
@@ -41,26 +56,35 @@ pub struct Output<'a> {
 }
 
 /// Claims the job for the caller. One winner; who has won it may ask again.
+#[utoipa::path(
+    put,
+    path = "/jobs/{job_id}/claim",
+    operation_id = "claim-job",
+    tag = "miner",
+    summary = "Claim a job",
+    description = "One miner wins; it may ask again. `job_status_url` carries the job token that opens the job's own routes.",
+    params(("job_id" = Uuid, Path, description = "A pending job.")),
+    request_body(content = Input, description = "At most 16 KiB. May be empty."),
+    responses(
+        (status = 200, description = "The job is the caller's.", body = JobAssignment<'_>),
+        (status = 401), (status = 403), (status = 404), (status = 409), (status = 422),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let credentials = app.credentials(&request)?;
-    let job_id = path_uuid(&request, "job_id");
-    let mut read = Read::default();
-    if let Some(job_id) = job_id {
-        read.job(job_id);
-    }
-    let (read, keys) = tokio::join!(read.with_caller(app, credentials, |_, _| ()), app.job_tokens()?.keys_at(now));
-    let (caller, found) = read?;
+    let (read, keys) = tokio::join!(app.caller_and_job(&request), app.job_tokens()?.keys_at(now));
+    let (caller, job) = read?;
     caller.require_miner()?;
-    let job = found.job()?.ok_or_else(|| not_found(&request))?;
-    let instance = instance(object(&request, BODY_LIMIT)?, &job)?;
+    let not_found = || Error::no_job(path(&request, "job_id"));
+    let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(not_found)?;
+    let instance = Input::read(&request, &job)?;
     // Without keys the miner would hold a job that it gets no token for.
     let keys = keys?;
 
-    let once = caller.signature.as_ref();
+    let guard = caller.guard.as_ref();
     let job = match check(&job, &caller)? {
         Claimed::ByCaller => {
-            app.jobs.spend_on_repeat(once, job.job_id).await?;
+            app.jobs.guard_repeat(guard, job.job_id).await?;
             job
         }
         Claimed::ByNobody => {
@@ -68,11 +92,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             let claim = Claim {
                 miner: &miner,
                 hotkey: caller.hotkey.as_deref(),
-                instance: Some(instance.to_attribute()?),
+                instance: Some(instance),
                 now,
                 deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
             };
-            match app.jobs.change_once(&job, lifecycle::claim(&job, &claim), once, "claim job").await? {
+            match app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await? {
                 Outcome::Changed(claimed) => {
                     app.metrics.add(Metric::JobsClaimed, 1);
                     app.metrics.longest(Metric::QueueAge, job.updated_at, now);
@@ -82,12 +106,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {
                     Claimed::ByCaller => {
                         // The refused transaction has not remembered this signature.
-                        app.jobs.spend_on_repeat(once, job.job_id).await?;
+                        app.jobs.guard_repeat(guard, job.job_id).await?;
                         *job
                     }
-                    Claimed::ByNobody => return Err(Error::busy("claim job", "the job changed meanwhile")),
+                    Claimed::ByNobody => return Err(Error::unavailable("claim job", "the job changed meanwhile")),
                 },
-                Outcome::Refused(_) | Outcome::Gone => return Err(not_found(&request)),
+                Outcome::Refused(_) | Outcome::Gone => return Err(not_found()),
             }
         }
     };
@@ -116,17 +140,13 @@ fn check(job: &Job, caller: &Caller) -> Result<Claimed> {
     Ok(Claimed::ByNobody)
 }
 
-fn not_found(request: &Request) -> Error {
-    Error::NotFound(format!("job_id='{}' not found!", path(request, "job_id")))
-}
-
 fn assignment(app: &App, request: &Request, job: &Job, keys: &JobTokenKeys) -> Result<Response<Body>> {
     let claims = JobClaims::of_attempt(job, app.config.upload_window)
         .ok_or_else(|| Error::internal("claim job", "a claimed job without a deadline"))?;
     let token = keys.sign(&claims)?;
     let data: &RawValue =
         serde_json::from_str(&job.job_args).map_err(|error| Error::internal("claim job: arguments", error))?;
-    let output = Output {
+    let assignment = JobAssignment {
         job_id: job.job_id,
         job_method: &job.method,
         job_data: data,
@@ -134,44 +154,31 @@ fn assignment(app: &App, request: &Request, job: &Job, keys: &JobTokenKeys) -> R
         attempt: job.attempt,
         lease_expires_at: job.lease_expires_at.or(job.deadline_at),
     };
-    Ok(reply::json(200, &output))
+    Ok(reply::json(200, &assignment))
 }
 
-/// Where the miner says it runs the job. 422 names every field that is wrong, and every port that is not covered.
-fn instance(body: Object, job: &Job) -> Result<Instance> {
-    let mut errors = Vec::new();
-    let input = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_default();
-    let mut text = |field: &'static str| -> Option<String> {
-        let raw = body.get(field)?;
-        serde_json::from_str::<Option<String>>(raw.get()).unwrap_or_else(|_| {
-            let loc = vec!["body".into(), field.into()];
-            errors.push(Invalid::kind("string_type", loc, "Input should be a valid string", input(raw)));
-            None
-        })
-    };
-    let (instance_id, region, host) = (text("instance_id"), text("region"), text("host"));
-    let mappings = match body.get("port_mappings") {
-        None => None,
-        Some(raw) => serde_json::from_str::<Option<Vec<PortMapping>>>(raw.get()).unwrap_or_else(|_| {
+impl Input {
+    /// Reads the body. 422 names every field that is wrong, and every port that is not covered.
+    fn read(request: &Request, job: &Job) -> Result<Instance> {
+        const MAPPINGS: &str = "a list of objects with internal_port, external_port and proto";
+        let mut fields = Fields::new(object(request, BODY_LIMIT)?);
+        let input = Self {
+            instance_id: fields.string("instance_id"),
+            region: fields.string("region"),
+            host: fields.string("host"),
+            port_mappings: fields.optional("port_mappings", MAPPINGS, |raw| serde_json::from_str(raw.get()).ok()),
+        };
+        let uncovered = job.ports.iter().filter(|port| {
+            let mut mappings = input.port_mappings.iter().flatten();
+            !mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
+        });
+        for port in uncovered.take_while(|_| fields.are_good()).collect::<Vec<_>>() {
+            let message = format!("Port {}/{} is not mapped", port.port, port.proto);
             let loc = vec!["body".into(), "port_mappings".into()];
-            let message = "Input should be a list of objects with internal_port, external_port and proto";
-            errors.push(Invalid::value(loc, message, input(raw)));
-            None
-        }),
-    };
-    if errors.is_empty() {
-        for port in &job.ports {
-            let covered = mappings.iter().flatten().any(|it| it.internal_port == port.port && it.proto == port.proto);
-            if !covered {
-                let loc = vec!["body".into(), "port_mappings".into()];
-                let message = format!("Port {}/{} is not mapped", port.port, port.proto);
-                errors.push(Invalid::value(loc, message, serde_json::Value::Null));
-            }
+            fields.refuse(Invalid::value(loc, message, serde_json::Value::Null));
         }
-    }
-    if errors.is_empty() {
-        Ok(Instance { instance_id, region, host, port_mappings: mappings })
-    } else {
-        Err(Error::Invalid(errors))
+        fields.end()?;
+        let Self { instance_id, region, host, port_mappings } = input;
+        Ok(Instance { instance_id, region, host, port_mappings })
     }
 }

@@ -3,37 +3,52 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
-    check::{check_files, tidy},
-    job::Job,
-    jobs::Outcome,
-    lifecycle, reply,
-    request::{job_token, now, path_uuid},
+    http::{JobResponse, reply, request::now},
+    model::lifecycle,
+    outputs::{check_files, tidy},
+    tables::jobs::Change,
 };
 
 /// Checks every expected file in S3 and makes the job terminal. Two round trips to the database, a listing, and a look at each
 /// file that nobody declared. Repeating it goes on, and in the end gives the same job.
+#[utoipa::path(
+    put,
+    path = "/jobs/{job_id}",
+    operation_id = "complete-job",
+    tag = "miner",
+    summary = "Have the uploads checked",
+    description = "Every file that was reported is looked for; then the job is terminal: `complete`, or `partial_failure` when \
+                   files are missing. The body is ignored. 503 means that checking goes on where it stopped when repeated.",
+    security((), ("job_token" = [])),
+    params(
+        ("job_id" = Uuid, Path, description = "A job that was reported."),
+        ("token" = String, Query, description = "The job token of `job_status_url`."),
+    ),
+    responses(
+        (status = 200, description = "The job.", body = JobResponse<'_>),
+        (status = 400), (status = 401), (status = 404), (status = 422),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let claims = app.job_tokens()?.verify(job_token(&request)?, path_uuid(&request, "job_id"), now).await?;
-    let claims = claims.for_job()?;
-    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Job::not_found(&claims.sub.to_string()))?;
+    let claims = app.job_claims(&request, now).await?;
+    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
     let mut job = job.held_by(claims.att)?;
     if job.report.is_none() {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }
     if !job.terminal {
-        let seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
+        let seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
         let transition = lifecycle::complete(&job, now)?;
-        job = match app.jobs.change(claims.sub, transition, "complete job: UpdateItem").await? {
-            Outcome::Changed(job) => {
-                app.metrics.ended(&job);
-                *job
+        job = match app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await? {
+            Change::Made(job) => {
+                job.count_end(&app.metrics);
+                job
             }
             // Completed by an earlier try whose answer was lost.
-            Outcome::Refused(job) => job.held_by(claims.att)?,
-            Outcome::Gone => return Err(Job::not_found(&claims.sub.to_string())),
+            Change::Refused(job) => job,
         };
-        tidy(app.outputs()?, seen, &job).await;
+        tidy(app.bucket()?, seen, &job).await;
     }
-    Ok(reply::job(&job.response(None)?))
+    reply::job(&job)
 }

@@ -4,39 +4,47 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Error, Result,
-    jobs::Outcome,
-    lifecycle,
-    read::Read,
-    reply,
-    request::{now, path, path_uuid},
+    http::{
+        reply,
+        request::{now, path},
+    },
+    model::lifecycle,
+    tables::jobs::Outcome,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// That the job is gone.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Deleted)]
-pub struct Output {
+pub struct Deleted {
     deleted: bool,
     job_id: Uuid,
 }
 
 /// Makes the job gone for everyone, then removes its files. Repeating it is harmless; what stops half-way, and uploads that
 /// arrive late, are the reaper's.
+#[utoipa::path(
+    delete,
+    path = "/jobs/{job_id}",
+    operation_id = "delete-job",
+    tag = "user",
+    summary = "Delete a job and its files",
+    description = "From this moment on the job is gone for everyone; its miner is told to stop. Repeating it is harmless.",
+    params(("job_id" = Uuid, Path, description = "The job.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Deleted),
+        (status = 401), (status = 404),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let credentials = app.credentials(&request)?;
-    let mut read = Read::default();
-    if let Some(job_id) = path_uuid(&request, "job_id") {
-        read.job(job_id);
-    }
-    let (caller, mut found) = read.with_caller(app, credentials, |_, _| ()).await?;
+    let (caller, job) = app.caller_and_job(&request).await?;
     let not_found = || Error::not_own_job(path(&request, "job_id"));
-    let mut job = found.take_job()?.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
+    let mut job = job.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
 
     while job.deleted_at.is_none() {
         let transition = lifecycle::delete(&job, now, app.config.upload_window);
-        match app.jobs.change_once(&job, transition, caller.signature.as_ref(), "delete job").await? {
+        match app.jobs.change_once(&job, transition, caller.guard.as_ref(), "delete job").await? {
             Outcome::Changed(_) => break,
             // The miner reported meanwhile, or an earlier try deleted it and its answer was lost.
             Outcome::Refused(changed) => job = *changed,
@@ -44,7 +52,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
     }
     if job.report.is_some() {
-        app.outputs()?.delete_all(&job.files_prefix()).await?;
+        app.bucket()?.delete_all(job.file_keys().prefix()).await?;
     }
-    Ok(reply::json(200, &Output { deleted: true, job_id: job.job_id }))
+    Ok(reply::json(200, &Deleted { deleted: true, job_id: job.job_id }))
 }

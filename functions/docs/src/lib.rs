@@ -3,6 +3,8 @@
 //!
 //! All of it is in the binary: no database, no bucket, and no other server is asked, neither here nor in the browser.
 
+pub mod routes;
+
 use lambda_http::{
     Body, Request, RequestExt, Response,
     http::{StatusCode, response::Builder},

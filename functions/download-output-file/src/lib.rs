@@ -4,17 +4,17 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Error, Result,
-    read::Read,
-    reply,
-    request::{header, path, path_uuid},
+    http::{
+        reply,
+        request::{header, path, path_uuid},
+    },
     time::{Timestamp, rfc3339},
 };
 use utoipa::ToSchema;
 
 /// Where the file is, for 15 minutes.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Download)]
-pub struct Output<'a> {
+pub struct Download<'a> {
     /// A presigned URL.
     url: &'a str,
     filename: &'a str,
@@ -29,30 +29,44 @@ pub struct Output<'a> {
 
 /// Redirects to the file in S3, or says in JSON where it is. One round trip: presigning is offline, in a
 /// bucket with versions.
+#[utoipa::path(
+    get,
+    path = "/jobs/{job_id}/download/{file_id}",
+    operation_id = "download-output-file",
+    tag = "user",
+    summary = "Fetch an output file",
+    description = "Redirects to S3, or says where the file is in JSON when `Accept` asks for it. The address is good for 15 minutes.",
+    params(
+        ("job_id" = Uuid, Path, description = "The job."),
+        ("file_id" = Uuid, Path, description = "A key of the job's `output_files`."),
+    ),
+    responses(
+        (status = 200, description = "With `Accept: application/json`.", body = Download<'_>),
+        (
+            status = 307, description = "To the file.",
+            headers(("Location" = String, description = "A presigned URL."))
+        ),
+        (status = 401), (status = 404), (status = 409),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    let credentials = app.credentials(&request)?;
-    let mut read = Read::default();
-    if let Some(job_id) = path_uuid(&request, "job_id") {
-        read.job(job_id);
-    }
-    let (caller, found) = read.with_caller(app, credentials, |_, _| ()).await?;
-    let job = found.own_job(path(&request, "job_id"), &caller)?;
+    let job = app.own_job(&request).await?;
     let file = path_uuid(&request, "file_id").and_then(|file_id| job.files.as_ref()?.get(&file_id));
     let Some(file) = file.filter(|file| file.uploaded) else {
         let (job_id, file_id) = (path(&request, "job_id"), path(&request, "file_id"));
         return Err(Error::NotFound(format!("Job output file not found job_id='{job_id}' file_id='{file_id}'")));
     };
 
-    let key = job.file_key(file);
+    let key = job.file_keys().key(&file.filename);
     if file.version_id.is_none() && job.terminal {
         // A bucket without versions: what is there now has to be what was checked.
-        let head = app.outputs()?.head(&key, None).await?;
+        let head = app.bucket()?.head(&key, None).await?;
         if head.and_then(|head| head.object.etag) != file.etag {
             return Err(Error::Conflict("Output file changed after the job completed".to_owned()));
         }
     }
-    let presigned = app.outputs()?.presign_get(&key, file).await?;
-    let output = Output {
+    let presigned = app.bucket()?.presign_get(&key, file).await?;
+    let download = Download {
         url: &presigned.url,
         filename: &file.filename,
         size: file.size,
@@ -61,7 +75,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         expires_at: presigned.expires_at,
     };
     if header(&request, "accept").is_some_and(|accept| accept.contains("application/json")) {
-        return Ok(reply::json(200, &output));
+        return Ok(reply::json(200, &download));
     }
     reply::redirect(&presigned.url)
 }

@@ -1,29 +1,44 @@
 //! `POST /jobs/{job_id}?token=`: a miner reports its result and gets upload targets.
 
-mod input;
+mod report;
 
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
-    job::Job,
-    jobs::Outcome,
-    lifecycle::{self, Report},
-    reply,
-    request::{api_base, job_token, now, path, path_uuid},
-    uploads,
+    http::{JobResponse, reply, request::now},
+    model::lifecycle,
+    tables::jobs::Change,
 };
 
-use crate::input::Input;
+use crate::report::{Input, Report};
 
 /// Stores the report and answers with a presigned URL per file. One round trip to the database; presigning is offline.
 /// Repeating the same report gives fresh URLs and forgets nothing.
+#[utoipa::path(
+    post,
+    path = "/jobs/{job_id}",
+    operation_id = "finish-job",
+    tag = "miner",
+    summary = "Report the result, get upload URLs",
+    description = "Python's `NaN` is taken in `result`, and stored as null. Repeating the same report gives fresh URLs and \
+                   forgets nothing. Send each file as its entry in `uploads` says, then complete the job.",
+    security((), ("job_token" = [])),
+    params(
+        ("job_id" = Uuid, Path, description = "A claimed job."),
+        ("token" = String, Query, description = "The job token of `job_status_url`."),
+    ),
+    request_body(content = Report, description = "Every field is optional."),
+    responses(
+        (status = 200, description = "The job, with `output_storage_urls` and `uploads`.", body = JobResponse<'_>),
+        (status = 400), (status = 401), (status = 404), (status = 422),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let claims = app.job_tokens()?.verify(job_token(&request)?, path_uuid(&request, "job_id"), now).await?;
-    let claims = claims.for_job()?;
-    let input = Input::parse(&request, claims.sub)?;
+    let claims = app.job_claims(&request, now).await?;
+    let input = Input::read(&request, claims.sub)?;
     let digest = input.digest()?;
-    let report = Report {
+    let report = lifecycle::Report {
         status: input.status,
         result: input.result.as_deref(),
         detail: input.detail.as_deref(),
@@ -34,27 +49,16 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let window = app.config.upload_window;
     let upload_until = claims.deadline(window).max(now.plus_seconds(window));
     let transition = lifecycle::finish(claims.sub, claims.att, upload_until, report)?;
-    let (job, repeated) = match app.jobs.change(claims.sub, transition, "finish job: UpdateItem").await? {
-        Outcome::Changed(job) => {
-            app.metrics.ended(&job);
-            (*job, false)
-        }
-        Outcome::Refused(job) => {
-            let job = job.held_by(claims.att)?;
-            if job.report.as_ref() != Some(&digest) {
-                return Err(Error::BadRequest("Job already finished".to_owned()));
+    let uploads = app.uploads(&request, &claims)?;
+    let (job, repeated) =
+        match app.jobs.change_attempt(claims.sub, claims.att, transition, "finish job: UpdateItem").await? {
+            Change::Made(job) => {
+                job.count_end(&app.metrics);
+                (job, false)
             }
-            (uploads::hold(app, job, &claims, now).await?, true)
-        }
-        Outcome::Gone => return Err(Job::not_found(path(&request, "job_id"))),
-    };
-    let uploads = uploads::targets(app, &job, &claims, &api_base(&request, &app.config), repeated).await?;
-    let mut answer = job.response(Some(&uploads))?;
-    let response = reply::job(&answer);
-    if reply::fits(&response) {
-        return Ok(response);
-    }
-    // Long names. Route 5 gives the targets one by one.
-    answer.uploads = None;
-    Ok(reply::job(&answer))
+            Change::Refused(job) if job.report.as_ref() == Some(&digest) => (uploads.hold(job, now).await?, true),
+            Change::Refused(_) => return Err(Error::already_finished()),
+        };
+    let targets = uploads.targets(&job, repeated).await?;
+    reply::job_with_uploads(&job, &targets)
 }

@@ -3,19 +3,23 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Result,
-    read::Read,
-    reply,
-    request::{path, path_uuid},
+    http::{JobResponse, reply},
 };
 
 /// Answers the job as it is now. One round trip: the caller and the job are read together.
+#[utoipa::path(
+    get,
+    path = "/jobs/{job_id}",
+    operation_id = "get-job",
+    tag = "user",
+    summary = "Read a job",
+    description = "The owner sees it as it is now. Poll until `terminal` is true: it will never change again.",
+    params(("job_id" = Uuid, Path, description = "The job.")),
+    responses(
+        (status = 200, description = "The job.", body = JobResponse<'_>),
+        (status = 401), (status = 404),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    let credentials = app.credentials(&request)?;
-    let mut read = Read::default();
-    if let Some(job_id) = path_uuid(&request, "job_id") {
-        read.job(job_id);
-    }
-    let (caller, found) = read.with_caller(app, credentials, |_, _| ()).await?;
-    let job = found.own_job(path(&request, "job_id"), &caller)?;
-    Ok(reply::job(&job.response(None)?))
+    reply::job(&app.own_job(&request).await?)
 }

@@ -2,80 +2,68 @@
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
-use serde_json::Value;
 use shared::{
     App, Error, Result,
-    jobs::Claimable,
-    page::{ListQuery, Page, show_cursor},
-    read::Read,
-    registry::{Chute, Port},
-    reply,
-    time::{Timestamp, rfc3339},
+    http::{ListQuery, reply, show_cursor},
+    item::Page,
+    model::Chute,
+    tables::{Read, jobs::ClaimableJob},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A page of a chute's pending jobs.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ClaimablePage)]
-pub struct Output {
-    jobs: Vec<Job>,
+pub struct ClaimablePage {
+    jobs: Vec<ClaimableJob>,
     /// Where the next page begins. Null on the last one.
     next_cursor: Option<String>,
 }
 
-/// A job that waits for a miner.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ClaimableJob)]
-struct Job {
-    job_id: Uuid,
-    chute_id: Uuid,
-    method: String,
-    #[serde(serialize_with = "rfc3339")]
-    created_at: Timestamp,
-    /// Seconds that it may run. Null: the deployment's longest.
-    timeout: Option<u32>,
-    /// Ports that the miner has to open.
-    ports: Vec<Port>,
-    /// The hardware that the chute asks for, in the words of its owner. Null: any.
-    #[schema(value_type = Option<Object>)]
-    node_selector: Option<Value>,
-}
-
-impl From<Claimable> for Job {
-    fn from(job: Claimable) -> Self {
-        let Claimable { job_id, chute_id, method, created_at, timeout, ports, node_selector } = job;
-        Self { job_id, chute_id, method, created_at, timeout, ports, node_selector }
-    }
-}
-
-/// Lists a chute's pending jobs, oldest first. The caller, the chute and the jobs are read side by side, and a busy chute's lanes
+/// Lists a chute's pending jobs, oldest first. The caller, the chute and the jobs are read side by side, and a busy chute's shards
 /// after that; the cost does not grow with the jobs stored.
+#[utoipa::path(
+    get,
+    path = "/jobs/claimable",
+    operation_id = "list-claimable-jobs",
+    tag = "miner",
+    summary = "Look for work on a chute",
+    description = "Pending jobs, oldest first. For accounts with the miner role.",
+    params(
+        ("chute_id" = Uuid, Query, description = "The chute."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Jobs on the page. 20 unless given."),
+        (
+            "cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}\.[0-9a-f]{32}$",
+            description = "`next_cursor` of the page before."
+        ),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = ClaimablePage),
+        (status = 401), (status = 403), (status = 422),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    let credentials = app.credentials(&request)?;
-    let input = input(&request);
+    let query = query(&request);
     let mut read = Read::default();
-    let (chute_id, page) = match input {
-        Ok(input) => input,
-        Err(error) => {
-            read.with_caller(app, credentials, |_, _| ()).await?.0.require_miner()?;
-            return Err(error);
-        }
+    if let Ok((chute_id, _)) = &query {
+        read.row::<Chute>(chute_id);
+    }
+    let listed = async {
+        let (chute_id, page) = query?;
+        Ok::<_, Error>((chute_id, page, app.jobs.claimable(chute_id, &page).await))
     };
-    read.registry(Chute::pk(chute_id));
-    let caller = read.with_caller(app, credentials, |_, _| ());
-    let (caller, listed) = tokio::join!(caller, app.jobs.claimable(chute_id, page.limit, page.after));
+    let (caller, listed) = tokio::join!(app.caller_beside(&request, read), listed);
     let (caller, found) = caller?;
     caller.require_miner()?;
-    let (jobs, next) = match found.registry::<Chute>(&Chute::pk(chute_id))? {
+    let (chute_id, page, listed) = listed?;
+    let (jobs, next) = match found.row::<Chute>(&chute_id)? {
         Some(chute) if chute.busy => app.jobs.claimable_of_busy(chute_id, &page).await?,
         _ => listed?,
     };
-    let jobs = jobs.into_iter().map(Job::from).collect();
-    Ok(reply::json(200, &Output { jobs, next_cursor: next.map(show_cursor) }))
+    Ok(reply::json(200, &ClaimablePage { jobs, next_cursor: next.map(show_cursor) }))
 }
 
-fn input(request: &Request) -> Result<(Uuid, Page)> {
+fn query(request: &Request) -> Result<(Uuid, Page)> {
     let mut query = ListQuery::new(request);
     query.require("chute_id");
     let (chute_id, page) = (query.chute_id(), query.page());

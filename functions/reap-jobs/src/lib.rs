@@ -8,11 +8,11 @@ use futures_util::{StreamExt, future::join_all, stream};
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
-    check::{Seen, check_files, tidy},
-    job::Job,
-    jobs::Outcome,
-    lifecycle::{self, SHARDS},
+    item::keys::DUE_SHARDS,
     metrics::Metric,
+    model::{Job, lifecycle},
+    outputs::{Seen, check_files, tidy},
+    tables::jobs::Outcome,
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -73,7 +73,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    let mut places: Vec<_> = (0..SHARDS).map(|shard| (shard, None)).collect();
+    let mut places: Vec<_> = (0..DUE_SHARDS).map(|shard| (shard, None)).collect();
     while !places.is_empty() && !output.more {
         // A page of every shard at a time, and their jobs in turn: a long queue in one does not keep the others waiting.
         let pages =
@@ -127,7 +127,7 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
     }
     let left = GIVE_UP.saturating_sub(started.elapsed());
     let reaped = tokio::time::timeout(left, reap(app, job_id, now)).await;
-    let error = match reaped.unwrap_or_else(|_| Err(Error::busy("reap", "no time left"))) {
+    let error = match reaped.unwrap_or_else(|_| Err(Error::unavailable("reap", "no time left"))) {
         Ok(reaped) => return reaped,
         Err(error) => error,
     };
@@ -153,7 +153,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     }
     let mut seen = Seen::default();
     let (transition, reaped) = if job.report.is_some() {
-        seen = check_files(app.outputs()?, &mut job, app.config.multipart_threshold).await?;
+        seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
         (lifecycle::complete_for_lost_miner(&job, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, now), Reaped::Requeued)
@@ -163,13 +163,13 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     match app.jobs.change(job.job_id, transition, "reap: UpdateItem").await? {
         Outcome::Changed(job) => {
             app.metrics.add(Metric::LeasesLost, 1);
-            app.metrics.ended(&job);
-            tidy(app.outputs()?, seen, &job).await;
+            job.count_end(&app.metrics);
+            tidy(app.bucket()?, seen, &job).await;
             Ok(reaped)
         }
         Outcome::Refused(job) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
-            tidy(app.outputs()?, seen, &job).await;
+            tidy(app.bucket()?, seen, &job).await;
             Ok(Reaped::Unchanged)
         }
         Outcome::Gone => Ok(Reaped::Unchanged),
@@ -177,7 +177,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
 }
 
 async fn sweep(app: &App, job: &Job, gone: Timestamp, now: Timestamp) -> Result<Reaped> {
-    app.outputs()?.delete_all(&job.files_prefix()).await?;
+    app.bucket()?.delete_all(job.file_keys().prefix()).await?;
     app.jobs.change(job.job_id, lifecycle::swept(job, gone, now), "sweep: UpdateItem").await?;
     Ok(Reaped::Swept)
 }

@@ -10,25 +10,25 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::{
     App, Error, Result,
+    auth::JobClaims,
     error::Invalid,
-    job::{Job, OutputFile},
-    job_token::JobClaims,
-    lifecycle, reply,
-    request::{header, now},
-    uploads,
+    http::{
+        reply,
+        request::{header, now},
+    },
+    model::{OutputFile, lifecycle},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{already_finished, changed, expected_file};
+use crate::expected::{change, expected_file};
 
 /// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
 const FILE_LIMIT: u64 = 4 << 20;
 
 /// That the file is stored.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Uploaded)]
-pub struct Output {
+pub(crate) struct Uploaded {
     status: &'static str,
     filename: String,
     file_id: Uuid,
@@ -36,29 +36,37 @@ pub struct Output {
     uploaded: bool,
 }
 
-struct Form {
+/// A small file.
+#[derive(ToSchema)]
+pub(crate) struct UploadForm {
+    /// The bytes: at most 4 MiB.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Bytes,
+    /// Of the part that the file is in.
+    #[schema(ignore)]
     content_type: Option<String>,
+    /// The file's name, as it was reported.
     path: String,
 }
 
 /// Stores the file and marks it as uploaded.
 pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Result<Response<Body>> {
     let now = now(&request);
+    let uploads = app.uploads(&request, &claims)?;
     let form = parse(request).await?;
     let (job, file) = expected_file(app, &claims, &form.path).await?;
     check_declared(&file, &form.file)?;
-    let job = uploads::hold(app, job, &claims, now).await?;
+    let job = uploads.hold(job, now).await?;
     if job.terminal {
-        return Err(already_finished());
+        return Err(Error::already_finished());
     }
-    let file_id = Job::file_id(job.job_id, &form.path);
-    let path = job.file_key(&file);
-    app.outputs()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
+    let file_id = OutputFile::id(job.job_id, &form.path);
+    let path = job.file_keys().key(&file.filename);
+    app.bucket()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
     let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now);
-    changed(app.jobs.change(job.job_id, transition, "upload: UpdateItem").await?, &claims)?;
-    let output = Output { status: "success", filename: file.filename, file_id, path, uploaded: true };
-    Ok(reply::json(200, &output))
+    change(app, &claims, transition, "upload: UpdateItem").await?;
+    let uploaded = Uploaded { status: "success", filename: file.filename, file_id, path, uploaded: true };
+    Ok(reply::json(200, &uploaded))
 }
 
 /// What S3 checks for a presigned URL is checked here for a form.
@@ -80,7 +88,7 @@ async fn whole(part: Field<'_>) -> multer::Result<Bytes> {
 }
 
 /// The fields `file` and `path`, in either order.
-async fn parse(request: Request) -> Result<Form> {
+async fn parse(request: Request) -> Result<UploadForm> {
     let broken = |_| Error::BadRequest("There was an error parsing the body".to_owned());
     let missing = || vec![Invalid::missing("body", "file"), Invalid::missing("body", "path")];
     let Ok(boundary) = multer::parse_boundary(header(&request, "content-type").unwrap_or_default()) else {
@@ -111,7 +119,7 @@ async fn parse(request: Request) -> Result<Form> {
         }
     }
     match (file, path) {
-        (Some(file), Some(path)) => Ok(Form { file, content_type, path }),
+        (Some(file), Some(path)) => Ok(UploadForm { file, content_type, path }),
         (file, path) => {
             let absent = [file.is_none(), path.is_none()];
             let errors = missing().into_iter().zip(absent).filter_map(|(error, absent)| absent.then_some(error));

@@ -1,24 +1,57 @@
-//! `PUT /jobs/{job_id}/upload?token=`: one file of a job. A form brings a small file, as the reference takes it; JSON asks for a
+//! `PUT /jobs/{job_id}/upload?token=`: one file of a job. A form brings a small file, as the Chutes Job API takes it; JSON asks for a
 //! fresh upload target.
 
+mod expected;
 mod form;
 mod renew;
 
-pub use form::Output;
-
 use lambda_http::{Body, Request, Response};
+use serde::Serialize;
 use shared::{
-    App, Error, Result,
-    job::{Job, OutputFile},
-    job_token::JobClaims,
-    jobs::Outcome,
-    request::{header, job_token, now, path_uuid},
+    App, Result,
+    http::{
+        UploadTarget,
+        request::{header, now},
+    },
+};
+use utoipa::ToSchema;
+
+use crate::{
+    form::{UploadForm, Uploaded},
+    renew::Renewal,
 };
 
+/// That the file is stored, or where it goes.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "each request form answers its own")]
+enum UploadAnswer {
+    Stored(Uploaded),
+    Target(UploadTarget),
+}
+
 /// Takes the file or answers where it goes. Both need a token of the job or of this file.
+#[utoipa::path(
+    put,
+    path = "/jobs/{job_id}/upload",
+    operation_id = "upload-job-file",
+    tag = "miner",
+    summary = "Send a small file, or renew an upload URL",
+    description = "A form brings a file of at most 4 MiB. JSON asks for a fresh target; of a file in parts, for the parts that are \
+                   still missing. A file token, as in `renew_url`, opens this route for its own file.",
+    security((), ("job_token" = [])),
+    params(
+        ("job_id" = Uuid, Path, description = "A job whose uploads are under way."),
+        ("token" = String, Query, description = "The job token of `job_status_url`, or the file token of `renew_url`."),
+    ),
+    request_body(content((UploadForm = "multipart/form-data"), (Renewal = "application/json"))),
+    responses(
+        (status = 200, description = "Stored, or where the file goes.", body = UploadAnswer),
+        (status = 400), (status = 401), (status = 404), (status = 422),
+    )
+)]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    let job_id = path_uuid(&request, "job_id");
-    let claims = app.job_tokens()?.verify(job_token(&request)?, job_id, now(&request)).await?;
+    let claims = app.file_claims(&request, now(&request)).await?;
     match header(&request, "content-type") {
         Some(kind) if is_json(kind) => renew::handle(app, &request, claims).await,
         _ => form::handle(app, request, claims).await,
@@ -28,28 +61,4 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 /// Whether a media type, whose case does not matter, is JSON's.
 fn is_json(kind: &str) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// The job and its file `path`, while the miner may still send it. A file token opens its own file only.
-async fn expected_file(app: &App, claims: &JobClaims, path: &str) -> Result<(Job, OutputFile)> {
-    if claims.filename.as_ref().is_some_and(|only| only != path) {
-        return Err(Error::unauthorized("Missing or invalid JWT"));
-    }
-    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Job::not_found(&claims.sub.to_string()))?;
-    let job = job.held_by(claims.att)?;
-    let file = job.output_file(path)?.clone();
-    if job.terminal { Err(already_finished()) } else { Ok((job, file)) }
-}
-
-/// The job after a change that only a running upload may make.
-fn changed(outcome: Outcome, claims: &JobClaims) -> Result<Job> {
-    match outcome {
-        Outcome::Changed(job) => Ok(*job),
-        Outcome::Refused(job) => Err(job.held_by(claims.att).err().unwrap_or_else(already_finished)),
-        Outcome::Gone => Err(Job::not_found(&claims.sub.to_string())),
-    }
-}
-
-fn already_finished() -> Error {
-    Error::BadRequest("Job already finished".to_owned())
 }

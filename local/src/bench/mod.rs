@@ -5,6 +5,7 @@ mod life;
 mod memory;
 mod presigning;
 mod price;
+mod report;
 mod samples;
 mod scale;
 mod stored;
@@ -14,13 +15,11 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf};
 use anyhow::{Context, Result};
 use flate2::{Compression, write::ZlibEncoder};
 use local::{Builder, Stack};
-use serde::Serialize;
 use serde_json::json;
 
 use life::{Bench, Outputs};
-use price::{Life, Prices};
-use samples::Figures;
-use stored::Point;
+use price::Prices;
+use report::{Function, Large, Report, Tls, print_functions, print_lives, print_memory, print_stored, print_tls};
 
 /// Cold starts of every function.
 const COLD: usize = 21;
@@ -76,38 +75,6 @@ pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Options>, l
         }
     }
     Ok(Some(options))
-}
-
-/// Everything that was measured.
-#[derive(Debug, Serialize)]
-struct Report {
-    functions: BTreeMap<String, Function>,
-    /// Microseconds of a core that knowing a caller takes.
-    callers_us: BTreeMap<&'static str, f64>,
-    /// Milliseconds of a core that a thousand upload URLs take.
-    presigning_ms: f64,
-    large: BTreeMap<&'static str, Large>,
-    lives: BTreeMap<String, Life>,
-    tls: Vec<Tls>,
-    stored: Vec<Point>,
-}
-
-/// One function.
-#[derive(Debug, Serialize)]
-struct Function {
-    /// Megabytes, compressed as a package is.
-    zip_mb: f64,
-    #[serde(flatten)]
-    figures: Figures,
-}
-
-/// A cold start through TLS.
-#[derive(Debug, Serialize)]
-struct Tls {
-    function: &'static str,
-    share: f64,
-    init_ms: f64,
-    first_ms: f64,
 }
 
 /// Measures, and prints tables.
@@ -217,13 +184,6 @@ async fn functions(stack: &Stack, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The largest requests, in processes that have seen small ones only, and in those that have seen another of their kind.
-#[derive(Debug, Serialize)]
-struct Large {
-    first: Figures,
-    later: Figures,
-}
-
 /// Jobs with a thousand files, and the largest form.
 async fn large(stack: &Stack, report: &mut Report) -> Result<()> {
     let (small, large) = (Outputs { files: 1, size: 1 << 10 }, Outputs { files: 1000, size: 1 << 10 });
@@ -305,90 +265,6 @@ async fn through_tls(template: &Template, share: f64) -> Result<Vec<Tls>> {
     let measured = ["hello", "get-job", "finish-job"].into_iter().filter_map(of).collect();
     stack.shutdown().await;
     Ok(measured)
-}
-
-fn print_functions(report: &Report) {
-    let hello = report.functions.get("hello").map_or(1.0, |hello| hello.figures.init_ms);
-    println!("\n{:<22} zip MB  init ms  × hello  first ms  warm ms    p99   CPU ms  MiB  calls  RCU   WCU", "");
-    for (name, Function { zip_mb, figures: f }) in &report.functions {
-        println!(
-            "{name:<22} {zip_mb:>6.2} {:>8.1} {:>8.2} {:>9.1} {:>8.2} {:>6.1} {:>8.2} {:>4.0} {:>3}+{:<2} {:>4.1} {:>5.1}",
-            f.init_ms,
-            f.init_ms / hello,
-            f.first_ms,
-            f.warm_ms,
-            f.warm_p99_ms,
-            f.cpu_ms,
-            f.peak_mib,
-            f.dynamodb_calls,
-            f.s3_calls,
-            f.read_units,
-            f.write_units,
-        );
-    }
-    let warm = |name: &str| report.functions.get(name).map_or(0.0, |function| function.figures.warm_ms);
-    let ratio = warm("get-job") / warm("hello-get-item");
-    println!("calls: DynamoDB+S3. get-job, warm: {ratio:.2} × hello-get-item");
-    for (kind, us) in &report.callers_us {
-        println!("verifying a caller by {kind}: {us:.1} µs");
-    }
-}
-
-/// Every memory setting, and the best. A function that nobody waits for should have the smallest.
-fn print_memory(stack: &Stack, report: &Report, prices: &Prices) {
-    println!(
-        "\nA warm request at a memory setting: ms, dollars per million (Lambda's part); where price × latency is least:"
-    );
-    for (name, function) in &report.functions {
-        let settings = memory::settings(&function.figures, prices);
-        let (Some(best), Some(set)) = (memory::best(&settings), stack.memory(name)) else { continue };
-        print!("{name:<22}");
-        for setting in &settings {
-            print!(" {:>5.0} MB {:>5.1} {:>4.2}", setting.mb, setting.ms, setting.price);
-        }
-        println!("  → {:.0} MB; the template has {set}", best.mb);
-    }
-    println!("CPU in proportion to memory, one core at 1,769 MB; calls to the engines as below.");
-}
-
-fn print_lives(report: &Report, prices: &Prices) {
-    println!("\nA job's life, dollars per million jobs ({}, {}):", prices.source, prices.date);
-    println!("{:<46} requests  calls   RCU   WCU  GB-s/M    API  Lambda  DynamoDB    S3   total  (storage)", "");
-    for (name, life) in &report.lives {
-        println!(
-            "{name:<46} {:>8} {:>3}+{:<3} {:>5.1} {:>5.1} {:>7.0} {:>6.2} {:>7.2} {:>9.2} {:>6.2} {:>7.2} {:>9.0}",
-            life.requests,
-            life.dynamodb_calls,
-            life.s3_calls,
-            life.read_units,
-            life.write_units,
-            life.gb_seconds * 1e6,
-            life.api,
-            life.lambda,
-            life.dynamodb,
-            life.s3,
-            life.per_million,
-            life.storage,
-        );
-    }
-    println!(
-        "Billed time is what was measured here and, for each call, {} ms to DynamoDB or {} ms to S3 more.",
-        prices.assumed_ms_per_dynamodb_call, prices.assumed_ms_per_s3_call
-    );
-}
-
-fn print_tls(measured: &[Tls]) {
-    println!("\nCold starts through TLS:\n{:<12} core   init ms  first ms  both", "");
-    for Tls { function, share, init_ms, first_ms } in measured {
-        println!("{function:<12} {share:>4.2} {init_ms:>9.1} {first_ms:>9.1} {:>6.1}", init_ms + first_ms);
-    }
-}
-
-fn print_stored(points: &[Point]) {
-    println!("\nWith jobs stored:\n{:<22}  stored  warm ms  units", "");
-    for Point { stored, function, warm_ms, units } in points {
-        println!("{function:<22} {stored:>7} {warm_ms:>8.2} {units:>6.1}");
-    }
 }
 
 #[cfg(test)]

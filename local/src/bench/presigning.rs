@@ -6,9 +6,9 @@ use anyhow::{Result, anyhow};
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use local::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use shared::{
-    job::OutputFile,
     metrics::Metrics,
-    outputs::{Outputs, Signer},
+    model::OutputFile,
+    outputs::{Bucket, Signer},
 };
 
 use super::{life::filename, samples::quantile};
@@ -24,7 +24,7 @@ pub(super) async fn measure() -> Result<f64> {
     let config = config.credentials_provider(SharedCredentialsProvider::new(credentials.clone())).build();
     let client = LazyLock::new(Box::new(move || aws_sdk_s3::Client::from_conf(config)) as Box<_>);
     let signer = Signer::new(credentials, region.to_string());
-    let outputs = Outputs::new(client, "jobchute-outputs".to_owned(), signer, Metrics::default());
+    let outputs = Bucket::new(client, "jobchute-outputs".to_owned(), signer, Metrics::default());
 
     let folder = format!("jobs/{0}/2026-11-27/{0}/outputs", uuid::Uuid::nil());
     let file = |n| OutputFile { filename: filename(n), size: Some(1024), ..OutputFile::default() };

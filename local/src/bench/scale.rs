@@ -1,11 +1,14 @@
-//! One busy user on one busy chute, simulated: at how many jobs a second which of DynamoDB's limits is met, and how many lanes
+//! One busy user on one busy chute, simulated: at how many jobs a second which of DynamoDB's limits is met, and how many shards
 //! move it. Nothing is measured here; the rules are AWS's, the times are stated, and entries are of at most 1 KB.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use shared::{jobs::CONFLICT_PAUSES_MS, lanes, lifecycle::SHARDS};
+use shared::{
+    item::{keys::DUE_SHARDS, shards},
+    tables::jobs::CONFLICT_PAUSES_MS,
+};
 
 use super::samples::quantile;
 
@@ -24,20 +27,20 @@ const REPEAT: u64 = 1_000_000;
 const RUN: u64 = 40_000_000;
 /// Jobs a second that are offered.
 const LOADS: [u32; 8] = [50, 100, 200, 400, 700, 1000, 1500, 2000];
-/// Lanes of counters and of the indexes; the last is what is deployed.
-const LANES: [Lanes; 6] = [
-    Lanes { counters: 1, indexes: 1 },
-    Lanes { counters: 4, indexes: 4 },
-    Lanes { counters: 8, indexes: 8 },
-    Lanes { counters: 16, indexes: 16 },
-    Lanes { counters: lanes::COUNTERS, indexes: 1 },
-    Lanes { counters: lanes::COUNTERS, indexes: lanes::LANES },
+/// Shards of counters and of the indexes; the last is what is deployed.
+const CASES: [Shards; 6] = [
+    Shards { usage: 1, index: 1 },
+    Shards { usage: 4, index: 4 },
+    Shards { usage: 8, index: 8 },
+    Shards { usage: 16, index: 16 },
+    Shards { usage: shards::USAGE_SHARDS, index: 1 },
+    Shards { usage: shards::USAGE_SHARDS, index: shards::SHARDS },
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Lanes {
-    counters: u8,
-    indexes: u8,
+struct Shards {
+    usage: u8,
+    index: u8,
 }
 
 /// Something that is met when it is full.
@@ -68,7 +71,7 @@ impl Limit {
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     #[serde(flatten)]
-    lanes: Lanes,
+    shards: Shards,
     /// Jobs a second.
     offered: u32,
     created: f64,
@@ -129,15 +132,15 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(lanes: Lanes, shards: u8) -> Self {
-        let keys = |lanes: u8| vec![Bucket { units: UNITS, at: 0 }; lanes.into()];
+    fn new(shards: Shards, due_shards: u8) -> Self {
+        let keys = |shards: u8| vec![Bucket { units: UNITS, at: 0 }; shards.into()];
         Self {
             random: fastrand::Rng::with_seed(1),
-            usage: keys(lanes.counters),
-            held: vec![0; lanes.counters.into()],
-            by_user: keys(lanes.indexes),
-            claimable: keys(lanes.indexes),
-            due: keys(shards),
+            usage: keys(shards.usage),
+            held: vec![0; shards.usage.into()],
+            by_user: keys(shards.index),
+            claimable: keys(shards.index),
+            due: keys(due_shards),
             jobs: Vec::new(),
             events: BinaryHeap::new(),
             first_met: None,
@@ -146,7 +149,7 @@ impl Simulation {
         }
     }
 
-    fn run(mut self, offered: u32, lanes: Lanes) -> Outcome {
+    fn run(mut self, offered: u32, shards: Shards) -> Outcome {
         let mut at = 0.0;
         loop {
             // A Poisson process: what comes does not wait for what came before.
@@ -169,7 +172,7 @@ impl Simulation {
         }
         let per_second = |count: usize| count as f64 * 1e6 / RUN as f64;
         Outcome {
-            lanes,
+            shards,
             offered,
             created: per_second(self.took_ms.len()),
             refused: per_second(self.refused),
@@ -246,26 +249,26 @@ impl Simulation {
     }
 }
 
-/// All loads with all numbers of lanes.
+/// All loads with all numbers of shards.
 fn simulate() -> Vec<Outcome> {
-    let cases = LANES.into_iter().flat_map(|lanes| LOADS.into_iter().map(move |offered| (lanes, offered)));
-    cases.map(|(lanes, offered)| Simulation::new(lanes, SHARDS).run(offered, lanes)).collect()
+    let cases = CASES.into_iter().flat_map(|shards| LOADS.into_iter().map(move |offered| (shards, offered)));
+    cases.map(|(shards, offered)| Simulation::new(shards, DUE_SHARDS).run(offered, shards)).collect()
 }
 
 /// Prints the table, and writes it as JSON when a file is named.
 pub(super) fn run(json: Option<&std::path::Path>) -> Result<()> {
     let outcomes = simulate();
     println!(
-        "One user on one chute. {UNITS} write units a second and key, {} ms that a transaction holds its rows, {SHARDS} shards of due.",
+        "One user on one chute. {UNITS} write units a second and key, {} ms that a transaction holds its rows, {DUE_SHARDS} due_shards of due.",
         HOLD / 1000
     );
-    println!("counters  lanes  offered/s  created/s   503/s  p50 ms  p99 ms  first met");
+    println!("   usage  index  offered/s  created/s   503/s  p50 ms  p99 ms  first met");
     for outcome in &outcomes {
-        let Outcome { lanes, offered, created, refused, p50_ms, p99_ms, first_met } = outcome;
+        let Outcome { shards, offered, created, refused, p50_ms, p99_ms, first_met } = outcome;
         println!(
             "{:>8} {:>6} {offered:>10} {created:>10.1} {refused:>7.1} {p50_ms:>7.0} {p99_ms:>7.0}  {}",
-            lanes.counters,
-            lanes.indexes,
+            shards.usage,
+            shards.index,
             first_met.map_or("", Limit::name),
         );
     }
@@ -280,32 +283,32 @@ pub(super) fn run(json: Option<&std::path::Path>) -> Result<()> {
 mod tests {
     use super::*;
 
-    const DEPLOYED: Lanes = LANES[LANES.len() - 1];
+    const DEPLOYED: Shards = CASES[CASES.len() - 1];
 
-    fn refused_share(lanes: Lanes, shards: u8, offered: u32) -> (f64, Option<Limit>) {
-        let outcome = Simulation::new(lanes, shards).run(offered, lanes);
+    fn refused_share(shards: Shards, due_shards: u8, offered: u32) -> (f64, Option<Limit>) {
+        let outcome = Simulation::new(shards, due_shards).run(offered, shards);
         (outcome.refused / f64::from(offered), outcome.first_met)
     }
 
     #[test]
-    fn without_lanes_there_is_a_wall_far_below_a_thousand_jobs_a_second() {
-        let (refused, first_met) = refused_share(LANES[0], SHARDS, 200);
+    fn without_shards_there_is_a_wall_far_below_a_thousand_jobs_a_second() {
+        let (refused, first_met) = refused_share(CASES[0], DUE_SHARDS, 200);
         assert!(refused > 0.1, "{refused}");
         assert_eq!(first_met, Some(Limit::Conflicts));
         // With counters alone, the index is next.
-        let (_, first_met) = refused_share(LANES[LANES.len() - 2], SHARDS, 400);
+        let (_, first_met) = refused_share(CASES[CASES.len() - 2], DUE_SHARDS, 400);
         assert_eq!(first_met, Some(Limit::ByUser));
     }
 
     #[test]
-    fn with_lanes_there_is_none_at_two_thousand() {
-        let (refused, first_met) = refused_share(DEPLOYED, SHARDS, 2000);
+    fn with_shards_there_is_none_at_two_thousand() {
+        let (refused, first_met) = refused_share(DEPLOYED, DUE_SHARDS, 2000);
         assert!(refused < 0.001, "{refused} {first_met:?}");
     }
 
     #[test]
     fn four_shards_of_due_are_full_before_a_thousand_jobs_a_second() {
         assert_eq!(refused_share(DEPLOYED, 4, 900).1, Some(Limit::Due));
-        assert_eq!(refused_share(DEPLOYED, SHARDS, 1000).1, None);
+        assert_eq!(refused_share(DEPLOYED, DUE_SHARDS, 1000).1, None);
     }
 }

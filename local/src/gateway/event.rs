@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::routes::Found;
 use crate::{
+    account::ACCOUNT,
     server::{self, Body},
-    template::ACCOUNT,
 };
 
 /// Where and when a request arrived.

@@ -18,14 +18,16 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Settings, Used,
+    invocation::Used,
     runtime_api::{Event, RuntimeApi},
+    settings::Settings,
 };
 use crate::{
+    account::REGION,
     calls::{Caller, Counts},
-    edge::{SECRET_ACCESS_KEY, SESSION_TOKEN},
+    credentials::{SECRET_ACCESS_KEY, SESSION_TOKEN},
     process,
-    template::{Function, REGION},
+    template::Function,
 };
 
 /// "Lambda runtime environment lifecycle": init may take 10 seconds.

@@ -17,10 +17,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::PAYLOAD_LIMIT;
+use super::invocation::PAYLOAD_LIMIT;
 use crate::{
+    account,
     server::{self, Body},
-    template::{self, Function},
+    template::Function,
 };
 
 const PREFIX: &str = "/2018-06-01/runtime/";
@@ -70,7 +71,7 @@ impl RuntimeApi {
     pub(super) fn new(function: &Function) -> Self {
         let (push, next) = mpsc::channel(1);
         Self {
-            function_arn: template::arn(&function.name),
+            function_arn: account::function_arn(&function.name),
             push,
             next: tokio::sync::Mutex::new(next),
             current: Mutex::default(),

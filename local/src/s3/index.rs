@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use s3s::dto::Timestamp;
+use s3s::dto::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -318,6 +318,14 @@ fn attributes(row: &Row<'_>, column: usize) -> rusqlite::Result<Attributes> {
 
 fn json(attributes: &Attributes) -> String {
     serde_json::to_string(attributes).expect("attributes are serialisable")
+}
+
+pub(super) fn etag(content: &Content) -> Option<ETag> {
+    Some(ETag::Strong(content.etag.clone()))
+}
+
+pub(super) fn size(bytes: u64) -> Option<i64> {
+    i64::try_from(bytes).ok()
 }
 
 /// Milliseconds since the Unix epoch.

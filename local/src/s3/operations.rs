@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
-    LARGEST_PUT, PAGE, SMALLEST_PART, Store,
     checksums::{Checksums, Declared},
-    index::{Attributes, Content, Upload, Version},
-    internal, preconditions,
+    index::{Attributes, Content, etag, size},
+    listings,
+    store::{LARGEST_PUT, PAGE, SMALLEST_PART, Store, internal, preconditions},
 };
 
 /// Fills the five checksum fields that S3's answers share.
@@ -206,129 +205,14 @@ impl S3 for Store {
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        let input = request.input;
-        self.versioned(&input.bucket)?;
-        let prefix = input.prefix.clone().unwrap_or_default();
-        let after = input.continuation_token.clone().or(input.start_after.clone()).unwrap_or_default();
-        let max_keys = page(input.max_keys);
-        let encode = |key: &str| match &input.encoding_type {
-            Some(_) => utf8_percent_encode(key, NON_ALPHANUMERIC).to_string(),
-            None => key.to_owned(),
-        };
-
-        let (mut objects, mut common, mut last, mut truncated) = (Vec::new(), Vec::new(), after.clone(), false);
-        let mut visit = |version: Version| {
-            let Some(content) = version.content.filter(|_| version.latest && version.key > after) else { return true };
-            let group = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty()).and_then(|delimiter| {
-                let end = version.key[prefix.len()..].find(delimiter)? + prefix.len() + delimiter.len();
-                Some(version.key[..end].to_owned())
-            });
-            if group.as_ref().is_some_and(|group| last.starts_with(group.as_str())) {
-                // The group was told already, on this page or the one before.
-                last = version.key;
-                return true;
-            }
-            if objects.len() + common.len() >= max_keys as usize {
-                truncated = max_keys > 0;
-                return false;
-            }
-            match group {
-                Some(group) => common.push(CommonPrefix { prefix: Some(encode(&group)) }),
-                None => objects.push(Object {
-                    key: Some(encode(&version.key)),
-                    e_tag: etag(&content),
-                    last_modified: Some(version.modified),
-                    size: size(content.size),
-                    ..Default::default()
-                }),
-            }
-            last = version.key;
-            true
-        };
-        self.index.walk(&input.bucket, &prefix, &after, &mut visit).map_err(internal)?;
-        Ok(S3Response::new(ListObjectsV2Output {
-            key_count: i32::try_from(objects.len() + common.len()).ok(),
-            contents: Some(objects),
-            common_prefixes: Some(common),
-            is_truncated: Some(truncated),
-            next_continuation_token: truncated.then_some(last),
-            max_keys: Some(max_keys),
-            name: Some(input.bucket),
-            prefix: Some(encode(&prefix)),
-            delimiter: input.delimiter,
-            continuation_token: input.continuation_token,
-            start_after: input.start_after,
-            encoding_type: input.encoding_type,
-            ..Default::default()
-        }))
+        listings::objects(self, request.input).map(S3Response::new)
     }
 
     async fn list_object_versions(
         &self,
         request: S3Request<ListObjectVersionsInput>,
     ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-        let input = request.input;
-        self.versioned(&input.bucket)?;
-        let prefix = input.prefix.clone().unwrap_or_default();
-        let max_keys = page(input.max_keys);
-        let after = input.key_marker.clone().unwrap_or_default();
-        // Without a version marker, the whole key of the marker is behind us.
-        let mut behind = input.version_id_marker.clone();
-
-        let (mut versions, mut markers, mut last, mut truncated) = (Vec::new(), Vec::new(), None, false);
-        let mut visit = |version: Version| {
-            if version.key == after && input.key_marker.is_some() {
-                match &behind {
-                    None if input.version_id_marker.is_none() => return true,
-                    Some(id) => {
-                        if *id == version.id {
-                            behind = None;
-                        }
-                        return true;
-                    }
-                    None => {}
-                }
-            }
-            if versions.len() + markers.len() >= max_keys as usize {
-                truncated = max_keys > 0;
-                return false;
-            }
-            last = Some((version.key.clone(), version.id.clone()));
-            match &version.content {
-                Some(content) => versions.push(ObjectVersion {
-                    e_tag: etag(content),
-                    size: size(content.size),
-                    is_latest: Some(version.latest),
-                    key: Some(version.key),
-                    last_modified: Some(version.modified),
-                    version_id: Some(version.id),
-                    ..Default::default()
-                }),
-                None => markers.push(DeleteMarkerEntry {
-                    is_latest: Some(version.latest),
-                    key: Some(version.key),
-                    last_modified: Some(version.modified),
-                    version_id: Some(version.id),
-                    ..Default::default()
-                }),
-            }
-            true
-        };
-        self.index.walk(&input.bucket, &prefix, &after, &mut visit).map_err(internal)?;
-        let (next_key_marker, next_version_id_marker) = last.filter(|_| truncated).unzip();
-        Ok(S3Response::new(ListObjectVersionsOutput {
-            versions: Some(versions),
-            delete_markers: Some(markers),
-            is_truncated: Some(truncated),
-            next_key_marker,
-            next_version_id_marker,
-            max_keys: Some(max_keys),
-            name: Some(input.bucket),
-            prefix: Some(prefix),
-            key_marker: input.key_marker,
-            version_id_marker: input.version_id_marker,
-            ..Default::default()
-        }))
+        listings::versions(self, request.input).map(S3Response::new)
     }
 
     async fn create_multipart_upload(
@@ -403,74 +287,14 @@ impl S3 for Store {
     }
 
     async fn list_parts(&self, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-        let input = request.input;
-        self.upload(&input.bucket, &input.key, &input.upload_id)?;
-        let max_parts = page(input.max_parts);
-        let after = input.part_number_marker.unwrap_or(0);
-        let mut parts = self.index.parts(&input.upload_id).map_err(internal)?;
-        parts.retain(|part| part.number > after);
-        let truncated = parts.len() > max_parts as usize;
-        parts.truncate(max_parts as usize);
-        let last = parts.last().map(|part| part.number);
-        let parts = parts.into_iter().map(|part| Part {
-            e_tag: etag(&part.content),
-            last_modified: Some(part.modified),
-            part_number: Some(part.number),
-            size: size(part.content.size),
-            ..Default::default()
-        });
-        Ok(S3Response::new(ListPartsOutput {
-            parts: Some(parts.collect()),
-            is_truncated: Some(truncated),
-            next_part_number_marker: last.filter(|_| truncated),
-            part_number_marker: input.part_number_marker,
-            max_parts: Some(max_parts),
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            upload_id: Some(input.upload_id),
-            ..Default::default()
-        }))
+        listings::parts(self, request.input).map(S3Response::new)
     }
 
     async fn list_multipart_uploads(
         &self,
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        let input = request.input;
-        self.versioned(&input.bucket)?;
-        let prefix = input.prefix.clone().unwrap_or_default();
-        let max_uploads = page(input.max_uploads);
-        let mut uploads = self.index.uploads(&input.bucket, &prefix).map_err(internal)?;
-        if let Some(marker) = &input.key_marker {
-            let behind = |upload: &Upload| match &input.upload_id_marker {
-                Some(id) => upload.key < *marker || (upload.key == *marker && upload.id != *id),
-                None => upload.key <= *marker,
-            };
-            let skipped = uploads.iter().take_while(|upload| behind(upload)).count();
-            uploads.drain(..(skipped + usize::from(input.upload_id_marker.is_some())).min(uploads.len()));
-        }
-        let truncated = uploads.len() > max_uploads as usize;
-        uploads.truncate(max_uploads as usize);
-        let (next_key_marker, next_upload_id_marker) =
-            uploads.last().filter(|_| truncated).map(|upload| (upload.key.clone(), upload.id.clone())).unzip();
-        let uploads = uploads.into_iter().map(|upload| MultipartUpload {
-            initiated: Some(upload.initiated),
-            key: Some(upload.key),
-            upload_id: Some(upload.id),
-            ..Default::default()
-        });
-        Ok(S3Response::new(ListMultipartUploadsOutput {
-            uploads: Some(uploads.collect()),
-            is_truncated: Some(truncated),
-            next_key_marker,
-            next_upload_id_marker,
-            max_uploads: Some(max_uploads),
-            bucket: Some(input.bucket),
-            prefix: Some(prefix),
-            key_marker: input.key_marker,
-            upload_id_marker: input.upload_id_marker,
-            ..Default::default()
-        }))
+        listings::uploads(self, request.input).map(S3Response::new)
     }
 
     async fn complete_multipart_upload(
@@ -544,18 +368,6 @@ fn copy_range(range: &str, size: u64) -> S3Result<std::ops::Range<u64>> {
         return Err(s3_error!(InvalidRange));
     }
     Ok(first..last + 1)
-}
-
-fn etag(content: &Content) -> Option<ETag> {
-    Some(ETag::Strong(content.etag.clone()))
-}
-
-fn size(bytes: u64) -> Option<i64> {
-    i64::try_from(bytes).ok()
-}
-
-fn page(asked: Option<i32>) -> i32 {
-    asked.unwrap_or(PAGE).clamp(0, PAGE)
 }
 
 fn check_part_number(number: i32) -> S3Result<()> {

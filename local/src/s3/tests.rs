@@ -1,9 +1,16 @@
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{HeaderMap, Method, Uri, http::Extensions};
-use s3s::{S3, S3Request, dto::*};
+use s3s::{S3, S3Request, S3Result, dto::*};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    blobs::Blobs,
+    index::{Attributes, Content, Index},
+    store::Store,
+};
 
 const BUCKET: &str = "outputs";
 const MIB: usize = 1 << 20;

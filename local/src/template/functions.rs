@@ -8,7 +8,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::{ACCOUNT, REGION, intrinsics::Resolver, object, only};
+use super::{
+    intrinsics::Resolver,
+    policies::rights,
+    properties::{object, only},
+};
 use crate::{gateway::Route, rights::Right};
 
 /// One Lambda function.
@@ -38,11 +42,6 @@ pub(crate) struct Schedule {
     pub(crate) source: &'static str,
     /// The event, when the template gives it.
     pub(crate) input: Option<String>,
-}
-
-/// A function's ARN.
-pub(crate) fn arn(name: &str) -> String {
-    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }
 
 const KNOWN: &[&str] = &[
@@ -130,36 +129,6 @@ pub(super) fn function(
         }
     }
     Ok(function)
-}
-
-/// The rights of inline policies: every action of a statement on every one of its resources.
-fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeSet<Right>> {
-    let mut rights = BTreeSet::new();
-    for policy in list(&resolver.value(policies).context("Policies")?) {
-        let statements = policy.get("Statement");
-        let statements = statements.with_context(|| format!("the local stack can't honour the policy {policy}"))?;
-        for statement in list(statements) {
-            let statement = object(statement.clone()).context("Policies")?;
-            only(&statement, &["Action", "Effect", "Resource", "Sid"]).context("Policies")?;
-            let (Some(actions), Some(resources)) = (statement.get("Action"), statement.get("Resource")) else {
-                bail!("a statement without Action or Resource");
-            };
-            ensure!(statement.get("Effect").is_some_and(|effect| effect == "Allow"), "a statement that is not Allow");
-            for (action, resource) in list(actions).iter().flat_map(|a| list(resources).iter().map(move |r| (a, r))) {
-                let text = |value: &Value| value.as_str().map(str::to_owned).context("expected a string");
-                rights.insert(Right { action: text(action)?, resource: text(resource)? });
-            }
-        }
-    }
-    Ok(rights)
-}
-
-/// CloudFormation takes one for a list of one.
-fn list(value: &Value) -> &[Value] {
-    match value {
-        Value::Array(items) => items,
-        one => std::slice::from_ref(one),
-    }
 }
 
 fn route(properties: &Map<String, Value>) -> Result<Route> {

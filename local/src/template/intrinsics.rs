@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::{ACCOUNT, REGION, STACK};
+use crate::account::{self, ACCOUNT, REGION, STACK};
 
 /// Turns YAML's short forms (`!Sub x`) into JSON's long ones (`{"Fn::Sub": "x"}`).
 pub(super) fn untag(value: serde_norway::Value) -> Result<Value> {
@@ -88,7 +88,7 @@ impl<'a> Resolver<'a> {
         };
         let reference = match kind {
             "AWS::S3::Bucket" => name.to_lowercase(),
-            "AWS::SecretsManager::Secret" => format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-LoCaL1"),
+            "AWS::SecretsManager::Secret" => account::secret_arn(&name),
             _ => name,
         };
         self.resources.insert(id.to_owned(), Resource { kind: kind.to_owned(), reference });
@@ -195,12 +195,12 @@ impl<'a> Resolver<'a> {
         let (id, attribute) = path.split_once('.').with_context(|| format!("Fn::GetAtt of {path}"))?;
         let Resource { kind, reference } =
             self.resources.get(id).with_context(|| format!("there is no resource {id}"))?;
-        let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{reference}");
+        let table = account::table_arn(reference);
         Ok(match (kind.as_str(), attribute) {
             ("AWS::DynamoDB::Table", "Arn") => table.into(),
             ("AWS::DynamoDB::Table", "StreamArn") => format!("{table}/stream/local").into(),
-            ("AWS::S3::Bucket", "Arn") => format!("arn:aws:s3:::{reference}").into(),
-            ("AWS::Serverless::Function", "Arn") => super::functions::arn(reference).into(),
+            ("AWS::S3::Bucket", "Arn") => account::bucket_arn(reference).into(),
+            ("AWS::Serverless::Function", "Arn") => account::function_arn(reference).into(),
             ("AWS::SecretsManager::Secret", "Id") => reference.clone().into(),
             _ => bail!("the local stack can't resolve {path}"),
         })

@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 // The file itself, so that the fuzzer need not build AWS's SDK.
-#[path = "../../src/envelope.rs"]
+#[path = "../../src/outputs/envelope.rs"]
 #[allow(dead_code)]
 mod envelope;
 

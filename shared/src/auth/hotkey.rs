@@ -53,14 +53,14 @@ mod tests {
         signature: String,
     }
 
-    /// Made by the reference's own Python library.
+    /// Made by the Chutes SDK's own Python library.
     fn real_signatures() -> Vec<Signed> {
         let file = include_str!("../../../tests/data/hotkey-signatures.json");
         serde_json::from_str(file).expect("the file is a list of signatures")
     }
 
     #[test]
-    fn the_references_own_signatures_verify() {
+    fn the_chutes_sdks_own_signatures_verify() {
         let all = real_signatures();
         assert_eq!(all.len(), 14);
         for signed in all {

@@ -8,15 +8,16 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{Object, Outputs, Presigner, plain, presign, version};
+use super::{
+    bucket::{Bucket, Object, Presigner, plain, size, version},
+    parts::ArrivedParts,
+    presign,
+};
 use crate::error::{Context, Error, Result, engine_error};
-
-/// Parts that have arrived: size and ETag by number.
-pub type Parts = BTreeMap<i32, (u64, Option<String>)>;
 
 /// An unfinished multipart upload.
 #[derive(Debug, Clone)]
-pub struct Upload {
+pub struct MultipartUpload {
     /// The object that it will be.
     pub key: String,
     /// S3's name for it.
@@ -27,25 +28,25 @@ pub struct Upload {
 
 impl Presigner<'_> {
     /// Where to PUT one part of `size` bytes.
-    pub fn part(&self, upload: &Upload, number: i32, size: u64) -> Result<String> {
+    pub fn part(&self, upload: &MultipartUpload, number: i32, size: u64) -> Result<String> {
         let query = format!("x-id=UploadPart&partNumber={number}&uploadId={}", presign::query(&upload.upload_id));
         self.upload(&upload.key, query, &[("content-length", size.to_string())])
     }
 }
 
-impl Outputs {
+impl Bucket {
     /// Begins an upload of what will be the file itself.
-    pub async fn begin(&self, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Result<Upload> {
+    pub async fn begin(&self, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Result<MultipartUpload> {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
         let request = request.set_content_type(content_type.map(str::to_owned)).set_metadata(Some(plain(sha256)));
         let answer = request.send().await.context("multipart: CreateMultipartUpload")?;
         let upload_id = answer.upload_id.ok_or_else(|| Error::internal("multipart: CreateMultipartUpload", "no id"))?;
-        Ok(Upload { key: key.to_owned(), upload_id, initiated: None })
+        Ok(MultipartUpload { key: key.to_owned(), upload_id, initiated: None })
     }
 
     /// All unfinished uploads under `prefix`, oldest first, by key.
-    pub async fn uploads(&self, prefix: &str) -> Result<BTreeMap<String, Vec<Upload>>> {
-        let mut uploads = BTreeMap::<String, Vec<Upload>>::new();
+    pub async fn uploads(&self, prefix: &str) -> Result<BTreeMap<String, Vec<MultipartUpload>>> {
+        let mut uploads = BTreeMap::<String, Vec<MultipartUpload>>::new();
         let mut marker = (None, None);
         loop {
             let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix);
@@ -53,7 +54,7 @@ impl Outputs {
             let page = request.send().await.context("multipart: ListMultipartUploads")?;
             for found in page.uploads.unwrap_or_default() {
                 if let (Some(key), Some(upload_id)) = (found.key, found.upload_id) {
-                    let upload = Upload { key: key.clone(), upload_id, initiated: found.initiated };
+                    let upload = MultipartUpload { key: key.clone(), upload_id, initiated: found.initiated };
                     uploads.entry(key).or_default().push(upload);
                 }
             }
@@ -66,19 +67,19 @@ impl Outputs {
     }
 
     /// The parts that have arrived.
-    pub async fn parts(&self, upload: &Upload) -> Result<Parts> {
+    pub async fn parts(&self, upload: &MultipartUpload) -> Result<ArrivedParts> {
         let mut parts = BTreeMap::new();
         let request = self.client.list_parts().bucket(&self.bucket).key(&upload.key).upload_id(&upload.upload_id);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| match error.code() {
                 // Assembled or aborted meanwhile: the next look at the bucket tells.
-                Some("NoSuchUpload") => Error::busy("multipart: ListParts", "the upload is gone"),
+                Some("NoSuchUpload") => Error::unavailable("multipart: ListParts", "the upload is gone"),
                 _ => engine_error("multipart: ListParts", &error),
             })?;
             for part in page.parts.unwrap_or_default() {
                 if let Some(number) = part.part_number {
-                    parts.insert(number, (super::size(part.size), part.e_tag));
+                    parts.insert(number, (size(part.size), part.e_tag));
                 }
             }
         }
@@ -86,7 +87,7 @@ impl Outputs {
     }
 
     /// Makes the object out of its parts.
-    pub async fn assemble(&self, upload: &Upload, parts: Parts) -> Result<Object> {
+    pub async fn assemble(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<Object> {
         let size = parts.values().map(|(size, _)| size).sum();
         let parts = parts
             .into_iter()
@@ -102,14 +103,14 @@ impl Outputs {
             // Assembled by a try whose answer was lost, perhaps.
             Err(error) if error.code() == Some("NoSuchUpload") => match self.head(&upload.key, None).await? {
                 Some(head) if head.plain && head.object.size == size => Ok(head.object),
-                _ => Err(Error::busy("multipart: CompleteMultipartUpload", "the upload is gone")),
+                _ => Err(Error::unavailable("multipart: CompleteMultipartUpload", "the upload is gone")),
             },
             Err(error) => Err(engine_error("multipart: CompleteMultipartUpload", &error)),
         }
     }
 
     /// Gives an upload up, with its parts. One that is gone already is as good.
-    pub async fn abort(&self, upload: &Upload) -> Result<()> {
+    pub async fn abort(&self, upload: &MultipartUpload) -> Result<()> {
         let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
         match request.upload_id(&upload.upload_id).send().await {
             Ok(_) => Ok(()),

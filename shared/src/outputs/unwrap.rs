@@ -9,19 +9,18 @@ use futures_util::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Object, Outputs, PLAIN, Parts, Upload, read};
-use crate::{
+use super::{
+    bucket::{Bucket, COPIES, Object, PLAIN, read},
     envelope::{Payload, WINDOW, boundary, payload},
+    multipart::MultipartUpload,
+    // S3 also copies ranges out of objects over the smallest part only. ("UploadPartCopy".)
+    parts::{ArrivedParts, MOST_PARTS, SMALLEST_PART},
+};
+use crate::{
     error::{Context, Error, Result},
     metrics::Metric,
-    // S3 also copies ranges out of objects over this only. ("UploadPartCopy".)
-    uploads::{PARTS_LIMIT, SMALLEST_PART},
 };
 
-/// Bytes of payloads that are in memory at the same time, over all files of all jobs: 16 MiB.
-pub(super) const IN_MEMORY: usize = 16 << 20;
-/// Parts copied at the same time, over all files of all jobs.
-pub(super) const COPIES: usize = 32;
 /// Bytes of the smallest part that we let S3 copy, and of the one that is large enough: 32 and 128 MiB. A part that is copied
 /// need not be copied again when the time runs out.
 const COPIED_PARTS: (u64, u64) = (32 << 20, 128 << 20);
@@ -39,7 +38,7 @@ pub enum Unwrapped {
     CutShort,
 }
 
-impl Outputs {
+impl Bucket {
     /// Looks at an object whose bytes nobody declared, and puts its payload in its place when it is an envelope. Repeating it
     /// is harmless: the payload is marked as what it is. The version that the envelope was stays, where there are versions.
     pub async fn unwrap(&self, key: &str, object: Object) -> Result<Unwrapped> {
@@ -110,7 +109,7 @@ impl Outputs {
 
     async fn copy_part(
         &self,
-        upload: &Upload,
+        upload: &MultipartUpload,
         source: &str,
         object: &Object,
         number: i32,
@@ -139,15 +138,15 @@ impl Outputs {
         object: &Object,
         range: &Range<u64>,
         content_type: Option<&str>,
-    ) -> Result<(Upload, Parts)> {
+    ) -> Result<(MultipartUpload, ArrivedParts)> {
         if range.end - range.start > RESUMED {
             let earlier = self.uploads(key).await?.remove(key).unwrap_or_default();
-            let usable = |upload: &&Upload| upload.initiated > object.modified;
+            let usable = |upload: &&MultipartUpload| upload.initiated > object.modified;
             if let Some(upload) = earlier.iter().find(usable) {
                 return Ok((upload.clone(), self.parts(upload).await?));
             }
         }
-        Ok((self.begin(key, content_type, None).await?, Parts::new()))
+        Ok((self.begin(key, content_type, None).await?, ArrivedParts::new()))
     }
 }
 
@@ -159,7 +158,7 @@ fn closed(error: tokio::sync::AcquireError) -> Error {
 /// for any. The last takes what is left over, and is never under the least.
 fn ranges(range: Range<u64>) -> impl Iterator<Item = (i32, Range<u64>)> {
     let size = range.end - range.start;
-    let part = (size / 64).clamp(COPIED_PARTS.0, COPIED_PARTS.1).max(size.div_ceil(PARTS_LIMIT));
+    let part = (size / 64).clamp(COPIED_PARTS.0, COPIED_PARTS.1).max(size.div_ceil(MOST_PARTS));
     let count = (size / part).max(1);
     (1..).zip(0..count).map(move |(number, at)| {
         let start = range.start + at * part;

@@ -1,0 +1,28 @@
+//! The file that a request is about, and changes of it that only a running upload may make.
+
+use shared::{
+    App, Error, Result,
+    auth::JobClaims,
+    item::Transition,
+    model::{Job, OutputFile},
+    tables::jobs::Change,
+};
+
+/// The job and its file `path`, while the miner may still send it. A file token opens its own file only.
+pub(crate) async fn expected_file(app: &App, claims: &JobClaims, path: &str) -> Result<(Job, OutputFile)> {
+    if claims.filename.as_ref().is_some_and(|only| only != path) {
+        return Err(Error::bad_job_token());
+    }
+    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+    let job = job.held_by(claims.att)?;
+    let file = job.output_file(path)?.clone();
+    if job.terminal { Err(Error::already_finished()) } else { Ok((job, file)) }
+}
+
+/// The job after a change that only a running upload may make.
+pub(crate) async fn change(app: &App, claims: &JobClaims, change: Transition, doing: &'static str) -> Result<Job> {
+    match app.jobs.change_attempt(claims.sub, claims.att, change, doing).await? {
+        Change::Made(job) => Ok(job),
+        Change::Refused(_) => Err(Error::already_finished()),
+    }
+}

@@ -1,0 +1,53 @@
+//! How each engine says no.
+
+use hyper::Response;
+use serde_json::json;
+
+use crate::{
+    faults::Service,
+    rights::Right,
+    secrets,
+    server::{self, Body},
+};
+
+/// An engine's own way to fail, or to say that it is overloaded.
+pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response<Body> {
+    let message = "The local stack was told to fail this call.";
+    match (service, throttle) {
+        (Service::S3, true) => s3_error(503, "SlowDown", "Please reduce your request rate."),
+        (Service::S3, false) if status == 503 => s3_error(503, "ServiceUnavailable", message),
+        (Service::S3, false) => s3_error(status, "InternalError", message),
+        (Service::SecretsManager, true) => secrets::error(400, "ThrottlingException", "Rate exceeded"),
+        (Service::SecretsManager, false) => secrets::error(status, "InternalServiceError", message),
+        (Service::DynamoDb, throttle) => {
+            let (status, kind) = match (throttle, status) {
+                (true, _) => (400, "ProvisionedThroughputExceededException"),
+                (false, 503) => (503, "ServiceUnavailable"),
+                (false, status) => (status, "InternalServerError"),
+            };
+            let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": message});
+            server::answer(status, "application/x-amz-json-1.0", body.to_string())
+        }
+    }
+}
+
+/// The refusal of a call that its role does not allow. It is as final as on AWS.
+pub(super) fn denied(service: Service, function: &str, missing: &Right) -> Response<Body> {
+    let Right { action, resource } = missing;
+    let message = format!("The role of {function} is not authorized to perform: {action} on resource: {resource}");
+    match service {
+        Service::S3 => s3_error(403, "AccessDenied", &message),
+        Service::SecretsManager => secrets::error(400, "AccessDeniedException", &message),
+        Service::DynamoDb => {
+            let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
+            server::answer(400, "application/x-amz-json-1.0", body.to_string())
+        }
+    }
+}
+
+pub(super) fn s3_error(status: u16, code: &str, message: &str) -> Response<Body> {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    server::answer(status, "application/xml", body)
+}

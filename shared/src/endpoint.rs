@@ -1,0 +1,52 @@
+//! What endpoints begin with: who is calling, and what the request is about.
+
+use lambda_http::Request;
+
+use crate::{
+    app::App,
+    auth::{Caller, Credentials, JobClaims},
+    error::{Error, Result},
+    http::request::{job_token, path, path_uuid},
+    model::Job,
+    tables::{Found, Read},
+    time::Timestamp,
+};
+
+impl App {
+    /// What the request proves about its caller, before anything is read.
+    pub fn credentials(&self, request: &Request) -> Result<Credentials> {
+        Credentials::verify(request, &self.user_jwt_keys)
+    }
+
+    /// Who is calling, and what else was read. One round trip, and a second for hotkeys.
+    pub async fn caller_beside(&self, request: &Request, read: Read) -> Result<(Caller, Found)> {
+        self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await
+    }
+
+    /// Who is calling, and the job in the path, if there is one; also one that is being deleted.
+    pub async fn caller_and_job(&self, request: &Request) -> Result<(Caller, Option<Job>)> {
+        let mut read = Read::default();
+        if let Some(job_id) = path_uuid(request, "job_id") {
+            read.job(job_id);
+        }
+        let (caller, mut found) = self.caller_beside(request, read).await?;
+        Ok((caller, found.take_job()?))
+    }
+
+    /// The job in the path, which the caller owns; 404 when it does not, or when the job is being deleted.
+    pub async fn own_job(&self, request: &Request) -> Result<Job> {
+        let (caller, job) = self.caller_and_job(request).await?;
+        job.filter(|job| job.user_id == caller.user.user_id && job.deleted_at.is_none())
+            .ok_or_else(|| Error::not_own_job(path(request, "job_id")))
+    }
+
+    /// The claims of the request's job token, which may be one for a single file.
+    pub async fn file_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
+        self.job_tokens()?.verify(job_token(request)?, path_uuid(request, "job_id"), now).await
+    }
+
+    /// The claims of the request's job token, which has to be for the whole job.
+    pub async fn job_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
+        self.file_claims(request, now).await?.for_job()
+    }
+}

@@ -1,0 +1,81 @@
+//! The query of a list: `?limit=`, `?cursor=` and filters.
+
+use lambda_http::Request;
+use uuid::Uuid;
+
+use super::request::query;
+use crate::{
+    error::{Error, Invalid, Result},
+    item::{Cursor, Page},
+};
+
+/// Jobs on a page, unless the caller asks for fewer or more.
+const DEFAULT_LIMIT: u32 = 20;
+/// Jobs on the longest page.
+const LONGEST_PAGE: u32 = 100;
+
+/// A list's query, read one parameter after the other: the 422 names all that are wrong.
+#[derive(Debug)]
+pub struct ListQuery<'a> {
+    request: &'a Request,
+    errors: Vec<Invalid>,
+}
+
+impl<'a> ListQuery<'a> {
+    /// Of this request.
+    pub fn new(request: &'a Request) -> Self {
+        Self { request, errors: Vec::new() }
+    }
+
+    /// A parameter that may be left out.
+    pub fn optional<T>(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = query(self.request, field)?;
+        let value = parse(text);
+        if value.is_none() {
+            let msg = format!("Input should be {expected}");
+            self.errors.push(Invalid::value(vec!["query".into(), field.into()], msg, text.into()));
+        }
+        value
+    }
+
+    /// A chute's id.
+    pub fn chute_id(&mut self) -> Option<Uuid> {
+        self.optional("chute_id", "a valid UUID", |text| Uuid::try_parse(text).ok())
+    }
+
+    /// Notes that a parameter which is not there has to be.
+    pub fn require(&mut self, field: &'static str) {
+        if query(self.request, field).is_none() {
+            self.errors.push(Invalid::missing("query", field));
+        }
+    }
+
+    /// `limit` and `cursor`.
+    pub fn page(&mut self) -> Page {
+        let limit = |text: &str| text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
+        Page {
+            limit: self.optional("limit", "an integer from 1 to 100", limit).unwrap_or(DEFAULT_LIMIT),
+            after: self.optional("cursor", "a cursor of this list", parse_cursor),
+        }
+    }
+
+    /// 422 when anything was wrong.
+    pub fn end(self) -> Result<()> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Error::Invalid(self.errors)) }
+    }
+}
+
+/// The cursor as clients hand it back.
+pub fn show_cursor((at, job_id): Cursor) -> String {
+    format!("{at}.{}", job_id.simple())
+}
+
+fn parse_cursor(text: &str) -> Option<Cursor> {
+    let (at, job_id) = text.split_once('.')?;
+    Some((at.parse().ok()?, Uuid::try_parse(job_id).ok()?))
+}

@@ -1,0 +1,66 @@
+//! How the keys of both tables and of their indexes are spelt. Nothing else in the workspace spells one.
+
+use uuid::Uuid;
+
+use super::shards;
+
+/// Partition keys of the index `queue` that hold what is due for the reaper. A heartbeat moves one entry, which is two writes of the
+/// 1,000 a second that a partition key takes ("Best practices for designing partition keys"): 16 take 8,000 heartbeats a second,
+/// and cost the reaper 16 queries a minute. A power of two up to 128, for equal shares. It may rise, and never fall: jobs wait
+/// under these keys.
+pub const DUE_SHARDS: u8 = 16;
+
+/// `pk` of an account.
+pub fn user(user_id: Uuid) -> String {
+    format!("user#{user_id}")
+}
+
+/// `pk` of an API key.
+pub fn api_key(key_id: Uuid) -> String {
+    format!("key#{}", key_id.simple())
+}
+
+/// `pk` of a hotkey, by its SS58 address.
+pub fn hotkey(address: &str) -> String {
+    format!("hotkey#{address}")
+}
+
+/// `pk` of a chute.
+pub fn chute(chute_id: Uuid) -> String {
+    format!("chute#{chute_id}")
+}
+
+/// `pk` of what one shard has counted of a user's jobs on a day, `YYYY-MM-DD`.
+pub fn usage(user_id: Uuid, day: &str, shard: u8) -> String {
+    shards::key(format!("usage#{user_id}#{day}"), shard)
+}
+
+/// The attribute of a usage row that counts one chute's jobs.
+pub fn usage_of_chute(chute_id: Uuid) -> String {
+    format!("chute#{chute_id}")
+}
+
+/// `pk` of the row that remembers a signature, by its SHA-256.
+pub fn replay(signature: [u8; 32]) -> String {
+    format!("replay#{}", hex::encode(signature))
+}
+
+/// Index `by_user`: where a user's jobs are listed, in one of the user's shards.
+pub fn owner(user_id: Uuid, shard: u8) -> String {
+    shards::key(user_id.to_string(), shard)
+}
+
+/// Index `queue`: where a chute's pending jobs wait, in one of the chute's shards.
+pub fn claimable(chute_id: Uuid, shard: u8) -> String {
+    shards::key(format!("claimable#{chute_id}"), shard)
+}
+
+/// Index `queue`: where a job waits for the reaper.
+pub fn due(job_id: Uuid) -> String {
+    due_shard(job_id.as_bytes()[0] % DUE_SHARDS)
+}
+
+/// The same, by the shard's number.
+pub fn due_shard(shard: u8) -> String {
+    format!("due#{shard}")
+}

@@ -1,0 +1,213 @@
+//! A change of a job's state as data: what must hold, and what then changes. DynamoDB carries it out in one conditional write
+//! ([`Transition::expression`]); [`Transition::apply`] does the same in memory: for answers that DynamoDB does not give, and so that
+//! a checker can try every order.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::attribute::{Item, number};
+
+/// Something that must hold for a transition to happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Guard {
+    /// The attribute has this value.
+    Is(&'static str, AttributeValue),
+    /// The attribute is there.
+    Exists(String),
+    /// The attribute is not there.
+    Absent(&'static str),
+    /// The attribute is a number above this one.
+    Above(&'static str, i64),
+    /// The attribute is a number, and not above this one.
+    AtMost(&'static str, i64),
+}
+
+/// One conditional write: all guards hold and all changes happen, or nothing does.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transition {
+    guards: Vec<Guard>,
+    set: Vec<(String, AttributeValue)>,
+    remove: Vec<&'static str>,
+    returns_before: bool,
+}
+
+impl Transition {
+    /// Also: DynamoDB returns the item as it was, from which [`Transition::apply`] tells what it is now. For a change that
+    /// makes a small item large.
+    pub fn returning_before(mut self) -> Self {
+        self.returns_before = true;
+        self
+    }
+
+    /// Whether DynamoDB returns the item as it was.
+    pub fn returns_before(&self) -> bool {
+        self.returns_before
+    }
+
+    /// Also requires this.
+    pub fn when(mut self, guard: Guard) -> Self {
+        self.guards.push(guard);
+        self
+    }
+
+    /// Also sets an attribute, or one inside a map: `files.<file id>`.
+    pub fn set(mut self, attribute: impl Into<String>, value: AttributeValue) -> Self {
+        self.set.push((attribute.into(), value));
+        self
+    }
+
+    /// Sets the attribute, or removes it.
+    pub fn set_option(self, attribute: &'static str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
+    /// Also removes an attribute.
+    pub fn remove(mut self, attribute: &'static str) -> Self {
+        self.remove.push(attribute);
+        self
+    }
+
+    /// The same in DynamoDB's language.
+    pub fn expression(self) -> Expression {
+        let mut expression = Expression::default();
+        let guards: Vec<_> = self.guards.into_iter().map(|guard| expression.guard(guard)).collect();
+        expression.condition = guards.join(" AND ");
+        let set: Vec<_> = self
+            .set
+            .into_iter()
+            .map(|(attribute, value)| format!("{} = {}", expression.name(&attribute), expression.value(value)))
+            .collect();
+        expression.update = format!("SET {}", set.join(", "));
+        if !self.remove.is_empty() {
+            let remove: Vec<_> = self.remove.iter().map(|attribute| expression.name(attribute)).collect();
+            expression.update = format!("{} REMOVE {}", expression.update, remove.join(", "));
+        }
+        expression
+    }
+
+    /// The item after the transition; None when a guard does not hold, or a map on an attribute's path is missing.
+    pub fn apply(self, mut item: Item) -> Option<Item> {
+        let holds = self.guards.iter().all(|guard| match guard {
+            Guard::Is(attribute, value) => item.get(*attribute) == Some(value),
+            Guard::Exists(path) => get(&item, path).is_some(),
+            Guard::Absent(attribute) => !item.contains_key(*attribute),
+            Guard::Above(attribute, bound) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *bound),
+            Guard::AtMost(attribute, most) => item.get(*attribute).and_then(millis).is_some_and(|n| n <= *most),
+        });
+        if !holds {
+            return None;
+        }
+        for (path, value) in self.set {
+            set(&mut item, &path, value)?;
+        }
+        for attribute in self.remove {
+            item.remove(attribute);
+        }
+        Some(item)
+    }
+}
+
+fn get<'a>(item: &'a Item, path: &str) -> Option<&'a AttributeValue> {
+    match path.split_once('.') {
+        None => item.get(path),
+        Some((first, rest)) => get(item.get(first)?.as_m().ok()?, rest),
+    }
+}
+
+/// None where DynamoDB, too, refuses: a map on the path is missing.
+fn set(item: &mut Item, path: &str, value: AttributeValue) -> Option<()> {
+    match path.split_once('.') {
+        None => drop(item.insert(path.to_owned(), value)),
+        Some((first, rest)) => match item.get_mut(first)? {
+            AttributeValue::M(inner) => set(inner, rest, value)?,
+            _ => return None,
+        },
+    }
+    Some(())
+}
+
+fn millis(value: &AttributeValue) -> Option<i64> {
+    value.as_n().ok()?.parse().ok()
+}
+
+/// A conditional update in DynamoDB's language. Every name is a placeholder: many of ours are reserved words.
+#[derive(Debug, Default)]
+pub struct Expression {
+    /// ConditionExpression.
+    pub condition: String,
+    /// UpdateExpression.
+    pub update: String,
+    /// ExpressionAttributeNames.
+    pub names: HashMap<String, String>,
+    /// ExpressionAttributeValues.
+    pub values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    fn guard(&mut self, guard: Guard) -> String {
+        match guard {
+            Guard::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value)),
+            Guard::Exists(path) => format!("attribute_exists({})", self.name(&path)),
+            Guard::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
+            Guard::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(least))),
+            Guard::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(most))),
+        }
+    }
+
+    fn name(&mut self, path: &str) -> String {
+        let segments: Vec<_> = path
+            .split('.')
+            .map(|segment| {
+                let placeholder = format!("#{}", segment.replace('-', "_"));
+                self.names.insert(placeholder.clone(), segment.to_owned());
+                placeholder
+            })
+            .collect();
+        segments.join(".")
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":v{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::attribute::text, *};
+
+    fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    #[test]
+    fn nothing_changes_unless_all_guards_hold() {
+        let before = || item([("status", text("running")), ("due_at", number(5))]);
+        let change = || Transition::default().set("status", text("pending")).when(Guard::Is("status", text("running")));
+        assert!(change().apply(before()).is_some());
+        for refused in [
+            Guard::Is("status", text("pending")),
+            Guard::Exists("files.a".to_owned()),
+            Guard::Absent("due_at"),
+            Guard::Above("due_at", 5),
+            Guard::AtMost("due_at", 4),
+        ] {
+            assert_eq!(change().when(refused.clone()).apply(before()), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_set_inside_a_map_that_is_there() {
+        let change = || Transition::default().set("files.a.u", AttributeValue::Bool(true)).remove("room");
+        let files = |file| item([("files", AttributeValue::M(item([("a", AttributeValue::M(file))])))]);
+        let mut before = files(item([]));
+        before.insert("room".to_owned(), text("0"));
+        assert_eq!(change().apply(before), Some(files(item([("u", AttributeValue::Bool(true))]))));
+        assert_eq!(change().apply(item([("files", AttributeValue::M(item([])))])), None);
+    }
+}

@@ -1,0 +1,287 @@
+//! A job as the table holds it. How clients see it is [`crate::http::JobResponse`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    chute::{Chute, ChuteSnapshot, Port},
+    output_file::{FileKeys, OutputFile},
+    status::Status,
+    user::User,
+};
+use crate::{
+    error::{Error, Result},
+    item::{Item, keys, schema, shards},
+    metrics::{Metric, Metrics},
+    time::{DAY, Timestamp},
+};
+
+/// A job's item in the jobs table.
+///
+/// JSON that only passes through (arguments, result) is kept as text: numbers of any size, key order and spelling come out as
+/// they went in, and nobody parses it twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The table's key.
+    pub job_id: Uuid,
+    /// Who created it.
+    pub user_id: Uuid,
+    /// On which chute.
+    pub chute_id: Uuid,
+    /// Which of the chute's jobs.
+    pub method: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// It will never change again.
+    pub terminal: bool,
+    /// Which attempt is or was the last to run; 0 before the first claim.
+    pub attempt: u32,
+    /// Attempts that it gets.
+    pub max_attempts: u32,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it was last claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the miner reported its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When the attempt is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Timestamp>,
+    /// Until when the miner holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_expires_at: Option<Timestamp>,
+    /// The arguments: a JSON object.
+    pub job_args: String,
+    /// The result: any JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<String>,
+    /// How far it is, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// The chute, as it was when the job was created.
+    pub chute: ChuteSnapshot,
+    /// Seconds that an attempt may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// Ports that the miner has to open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// The hardware that its chute asked for when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<Value>,
+    /// Who claimed it: a hotkey, or an account's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner: Option<String>,
+    /// The hotkey that signed the claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner_hotkey: Option<String>,
+    /// Where it runs, as the miner said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
+    /// The output files, by file id. None before the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<BTreeMap<Uuid, OutputFile>>,
+    /// Digest of the miner's report, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+    /// Miners that lost it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost_by: BTreeSet<String>,
+    /// Set while it is being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// When nothing of a deleted job can arrive any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_at: Option<Timestamp>,
+    /// Digest of the create request, when it came with an `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Index `by_user`: whose list it is in, and which shard of it. None once it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Which shard of its chute's queue it waits in.
+    #[serde(rename = "lane", default, skip_serializing_if = "is_first")]
+    pub shard: u8,
+    /// Index `queue`: what needs attention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Index `queue`: when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+fn is_first(shard: &u8) -> bool {
+    *shard == 0
+}
+
+/// Where a job runs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Instance {
+    /// The miner's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// Where on earth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// How to reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Which of its ports lead to the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_mappings: Option<Vec<PortMapping>>,
+}
+
+impl Instance {
+    /// For the table.
+    pub fn to_attribute(&self) -> Result<AttributeValue> {
+        serde_dynamo::to_attribute_value(self).map_err(|error| Error::internal("write: instance", error))
+    }
+}
+
+/// A port of the job and the public port that leads to it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PortMapping {
+    /// Inside the container.
+    #[schema(maximum = 65535)]
+    #[serde(deserialize_with = "port")]
+    pub internal_port: u16,
+    /// On the instance's host.
+    #[schema(maximum = 65535)]
+    #[serde(deserialize_with = "port")]
+    pub external_port: u16,
+    /// `tcp`, `udp` or `http`.
+    pub proto: String,
+}
+
+/// A port, also one that is written `22.0`: JSON has one kind of number.
+fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let port = f64::deserialize(deserializer)?;
+    let is_one = port.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&port);
+    if is_one { Ok(port as u16) } else { Err(serde::de::Error::custom("not a port")) }
+}
+
+impl Job {
+    /// Seconds that a terminal job is kept: 30 days, and one more in which the last token of the longest job ends.
+    pub const RETENTION: i64 = 31 * DAY;
+
+    /// A job that waits for a miner: of this user, on this chute, as its method says.
+    pub fn new(user: &User, chute: Chute, method: &str, job_args: String, now: Timestamp) -> Self {
+        let declared = chute.method(method);
+        let shard = shards::pick(chute.busy);
+        Self {
+            job_id: Uuid::new_v4(),
+            user_id: user.user_id,
+            chute_id: chute.chute_id,
+            method: method.to_owned(),
+            status: Status::Pending,
+            terminal: false,
+            attempt: 0,
+            max_attempts: declared.map_or(1, |method| method.retry.saturating_add(1)),
+            created_at: now,
+            updated_at: now,
+            started_at: None,
+            finished_at: None,
+            deadline_at: None,
+            lease_expires_at: None,
+            job_args,
+            result: None,
+            error_detail: None,
+            progress: None,
+            timeout: declared.and_then(|method| method.timeout),
+            ports: declared.map(|method| method.ports.clone()).unwrap_or_default(),
+            node_selector: chute.node_selector.clone(),
+            miner: None,
+            miner_hotkey: None,
+            instance: None,
+            files: None,
+            report: None,
+            lost_by: BTreeSet::new(),
+            deleted_at: None,
+            gone_at: None,
+            request: None,
+            owner: Some(keys::owner(user.user_id, shards::pick(user.is_busy()))),
+            shard,
+            queue: Some(keys::claimable(chute.chute_id, shard)),
+            due_at: Some(now),
+            chute: chute.into(),
+        }
+    }
+
+    /// Seconds that an attempt may run: the method's timeout, or 30 days.
+    pub fn longest_run(&self) -> i64 {
+        self.timeout.map_or(30 * DAY, i64::from)
+    }
+
+    /// From the table.
+    pub fn from_item(item: Item) -> Result<Self> {
+        schema::check(&item, "read: job")?;
+        serde_dynamo::from_item(item).map_err(|error| Error::internal("read: job", error))
+    }
+
+    /// For the table.
+    pub fn to_item(&self) -> Result<Item> {
+        let mut item = serde_dynamo::to_item(self).map_err(|error| Error::internal("write: job", error))?;
+        schema::stamp(&mut item);
+        Ok(item)
+    }
+
+    /// The id of the job that a user creates with an `Idempotency-Key`.
+    pub fn id_of_key(user_id: Uuid, key: &str) -> Uuid {
+        Uuid::new_v5(&user_id, format!("Idempotency-Key:{key}").as_bytes())
+    }
+
+    /// The job, for the miner of this attempt. 404 when it is being deleted; 401 when the attempt is over: a token of an
+    /// earlier one is fenced off.
+    pub fn held_by(self, attempt: u32) -> Result<Self> {
+        if self.deleted_at.is_some() {
+            Err(Error::no_job(self.job_id))
+        } else if self.attempt != attempt || self.status == Status::Pending {
+            Err(Error::bad_job_token())
+        } else {
+            Ok(self)
+        }
+    }
+
+    /// The file of that name, when the report announced it.
+    pub fn output_file(&self, filename: &str) -> Result<&OutputFile> {
+        let file_id = OutputFile::id(self.job_id, filename);
+        let file = self.files.as_ref().and_then(|files| files.get(&file_id));
+        file.ok_or_else(|| Error::NotFound(format!("File {filename} not found in job output files")))
+    }
+
+    /// The S3 keys of its files.
+    pub fn file_keys(&self) -> FileKeys {
+        FileKeys::new(self.chute_id, self.created_at, self.job_id)
+    }
+
+    /// Counts a job that has just become terminal, and nothing for any other.
+    pub fn count_end(&self, metrics: &Metrics) {
+        let outcome = match self.status {
+            _ if !self.terminal => return,
+            Status::Pending | Status::Running | Status::CompletePendingUploads => return,
+            Status::Complete => Metric::JobsComplete,
+            Status::PartialFailure => Metric::JobsPartialFailure,
+            Status::Error => Metric::JobsError,
+            Status::Cancelled => Metric::JobsCancelled,
+            Status::Timeout => Metric::JobsTimeout,
+        };
+        metrics.add(outcome, 1);
+        let files = self.files.iter().flat_map(|files| files.values()).filter(|file| file.uploaded);
+        match files.filter_map(|file| file.size).sum() {
+            0 => {}
+            bytes => metrics.add(Metric::OutputBytes, bytes),
+        }
+    }
+}

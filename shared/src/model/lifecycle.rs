@@ -1,0 +1,314 @@
+//! A job's life: every change of state, with the guards that DynamoDB checks in the same write.
+//!
+//! ```text
+//!                                 finish: complete, with files
+//!            claim               ┌────────────────────────────▶ complete_pending_uploads ─┬─ complete: all there ──────▶ complete
+//!  pending ────────▶ running ────┤                                                        └─ complete: some missing ───▶ partial_failure
+//!     ▲                 │        ├─ finish: complete, no files ────────────────────────────────────────────────────────▶ complete
+//!     │                 │        ├─ finish: error | cancelled, no files ───────────────────────────────────────────────▶ error | cancelled
+//!     │                 │        └─ finish: error | cancelled, with files ──▶ the same, not yet terminal ── complete ──▶ terminal
+//!     │                 │
+//!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
+//!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
+//!
+//!  heartbeat: moves the lease of a running job, and of one whose uploads are under way; so do fresh upload URLs
+//!  the lease of a reported job ran out: complete, with the uploads that arrived
+//!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
+//! ```
+//!
+//! Nothing reads, decides and then writes blindly: a refused write returns the job as it was, and the answer follows from that.
+//! A miner's guard names its attempt, so that one whose attempt was lost can change nothing. The reaper's guard names the lease
+//! that ran out, so that a heartbeat in between wins.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::{
+    job::{Instance, Job},
+    output_file::OutputFile,
+    status::Status,
+};
+use crate::{
+    error::{Error, Result},
+    item::{Guard, Transition, keys, number, schema, text},
+    time::{DAY, Timestamp},
+};
+
+/// Seconds that a heartbeat holds a job for.
+pub const HEARTBEAT: i64 = 90;
+/// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
+const LATE_ARRIVALS: i64 = 3600;
+/// Seconds that a delete may take before the reaper goes on with it.
+const DELETE_TIME: i64 = 60;
+/// Seconds after which the reaper tries again what it could not do.
+const POSTPONED: i64 = 60;
+
+/// A claim's details.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// Who claims.
+    pub miner: &'a str,
+    /// The hotkey, when the claim was signed.
+    pub hotkey: Option<&'a str>,
+    /// What the miner says about where it runs.
+    pub instance: Option<Instance>,
+    /// When.
+    pub now: Timestamp,
+    /// When the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// A miner's report.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// `complete`, `error` or `cancelled`.
+    pub status: Status,
+    /// JSON text.
+    pub result: Option<&'a str>,
+    /// What went wrong.
+    pub detail: Option<&'a str>,
+    /// The files to come, by file id.
+    pub files: Vec<(String, OutputFile)>,
+    /// Tells one report from another.
+    pub digest: &'a str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// `pending` → `running`: the attempt after the one that was read begins. One winner: the guard names that attempt.
+pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
+    let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
+    Ok(live_job()
+        .when(Guard::Is("status", text(Status::Pending.as_str())))
+        .when(Guard::Is("attempt", number(job.attempt.into())))
+        .set("status", text(Status::Running.as_str()))
+        .set("attempt", number(i64::from(job.attempt) + 1))
+        .set("miner", text(claim.miner))
+        .set("started_at", number(claim.now.millis()))
+        .set("updated_at", number(claim.now.millis()))
+        .set("deadline_at", number(claim.deadline.millis()))
+        .set_option("miner_hotkey", claim.hotkey.map(text))
+        .set_option("instance", instance)
+        .leased(job.job_id, claim.deadline))
+}
+
+/// The running job's miner is alive: it holds the job for a short while more, until the deadline.
+pub fn heartbeat(job_id: Uuid, attempt: u32, progress: Option<f64>, now: Timestamp) -> Transition {
+    let change = attempt_of(attempt)
+        .when(Guard::Is("status", text(Status::Running.as_str())))
+        .when(Guard::Above("deadline_at", now.millis()))
+        .set("updated_at", number(now.millis()))
+        .leased(job_id, now.plus_seconds(HEARTBEAT));
+    match progress {
+        Some(progress) => change.set("progress", AttributeValue::N(progress.to_string())),
+        None => change,
+    }
+}
+
+/// The miner is alive, and uploads what it has reported: it holds the job for the life of an upload URL.
+pub fn hold_while_uploading(job_id: Uuid, attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
+    reported_by(attempt).set("updated_at", number(now.millis())).leased(job_id, now.plus_seconds(upload_window))
+}
+
+/// `running` → what the miner reports. Terminal at once when no files are to come; else the miner has until then to bring them.
+pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Report<'_>) -> Result<Transition> {
+    let with_files = !report.files.is_empty();
+    let status = match report.status {
+        Status::Complete if with_files => Status::CompletePendingUploads,
+        status => status,
+    };
+    let room = room(&report.files);
+    let files = report.files.into_iter().map(|(file_id, file)| Ok((file_id, serde_dynamo::to_attribute_value(file)?)));
+    let files: serde_dynamo::Result<HashMap<_, _>> = files.collect();
+    let files = AttributeValue::M(files.map_err(|error| Error::internal("finish: files", error))?);
+    let change = attempt_of(attempt)
+        // The list of files, and the room for it, would come back as they went out: 400 KB to read.
+        .returning_before()
+        .when(Guard::Is("status", text(Status::Running.as_str())))
+        .when(Guard::Absent("report"))
+        .set("status", text(status.as_str()))
+        .set("report", text(report.digest))
+        .set("files", files)
+        .set("finished_at", number(report.now.millis()))
+        .set("updated_at", number(report.now.millis()))
+        .set_option("room", room.map(text))
+        .set_option("result", report.result.map(text))
+        .set_option("error_detail", report.detail.map(text));
+    Ok(match with_files {
+        true => change.leased(job_id, upload_until),
+        false => change.terminal(report.now),
+    })
+}
+
+/// One file arrived through the API.
+pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
+    reported_by(attempt)
+        .when(Guard::Exists(format!("files.{file_id}")))
+        .set(format!("files.{file_id}.{}", OutputFile::UPLOADED), AttributeValue::Bool(true))
+        .set("updated_at", number(now.millis()))
+}
+
+/// The miner declares, or declares anew, what one file will be.
+pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timestamp) -> Result<Transition> {
+    let file = serde_dynamo::to_attribute_value(file).map_err(|error| Error::internal("renew: file", error))?;
+    Ok(reported_by(attempt)
+        .when(Guard::Exists(format!("files.{file_id}")))
+        .set(format!("files.{file_id}"), file)
+        .set("updated_at", number(now.millis())))
+}
+
+/// Reported → terminal: the files were checked. `job` is the job as it was when they were, with what was found.
+pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
+    let files = serde_dynamo::to_attribute_value(&job.files).map_err(|error| Error::internal("complete", error))?;
+    Ok(reported_by(job.attempt)
+        .remove("room")
+        .set("status", text(job.status.as_str()))
+        .set_option("error_detail", job.error_detail.as_deref().map(text))
+        .set("files", files)
+        .set("updated_at", number(now.millis()))
+        .terminal(now))
+}
+
+/// The same, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
+pub fn complete_for_lost_miner(job: &Job, now: Timestamp) -> Result<Transition> {
+    Ok(complete(job, now)?.when(lease_of(job)))
+}
+
+/// `running` → `pending`: the lease ran out, and an attempt is left. The miner may not claim this job again.
+pub fn requeue(job: &Job, now: Timestamp) -> Transition {
+    let lost_by = job.lost_by.iter().chain(&job.miner).cloned().collect();
+    lost_attempt(job)
+        .set("status", text(Status::Pending.as_str()))
+        .set("lost_by", AttributeValue::Ss(lost_by))
+        .set("updated_at", number(now.millis()))
+        .set("queue", text(keys::claimable(job.chute_id, job.shard)))
+        .set("due_at", number(job.created_at.millis()))
+        .remove("lease_expires_at")
+        .remove("deadline_at")
+        .remove("started_at")
+        .remove("miner")
+        .remove("miner_hotkey")
+        .remove("instance")
+        .remove("progress")
+}
+
+/// `running` → `timeout`: the lease ran out, and no attempt is left.
+pub fn time_out(job: &Job, now: Timestamp) -> Transition {
+    lost_attempt(job)
+        .set("status", text(Status::Timeout.as_str()))
+        .set("error_detail", text(format!("No result after {} of {} attempts", job.attempt, job.max_attempts)))
+        .set("finished_at", number(now.millis()))
+        .set("updated_at", number(now.millis()))
+        .terminal(now)
+}
+
+/// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
+/// reaper sweeps until the last of them has ended. Else no file can ever come. What is left expires when no token can be
+/// valid any more: an `Idempotency-Key` may then give its id to another job.
+pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
+    let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
+    let change = live_job()
+        .when(Guard::Is("user_id", text(job.user_id.to_string())))
+        .set("deleted_at", number(now.millis()))
+        .set("gone_at", number(gone.millis()))
+        .set("job_args", text("{}"))
+        .remove("result")
+        .remove("error_detail")
+        .remove("files")
+        .remove("instance")
+        .remove("lease_expires_at")
+        .remove("room")
+        .remove("owner");
+    match &job.report {
+        Some(report) => change
+            .when(Guard::Is("report", text(report)))
+            .set("queue", text(keys::due(job.job_id)))
+            .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
+            .remove("expires_at"),
+        None => change
+            .when(Guard::Absent("report"))
+            .set("expires_at", number(tokens_end(job, now).seconds()))
+            .remove("queue")
+            .remove("due_at"),
+    }
+}
+
+/// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
+pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
+    let change = Transition::default().when(Guard::Exists("deleted_at".to_owned()));
+    match now >= gone {
+        true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
+        false => change.set("due_at", number(gone.millis())),
+    }
+}
+
+/// When the last token that a miner may have for the job has ended, whatever the upload window (12 hours at most, twice).
+fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
+    now.plus_seconds(job.longest_run() + DAY)
+}
+
+/// The reaper could not look after a job: others that are due come first, and this one again after a while.
+pub fn postpone(due_at: i64, now: Timestamp) -> Transition {
+    Transition::default()
+        .when(Guard::Is("due_at", number(due_at)))
+        .set("due_at", number(now.plus_seconds(POSTPONED).millis()))
+}
+
+/// A job that this release understands, and that is not being deleted.
+fn live_job() -> Transition {
+    Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).when(Guard::Absent("deleted_at"))
+}
+
+/// What only the miner that holds the job may do: an earlier attempt is fenced off.
+fn attempt_of(attempt: u32) -> Transition {
+    live_job().when(Guard::Is("attempt", number(attempt.into())))
+}
+
+/// What that miner may do between its report and the job's end.
+fn reported_by(attempt: u32) -> Transition {
+    attempt_of(attempt)
+        .when(Guard::Exists("report".to_owned()))
+        .when(Guard::Is("terminal", AttributeValue::Bool(false)))
+}
+
+/// What the reaper may do with an attempt whose lease ran out, as it was read.
+fn lost_attempt(job: &Job) -> Transition {
+    attempt_of(job.attempt).when(Guard::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
+}
+
+fn lease_of(job: &Job) -> Guard {
+    Guard::Is("lease_expires_at", number(job.lease_expires_at.map_or(0, Timestamp::millis)))
+}
+
+impl Transition {
+    /// Held until then; the reaper looks at it after that.
+    fn leased(self, job_id: Uuid, until: Timestamp) -> Self {
+        self.set("lease_expires_at", number(until.millis()))
+            .set("queue", text(keys::due(job_id)))
+            .set("due_at", number(until.millis()))
+    }
+
+    /// It will never change again, and expires with its files.
+    fn terminal(self, now: Timestamp) -> Self {
+        self.set("terminal", AttributeValue::Bool(true))
+            .set("expires_at", number(now.plus_seconds(Job::RETENTION).seconds()))
+            .remove("lease_expires_at")
+            .remove("queue")
+            .remove("due_at")
+    }
+}
+
+/// Bytes of a file list from which on room is kept: below, a job cannot reach DynamoDB's 400 KB.
+const LONG_LIST: usize = 50_000;
+/// Bytes that completing adds to a file: size, version, media type.
+const ROOM_PER_FILE: usize = 170;
+/// Bytes that completing may add to the error's detail.
+pub const ROOM_FOR_DETAIL: usize = 16 << 10;
+
+/// Filler, kept from the report to the end: a report that DynamoDB took can then also be completed.
+fn room(files: &[(String, OutputFile)]) -> Option<String> {
+    let list: usize = files.iter().map(|(file_id, file)| file_id.len() + file.filename.len() + 100).sum();
+    (list > LONG_LIST).then(|| "-".repeat(files.len() * ROOM_PER_FILE + ROOM_FOR_DETAIL))
+}

@@ -1,0 +1,15 @@
+//! What jobs, chutes and users are, and what a job may become.
+
+mod chute;
+pub mod filename;
+mod job;
+pub mod lifecycle;
+mod output_file;
+mod status;
+mod user;
+
+pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
+pub use job::{Instance, Job, PortMapping};
+pub use output_file::{FileKeys, OutputFile};
+pub use status::Status;
+pub use user::{HotkeyRow, KeyRow, Role, Usage, User};

@@ -1,0 +1,103 @@
+//! Output files: what is known of each, and where it is in the bucket.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::time::Timestamp;
+
+/// An output file. Names in the table are short: a job may have a thousand of them in its one item.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Relative path, as the miner named it.
+    #[serde(rename = "n")]
+    pub filename: String,
+    /// It arrived.
+    #[serde(rename = "u", default)]
+    pub uploaded: bool,
+    /// Bytes: declared, or found.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// SHA-256 in hex: declared. S3 checks it as the file arrives; of a file in parts it can't, and this is the miner's word.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Media type: declared, or found.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Bytes of each part that the miner wants to send a large file in: declared.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub part_size: Option<u64>,
+    /// Size or hash were declared when a URL without them was out already: what arrived need not be what was declared.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub redeclared: bool,
+    /// The object's version that was checked.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// The object's ETag when it was checked.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+impl OutputFile {
+    /// The attribute of a file's map that says whether it arrived, as the table spells it.
+    pub const UPLOADED: &str = "u";
+
+    /// A file of which nothing is known but its name.
+    pub fn named(filename: impl Into<String>) -> Self {
+        Self { filename: filename.into(), ..Self::default() }
+    }
+
+    /// The id of a job's file: the same name is the same file.
+    pub fn id(job_id: Uuid, filename: &str) -> Uuid {
+        Uuid::new_v5(&job_id, filename.as_bytes())
+    }
+
+    /// Whether the miner said what bytes to expect. S3 then takes no others, so an envelope cannot be there instead.
+    pub fn is_declared(&self) -> bool {
+        self.size.is_some() || self.sha256.is_some()
+    }
+}
+
+/// The S3 keys of one job's output files: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}`.
+#[derive(Debug, Clone)]
+pub struct FileKeys(String);
+
+/// Bytes that all keys have before the file's name.
+pub(super) const PREFIX_LENGTH: usize = "jobs/".len() + 36 + "/YYYY-MM-DD/".len() + 36 + "/outputs/".len();
+
+impl FileKeys {
+    /// Of this job.
+    pub fn new(chute_id: Uuid, created_at: Timestamp, job_id: Uuid) -> Self {
+        Self(format!("jobs/{chute_id}/{}/{job_id}/outputs/", created_at.date()))
+    }
+
+    /// What all keys begin with.
+    pub fn prefix(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of the file of that name.
+    pub fn key(&self, filename: &str) -> String {
+        [&self.0, filename].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_begin_with_as_many_bytes_as_names_leave_room_for() {
+        let keys = FileKeys::new(Uuid::nil(), Timestamp::from_millis(1_795_000_000_000), Uuid::max());
+        assert_eq!(keys.prefix().len(), PREFIX_LENGTH);
+        assert_eq!(
+            keys.key("a/b"),
+            "jobs/00000000-0000-0000-0000-000000000000/2026-11-18/ffffffff-ffff-ffff-ffff-ffffffffffff/outputs/a/b"
+        );
+    }
+
+    #[test]
+    fn whether_a_file_arrived_is_the_attribute_that_is_set_by_its_name() {
+        let file = OutputFile { uploaded: true, ..OutputFile::named("a") };
+        assert_eq!(serde_json::to_value(file).expect("JSON")[OutputFile::UPLOADED], true);
+    }
+}

@@ -1,0 +1,361 @@
+//! The outputs bucket: objects, their versions, and URLs that work without credentials.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::{
+    error::SdkError,
+    operation::{get_object::GetObjectOutput, list_object_versions::ListObjectVersionsOutput},
+    presigning::{PresignedRequest, PresigningConfig},
+    primitives::{ByteStream, DateTime},
+    types::{ChecksumMode, Delete, ObjectIdentifier},
+};
+use aws_sigv4::http_request::SigningParams;
+use aws_smithy_types::base64;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Semaphore;
+
+use super::presign::{Signer, Target};
+use crate::{
+    aws::Lazy,
+    error::{Context, Error, Result, engine_error},
+    metrics::Metrics,
+    model::{OutputFile, filename::content_disposition},
+    time::Timestamp,
+};
+
+/// Seconds that a download URL works.
+const DOWNLOAD_LIFE: i64 = 15 * 60;
+/// Bytes of payloads that are in memory at the same time, over all files of all jobs: 16 MiB.
+const IN_MEMORY: usize = 16 << 20;
+/// Parts copied at the same time, over all files of all jobs.
+pub(super) const COPIES: usize = 32;
+/// DeleteObjects takes this many keys.
+const DELETE_BATCH: usize = 1000;
+/// Object metadata that says: this is the file itself, whatever its media type looks like.
+pub(super) const PLAIN: &str = "jobchute-plain";
+/// Object metadata that holds the declared SHA-256 in hex: it comes with every download, as `x-amz-meta-sha256`.
+const SHA256: &str = "sha256";
+const SHA256_HEADER: &str = "x-amz-meta-sha256";
+
+/// The outputs bucket.
+#[derive(Debug)]
+pub struct Bucket {
+    pub(super) client: Lazy<aws_sdk_s3::Client>,
+    pub(super) bucket: String,
+    signer: Signer,
+    base: OnceLock<String>,
+    /// Bytes of files that may still be read into memory.
+    pub(super) memory: Arc<Semaphore>,
+    /// Copies that may still begin.
+    pub(super) copies: Arc<Semaphore>,
+    pub(super) metrics: Metrics,
+}
+
+/// A URL that works without credentials, for a while.
+#[derive(Debug)]
+pub struct Presigned {
+    /// The URL.
+    pub url: String,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+/// Signs upload URLs, all of the same life.
+#[derive(Debug)]
+pub struct Presigner<'a> {
+    base: &'a str,
+    signer: &'a Signer,
+    params: SigningParams<'a>,
+    /// Until when the URLs work.
+    pub expires_at: Timestamp,
+}
+
+impl Presigner<'_> {
+    /// Where to PUT one file, and with which headers. What was declared is signed: S3 refuses any other bytes.
+    pub fn put(&self, key: &str, file: &OutputFile) -> Result<(String, BTreeMap<&'static str, String>)> {
+        let headers = [
+            ("content-length", file.size.map(|size| size.to_string())),
+            ("content-type", file.content_type.clone()),
+            ("x-amz-checksum-sha256", file.sha256.as_deref().and_then(checksum)),
+            (SHA256_HEADER, file.sha256.clone()),
+        ];
+        let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let url = self.upload(key, "x-id=PutObject".to_owned(), &headers)?;
+        Ok((url, headers.into_iter().collect()))
+    }
+
+    /// Where to PUT bytes, with these headers.
+    pub(super) fn upload(&self, key: &str, query: String, headers: &[(&'static str, String)]) -> Result<String> {
+        self.signer.put(&Target { base: self.base, key, query, headers }, &self.params)
+    }
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Bytes.
+    pub size: u64,
+    /// Its ETag.
+    pub etag: Option<String>,
+    /// Its version, when the bucket keeps them.
+    pub version_id: Option<String>,
+    /// When it was stored.
+    pub modified: Option<DateTime>,
+}
+
+/// Everything under a prefix.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The newest version of every object, by key.
+    pub newest: BTreeMap<String, Object>,
+    /// Every version there is, as key and id.
+    pub versions: Vec<(String, String)>,
+}
+
+/// What an object says of itself.
+#[derive(Debug)]
+pub struct Head {
+    /// The object.
+    pub object: Object,
+    /// It is the file itself, known not to be an envelope.
+    pub plain: bool,
+    /// The SHA-256, in hex, that S3 checked as it arrived.
+    pub sha256: Option<String>,
+    /// The SHA-256 that was declared when its upload in parts began.
+    told: Option<String>,
+}
+
+impl Head {
+    /// Whether it may be what was declared last. The hash of a file in parts S3 cannot check: there it must not be another
+    /// one's.
+    pub fn may_be(&self, file: &OutputFile, in_parts: bool) -> bool {
+        if !file.redeclared || file.sha256.is_none() || self.sha256 == file.sha256 {
+            return true;
+        }
+        in_parts && self.plain && self.sha256.is_none() && (self.told.is_none() || self.told == file.sha256)
+    }
+}
+
+impl Bucket {
+    /// A store over this bucket, which counts in `metrics` what it does.
+    pub fn new(client: Lazy<aws_sdk_s3::Client>, bucket: String, signer: Signer, metrics: Metrics) -> Self {
+        let memory = Arc::new(Semaphore::new(IN_MEMORY));
+        let copies = Arc::new(Semaphore::new(COPIES));
+        Self { client, bucket, signer, base: OnceLock::new(), memory, copies, metrics }
+    }
+
+    /// Signs upload URLs that work for `life` seconds from now.
+    pub async fn presigner(&self, life: i64) -> Result<Presigner<'_>> {
+        Ok(Presigner {
+            base: self.base().await?,
+            signer: &self.signer,
+            params: self.signer.params(SystemTime::now(), seconds(life))?,
+            expires_at: Timestamp::system().plus_seconds(life),
+        })
+    }
+
+    /// What the URLs of this bucket's objects begin with. The SDK knows every region's and every endpoint's; asked once.
+    async fn base(&self) -> Result<&str> {
+        if self.base.get().is_none() {
+            let (config, _) = expiring(1)?;
+            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(config);
+            let known = known.await.map_err(|error| Error::internal("presign: endpoint", error))?;
+            let base = known.uri().split_once("/key?").map(|(base, _)| base.to_owned());
+            let _ = self.base.set(base.ok_or_else(|| Error::internal("presign: endpoint", "no key in a URL"))?);
+        }
+        self.base.get().map(String::as_str).ok_or_else(|| Error::internal("presign: endpoint", "none"))
+    }
+
+    /// Where to GET a checked file.
+    pub async fn presign_get(&self, key: &str, file: &OutputFile) -> Result<Presigned> {
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_version_id(file.version_id.clone())
+            .set_response_content_type(file.content_type.clone())
+            .response_content_disposition(content_disposition(&file.filename));
+        let (config, expires_at) = expiring(DOWNLOAD_LIFE)?;
+        presigned(request.presigned(config).await, expires_at, "presign: GetObject")
+    }
+
+    /// Stores a small file, as what it is. S3 checks the SHA-256, in hex, when there is one.
+    pub async fn put(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        content_type: Option<&str>,
+        sha256: Option<&str>,
+    ) -> Result<Object> {
+        let size = bytes.len() as u64;
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_content_type(content_type.map(str::to_owned))
+            .set_checksum_sha256(sha256.and_then(checksum))
+            .set_metadata(Some(plain(sha256)))
+            .body(ByteStream::from(bytes));
+        let answer = request.send().await.context("upload: PutObject")?;
+        Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
+    }
+
+    /// The object as it is now, or a version of it, when there is one.
+    pub async fn head(&self, key: &str, id: Option<&str>) -> Result<Option<Head>> {
+        let request = self.client.head_object().bucket(&self.bucket).key(key).set_version_id(id.map(str::to_owned));
+        match request.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(answer) => Ok(Some(Head {
+                plain: answer.metadata().is_some_and(|metadata| metadata.contains_key(PLAIN)),
+                told: answer.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
+                sha256: answer.checksum_sha256().and_then(|sum| base64::decode(sum).ok()).map(hex::encode),
+                object: Object {
+                    size: size(answer.content_length),
+                    etag: answer.e_tag,
+                    version_id: version(answer.version_id),
+                    modified: answer.last_modified,
+                },
+            })),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
+            Err(error) => Err(engine_error("check: HeadObject", &error)),
+        }
+    }
+
+    /// Some of the bytes of the version that was listed, and what stands beside them.
+    pub(super) async fn get(&self, key: &str, object: &Object, range: Range<u64>) -> Result<GetObjectOutput> {
+        // Of an empty object there is no range.
+        let range = (!range.is_empty()).then(|| format!("bytes={}-{}", range.start, range.end - 1));
+        let request = self.client.get_object().bucket(&self.bucket).key(key).set_range(range);
+        let request = request.set_version_id(object.version_id.clone()).set_if_match(object.etag.clone());
+        request.send().await.context("check: GetObject")
+    }
+
+    /// All that is under `prefix`, in pages of 1,000.
+    pub async fn list(&self, prefix: &str) -> Result<Listing> {
+        let mut listing = Listing::default();
+        let mut next = Some(Marker::default());
+        while let Some(marker) = next {
+            let page = self.versions(prefix, marker).await?;
+            next = Marker::after(&page);
+            for found in page.versions.unwrap_or_default() {
+                let Some(key) = found.key else { continue };
+                let id = version(found.version_id);
+                listing.versions.extend(id.clone().map(|id| (key.clone(), id)));
+                if found.is_latest == Some(true) {
+                    let (size, etag, modified) = (size(found.size), found.e_tag, found.last_modified);
+                    listing.newest.insert(key, Object { size, etag, version_id: id, modified });
+                }
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Removes every version of every object under `prefix`, and every unfinished upload. Repeating it is harmless.
+    pub async fn delete_all(&self, prefix: &str) -> Result<()> {
+        for upload in self.uploads(prefix).await?.into_values().flatten() {
+            self.abort(&upload).await?;
+        }
+        let mut next = Some(Marker::default());
+        while let Some(marker) = next {
+            let page = self.versions(prefix, marker).await?;
+            next = Marker::after(&page);
+            let versions = page.versions.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
+            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
+            let all = versions.chain(markers).filter_map(|(key, id)| Some((key?, version(id))));
+            self.delete(all.collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes these versions of these keys; without an id, the key.
+    pub async fn delete(&self, versions: Vec<(String, Option<String>)>) -> Result<()> {
+        let all: Vec<_> = versions
+            .into_iter()
+            .filter_map(|(key, id)| ObjectIdentifier::builder().key(key).set_version_id(id).build().ok())
+            .collect();
+        for batch in all.chunks(DELETE_BATCH) {
+            let delete = Delete::builder().set_objects(Some(batch.to_vec())).quiet(true).build();
+            let delete = delete.map_err(|error| Error::internal("delete: keys", error))?;
+            let request = self.client.delete_objects().bucket(&self.bucket).delete(delete);
+            let answer = request.send().await.context("delete: DeleteObjects")?;
+            if let [error, ..] = answer.errors() {
+                return Err(Error::unavailable("delete: DeleteObjects", error.code().unwrap_or("unknown")));
+            }
+        }
+        Ok(())
+    }
+
+    /// One page, of at most 1,000 versions.
+    async fn versions(&self, prefix: &str, marker: Marker) -> Result<ListObjectVersionsOutput> {
+        let Marker(key, version) = marker;
+        let request = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
+        let request = request.set_key_marker(key).set_version_id_marker(version);
+        request.send().await.context("list: ListObjectVersions")
+    }
+}
+
+/// Where a page of versions ended: a key, and a version of it.
+#[derive(Default)]
+struct Marker(Option<String>, Option<String>);
+
+impl Marker {
+    fn after(page: &ListObjectVersionsOutput) -> Option<Self> {
+        let more = page.is_truncated == Some(true);
+        more.then(|| Self(page.next_key_marker.clone(), page.next_version_id_marker.clone()))
+    }
+}
+
+/// A version's id; in a bucket that keeps none, every object's is `null`.
+pub(super) fn version(id: Option<String>) -> Option<String> {
+    id.filter(|id| id != "null")
+}
+
+pub(super) fn size(bytes: Option<i64>) -> u64 {
+    bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
+}
+
+/// SHA-256 as S3 spells it.
+fn checksum(hex: &str) -> Option<String> {
+    hex::decode(hex).ok().map(base64::encode)
+}
+
+/// Metadata of an object that is the file itself.
+pub(super) fn plain(sha256: Option<&str>) -> HashMap<String, String> {
+    let sha256 = sha256.map(|sha256| (SHA256.to_owned(), sha256.to_owned()));
+    sha256.into_iter().chain([(PLAIN.to_owned(), "1".to_owned())]).collect()
+}
+
+/// A body of known length, in one piece and nowhere else in memory.
+pub(super) async fn read(mut body: ByteStream, length: u64) -> Result<Bytes> {
+    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.map_err(|error| Error::unavailable("check: GetObject", error))?);
+    }
+    Ok(bytes.freeze())
+}
+
+fn seconds(life: i64) -> Duration {
+    Duration::from_secs(life.max(1).unsigned_abs())
+}
+
+/// A presigning of `life` seconds from now, by the clock that S3 goes by: the world's.
+fn expiring(life: i64) -> Result<(PresigningConfig, Timestamp)> {
+    let config = PresigningConfig::expires_in(seconds(life))
+        .map_err(|error| Error::internal("presign: configuration", error))?;
+    Ok((config, Timestamp::system().plus_seconds(life)))
+}
+
+fn presigned<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(
+    request: std::result::Result<PresignedRequest, SdkError<E, R>>,
+    expires_at: Timestamp,
+    doing: &'static str,
+) -> Result<Presigned> {
+    let request = request.map_err(|error| Error::internal(doing, error))?;
+    Ok(Presigned { url: request.uri().to_owned(), expires_at })
+}

@@ -1,0 +1,16 @@
+//! Output files in S3: the bucket, presigned URLs, uploads in parts, envelopes, and the check of what has arrived.
+
+mod bucket;
+mod check;
+pub mod declaration;
+pub mod envelope;
+mod multipart;
+mod parts;
+mod presign;
+mod unwrap;
+
+pub use bucket::{Bucket, Head, Object, Presigned, Presigner};
+pub use check::{Seen, check_files, tidy};
+pub use multipart::MultipartUpload;
+pub use parts::{ArrivedParts, Part, is_in_parts, missing_parts, parts};
+pub use presign::Signer;

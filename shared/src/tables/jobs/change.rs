@@ -1,0 +1,143 @@
+//! Changes of a job: each is one conditional write, or one transaction with the replay guard.
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure, Update},
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use uuid::Uuid;
+
+use super::{
+    replay::{ReplayGuard, replayed},
+    store::Jobs,
+    transaction::{Slot, Transaction},
+};
+use crate::{
+    error::{Error, Result, engine_error},
+    item::{Transition, text},
+    model::Job,
+};
+
+/// What became of a [`Transition`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// It happened; this is the job now.
+    Changed(Box<Job>),
+    /// A guard did not hold; this is the job as it is, which may be one that is being deleted.
+    Refused(Box<Job>),
+    /// There is no such job.
+    Gone,
+}
+
+/// What became of a change that the miner of an attempt asked for.
+#[derive(Debug)]
+pub enum Change {
+    /// It happened; this is the job now.
+    Made(Job),
+    /// The miner holds the job, and its state did not allow the change; this is the job as it is.
+    Refused(Job),
+}
+
+impl Jobs {
+    /// Carries out a transition that the miner of this attempt asks for. 404 when the job is gone, 401 when the attempt is over.
+    pub async fn change_attempt(
+        &self,
+        job_id: Uuid,
+        attempt: u32,
+        transition: Transition,
+        doing: &'static str,
+    ) -> Result<Change> {
+        match self.change(job_id, transition, doing).await? {
+            Outcome::Changed(job) => Ok(Change::Made(*job)),
+            Outcome::Refused(job) => job.held_by(attempt).map(Change::Refused),
+            Outcome::Gone => Err(Error::no_job(job_id)),
+        }
+    }
+
+    /// Carries out a transition, in one conditional write.
+    pub async fn change(&self, job_id: Uuid, transition: Transition, doing: &'static str) -> Result<Outcome> {
+        // The request takes its values with it.
+        let to_apply = transition.returns_before().then(|| transition.clone());
+        let expression = transition.expression();
+        let request = self
+            .tables
+            .client
+            .update_item()
+            .table_name(&self.tables.jobs)
+            .key("job_id", text(job_id.to_string()))
+            .condition_expression(expression.condition)
+            .update_expression(expression.update)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values(if to_apply.is_some() { ReturnValue::AllOld } else { ReturnValue::AllNew })
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(answer) => {
+                let item = answer.attributes.and_then(|item| match to_apply {
+                    Some(transition) => transition.apply(item),
+                    None => Some(item),
+                });
+                let item = item.ok_or_else(|| Error::internal(doing, "not the attributes that were asked for"))?;
+                Ok(Outcome::Changed(Box::new(Job::from_item(item)?)))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => match &refusal.item {
+                    Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item.clone())?))),
+                    None => Ok(Outcome::Gone),
+                },
+                _ if is_too_large(&error) => {
+                    Err(Error::TooLarge("The job with its result and file list is larger than 400 KB".to_owned()))
+                }
+                _ => Err(engine_error(doing, &error)),
+            },
+        }
+    }
+
+    /// Carries out a transition of the job as it was read, once for a signature: together they are one transaction.
+    pub async fn change_once(
+        &self,
+        job: &Job,
+        transition: Transition,
+        guard: Option<&ReplayGuard>,
+        doing: &'static str,
+    ) -> Result<Outcome> {
+        let Some(guard) = guard else { return self.change(job.job_id, transition, doing).await };
+        let expression = transition.clone().expression();
+        let update = Update::builder()
+            .table_name(&self.tables.jobs)
+            .key("job_id", text(job.job_id.to_string()))
+            .condition_expression(expression.condition)
+            .update_expression(expression.update)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal(doing, error))?;
+        let transaction = Transaction::new(&self.tables.client)
+            .update(Slot::Job, update)
+            .put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
+        let Some(refusals) = transaction.run(doing).await? else {
+            // A transaction answers no attributes. What the guards allow the answer to depend on is as it was read.
+            let after = transition.apply(job.to_item()?);
+            let after = after.ok_or_else(|| Error::internal(doing, "a transition that does not fit the job"))?;
+            return Ok(Outcome::Changed(Box::new(Job::from_item(after)?)));
+        };
+        if refusals.of(Slot::ReplayGuard).is_some() {
+            return Err(replayed());
+        }
+        match refusals.of(Slot::Job) {
+            Some(item) if item.is_empty() => Ok(Outcome::Gone),
+            Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
+            None => Err(refusals.error(doing)),
+        }
+    }
+}
+
+/// Whether DynamoDB refused the item for its size. It has no code of its own for that.
+fn is_too_large(error: &SdkError<UpdateItemError>) -> bool {
+    error.as_service_error().is_some_and(|error| {
+        error.code() == Some("ValidationException")
+            && error.message().is_some_and(|message| message.to_lowercase().contains("item size"))
+    })
+}

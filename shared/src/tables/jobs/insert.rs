@@ -1,0 +1,102 @@
+//! Inserts: a new job is stored and counted in one transaction.
+
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure};
+
+use super::{
+    quota::{DailyQuota, Shards},
+    replay::{ReplayGuard, replayed},
+    store::Jobs,
+    transaction::{Slot, Transaction},
+};
+use crate::{
+    error::{Error, Result},
+    model::{Job, Usage},
+};
+
+/// What became of an insert.
+#[derive(Debug)]
+pub enum Inserted {
+    /// The job is stored and counted.
+    Created,
+    /// A job with this id exists; nothing was counted.
+    Exists(Box<Job>),
+}
+
+/// What became of an insert that counts in some of the quota's shards.
+enum Counted {
+    In,
+    Exists(Box<Job>),
+    /// A slice of the quota is full: the counts at that moment.
+    Full(Usage),
+}
+
+/// Shards that an insert is refused in, each time by jobs that were counted since it was seen to have room, before it gives up.
+const REFUSALS: usize = 20;
+
+impl Jobs {
+    /// Stores a new job and counts it, in one transaction: never more than the quota a day, however many creates run at
+    /// once, and never a second job for one signature. 429 when the quota is used up.
+    pub async fn insert(&self, job: &Job, quota: &DailyQuota, guard: Option<&ReplayGuard>) -> Result<Inserted> {
+        let mut shards = quota.first();
+        for _ in 0..REFUSALS {
+            if let Some(shards) = shards {
+                match self.insert_counted(job, quota, shards, guard).await? {
+                    Counted::In => return Ok(Inserted::Created),
+                    Counted::Exists(job) => return Ok(Inserted::Exists(job)),
+                    Counted::Full(_) if quota.shards > 1 => {}
+                    Counted::Full(usage) => return Err(quota.exceeded(&usage)),
+                }
+            }
+            // A slice is full, which another shard's need not be. Counts only grow: when all slices are full, so is the quota.
+            let rows = self.usage(quota).await?;
+            shards = quota.next(&rows);
+            if shards.is_none() {
+                let usage = Usage::sum(&rows, job.chute_id);
+                self.remember(quota, &usage);
+                return Err(quota.exceeded(&usage));
+            }
+        }
+        Err(Error::unavailable("create job: usage", "every shard with room was full a moment later"))
+    }
+
+    async fn insert_counted(
+        &self,
+        job: &Job,
+        quota: &DailyQuota,
+        shards: Shards,
+        guard: Option<&ReplayGuard>,
+    ) -> Result<Counted> {
+        const DOING: &str = "create job: TransactWriteItems";
+        let put = Put::builder()
+            .table_name(&self.tables.jobs)
+            .set_item(Some(job.to_item()?))
+            .condition_expression("attribute_not_exists(job_id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal(DOING, error))?;
+        let mut transaction = Transaction::new(&self.tables.client).put(Slot::Job, put);
+        // What is counted in one row is one update: a transaction may not name a row twice.
+        let (of_total, of_chute) = (quota.count_total(shards.total), quota.count_chute(shards.chute));
+        if shards.total == shards.chute {
+            let both = self.count(job, shards.total, &[of_total, of_chute])?;
+            transaction = transaction.update(Slot::Usage, both);
+        } else {
+            transaction = transaction.update(Slot::Usage, self.count(job, shards.total, &[of_total])?);
+            transaction = transaction.update(Slot::Usage, self.count(job, shards.chute, &[of_chute])?);
+        }
+        if let Some(guard) = guard {
+            transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
+        }
+        let Some(refusals) = transaction.run(DOING).await? else { return Ok(Counted::In) };
+        if refusals.of(Slot::ReplayGuard).is_some() {
+            Err(replayed())
+        } else if let Some(job) = refusals.of(Slot::Job) {
+            Ok(Counted::Exists(Box::new(Job::from_item(job)?)))
+        } else if let Some(usage) = refusals.of(Slot::Usage) {
+            let counts = serde_dynamo::from_item(usage);
+            counts.map(Counted::Full).map_err(|error| Error::internal("create job: usage", error))
+        } else {
+            Err(refusals.error(DOING))
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Lists: a user's jobs, a chute's pending jobs, and what is due for the reaper. Each is a query of an index, or, for a busy user or
+//! chute, of all its shards. An index cannot be read strongly consistent: a change may show a moment late.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    merge::{ShardRead, begins_at, lacking, merge},
+    store::Jobs,
+};
+use crate::{
+    error::{Context, Error, Result},
+    item::{Cursor, Item, Order, Page, cursor, keys, number, schema, shards::SHARDS, text},
+    model::{ChuteSnapshot, Port, Status, User},
+    time::{Timestamp, rfc3339, rfc3339_option},
+};
+
+/// Jobs of a user that one request reads, about, however few of them pass its filter: 0.7 MB of the index.
+const MOST_READ: u32 = 1000;
+/// Jobs of a shard that are read first. Those of all shards are twice the longest page and more.
+const SHARD_PAGE: u32 = 16;
+/// Jobs of a shard that are read at least when a filter leaves a page short.
+const SHARD_MORE: u32 = 60;
+/// Jobs of one shard that the reaper reads at a time.
+const DUE_PAGE: i32 = 50;
+
+/// Jobs, and where the next page begins when there is more.
+pub type JobList<T> = (Vec<T>, Option<Cursor>);
+
+/// A pending job, as the index `queue` holds it and as miners see it.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[schema(description = "A job that waits for a miner.")]
+pub struct ClaimableJob {
+    job_id: Uuid,
+    chute_id: Uuid,
+    method: String,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: Timestamp,
+    /// Seconds that it may run. Null: the deployment's longest.
+    #[serde(default)]
+    timeout: Option<u32>,
+    /// Ports that the miner has to open.
+    #[serde(default)]
+    ports: Vec<Port>,
+    /// The hardware that the chute asks for, in the words of its owner. Null: any.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    node_selector: Option<Value>,
+}
+
+/// A job in a list, as the index `by_user` holds it and as its owner sees it.
+///
+/// Every field has to be in the index's projection (`template.yaml`), which DynamoDB cannot change in place: a new field needs a new
+/// index. A test compares the two.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[schema(description = "A job in a list.")]
+pub struct ListedJob {
+    job_id: Uuid,
+    chute_id: Uuid,
+    /// As it was when the job was created.
+    #[serde(rename(deserialize = "chute"), deserialize_with = "name_of_chute")]
+    chute_name: String,
+    /// Which of the chute's jobs.
+    method: String,
+    status: Status,
+    /// It will never change again.
+    terminal: bool,
+    /// Which attempt is or was the last to run; 0 before the first claim.
+    attempt: u32,
+    max_attempts: u32,
+    /// How far it is, 0 to 1.
+    #[serde(default)]
+    progress: Option<f64>,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: Timestamp,
+    /// When it last changed.
+    #[serde(serialize_with = "rfc3339")]
+    updated_at: Timestamp,
+    /// When it was last claimed.
+    #[serde(default, serialize_with = "rfc3339_option")]
+    started_at: Option<Timestamp>,
+    /// When the miner reported its result.
+    #[serde(default, serialize_with = "rfc3339_option")]
+    finished_at: Option<Timestamp>,
+}
+
+fn name_of_chute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    ChuteSnapshot::deserialize(deserializer).map(|chute| chute.name)
+}
+
+/// Which of a user's jobs are listed.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// In this state.
+    pub status: Option<Status>,
+    /// Over, or not.
+    pub terminal: Option<bool>,
+    /// On this chute.
+    pub chute_id: Option<Uuid>,
+}
+
+impl Filter {
+    fn is_empty(&self) -> bool {
+        self.status.is_none() && self.terminal.is_none() && self.chute_id.is_none()
+    }
+
+    fn add_to(&self, request: QueryFluentBuilder) -> QueryFluentBuilder {
+        let conditions = [
+            self.status.map(|status| ("#status", "status", text(status.as_str()))),
+            self.terminal.map(|terminal| ("#terminal", "terminal", AttributeValue::Bool(terminal))),
+            self.chute_id.map(|chute_id| ("#chute_id", "chute_id", text(chute_id.to_string()))),
+        ];
+        let mut expression = Vec::new();
+        let mut request = request;
+        for (alias, name, value) in conditions.into_iter().flatten() {
+            expression.push(format!("{alias} = :{name}"));
+            request = request.expression_attribute_names(alias, name);
+            request = request.expression_attribute_values(format!(":{name}"), value);
+        }
+        request.set_filter_expression(Some(expression.join(" AND ")).filter(|text| !text.is_empty()))
+    }
+}
+
+/// An index of the jobs table, and which way its lists go through time.
+struct Index {
+    name: &'static str,
+    /// Its partition key.
+    key: &'static str,
+    /// Its sort key: milliseconds.
+    sorted_by: &'static str,
+    order: Order,
+    doing: &'static str,
+}
+
+const BY_USER: Index = Index {
+    name: "by_user",
+    key: "owner",
+    sorted_by: "created_at",
+    order: Order::NewestFirst,
+    doing: "list jobs: Query",
+};
+const CLAIMABLE: Index = Index {
+    name: "queue",
+    key: "queue",
+    sorted_by: "due_at",
+    order: Order::OldestFirst,
+    doing: "claimable jobs: Query",
+};
+const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
+
+impl Jobs {
+    /// A page of the jobs that are due for the reaper in this shard at `now`, the longest due first, and where the next page
+    /// begins.
+    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<JobList<Cursor>> {
+        let key = keys::due_shard(shard);
+        let request = self
+            .query(&DUE, &key)
+            .key_condition_expression("#key = :key AND due_at <= :now")
+            .expression_attribute_values(":now", number(now.millis()))
+            .limit(DUE_PAGE)
+            .set_exclusive_start_key(after.map(|after| start(&DUE, &key, after)));
+        let answer = request.send().await.context(DUE.doing)?;
+        let due = answer.items.unwrap_or_default().iter().filter_map(|item| cursor(item, DUE.sorted_by)).collect();
+        Ok((due, answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by))))
+    }
+
+    /// A page of a chute's pending jobs, oldest first, out of its first shard: all of them unless the chute is busy.
+    pub async fn claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
+        // Nobody could claim what a newer release has made.
+        self.one_shard(&CLAIMABLE, &keys::claimable(chute_id, 0), &Filter::default(), page.limit, page.after).await
+    }
+
+    /// The same of a busy chute, out of all its shards.
+    pub async fn claimable_of_busy(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
+        self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute_id, shard), &Filter::default(), page).await
+    }
+
+    /// The first query of a page of a user's list: what the page holds and one more, which tells whether there is another page.
+    /// Where credentials name the user it is made beside the read of the caller; so it reads no more than that.
+    pub async fn begin_list(&self, user_id: Uuid, filter: &Filter, page: &Page) -> Result<JobList<ListedJob>> {
+        self.one_shard(&BY_USER, &keys::owner(user_id, 0), filter, page.limit + 1, page.after).await
+    }
+
+    /// A page of the user's jobs that pass the filter, newest first. A filter that leaves the page short costs one more query; a page
+    /// that is still short after 1,000 jobs is answered as it is: what a page costs does not grow with the jobs stored. `begun` is
+    /// the first query, where it was made.
+    pub async fn list(
+        &self,
+        user: &User,
+        filter: &Filter,
+        page: &Page,
+        begun: Option<JobList<ListedJob>>,
+    ) -> Result<JobList<ListedJob>> {
+        if user.is_busy() {
+            return self.all_shards(&BY_USER, |shard| keys::owner(user.user_id, shard), filter, page).await;
+        }
+        let (mut jobs, mut next) = match begun {
+            Some(begun) => begun,
+            None => self.begin_list(user.user_id, filter, page).await?,
+        };
+        if let (true, Some(after)) = (jobs.len() < page.limit as usize, next) {
+            let (key, read) = (keys::owner(user.user_id, 0), MOST_READ - page.limit - 1);
+            let (more, end) = self.one_shard(&BY_USER, &key, filter, read, Some(after)).await?;
+            jobs.extend(more);
+            next = end;
+        }
+        if jobs.len() > page.limit as usize {
+            jobs.truncate(page.limit as usize);
+            next = jobs.last().map(|job| (job.created_at.millis(), job.job_id));
+        }
+        Ok((jobs, next))
+    }
+
+    /// The jobs that pass the filter, out of the next `read` ones under this key; and where the reading ended, when there is more.
+    async fn one_shard<T: DeserializeOwned>(
+        &self,
+        index: &Index,
+        key: &str,
+        filter: &Filter,
+        read: u32,
+        after: Option<Cursor>,
+    ) -> Result<JobList<T>> {
+        let request = self
+            .query(index, key)
+            .key_condition_expression("#key = :key")
+            .limit(read.cast_signed())
+            .set_exclusive_start_key(after.map(|after| start(index, key, after)));
+        let answer = filter.add_to(request).send().await.context(index.doing)?;
+        let jobs = jobs(index, schema::known(answer.items.unwrap_or_default()))?;
+        Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, index.sorted_by))))
+    }
+
+    /// A page out of all shards. Those that may have what it lacks after the first read are asked once more: for as much as fills it,
+    /// or with a filter for their share of [`MOST_READ`]. They are asked from a time on, and not from a job: in which order
+    /// DynamoDB has the jobs of one time, it does not say.
+    async fn all_shards<T: DeserializeOwned>(
+        &self,
+        index: &Index,
+        key: impl Fn(u8) -> String,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<JobList<T>> {
+        let first = (0..SHARDS).map(|shard| self.from_time(index, key(shard), filter, page, SHARD_PAGE, None));
+        let (mut shards, mut ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
+        let (lacks, hiding) = lacking(&shards, index.order, page);
+        let limit = match filter.is_empty() {
+            true => lacks + SHARD_PAGE,
+            false => (MOST_READ / hiding.len().max(1) as u32).max(SHARD_MORE),
+        };
+        let more = hiding.iter().map(|shard| {
+            let end = ends[*shard].take();
+            self.from_time(index, key(*shard as u8), filter, page, limit, end)
+        });
+        for (shard, (more, _)) in hiding.iter().zip(try_join_all(more).await?) {
+            shards[*shard].jobs.extend(more.jobs);
+            shards[*shard].end = more.end;
+        }
+        let (items, next) = merge(shards, index.order, page);
+        Ok((jobs(index, items)?, next))
+    }
+
+    /// The next `limit` jobs of a shard from the page's beginning, or from where an earlier read ended, and where this one did.
+    async fn from_time(
+        &self,
+        index: &Index,
+        key: String,
+        filter: &Filter,
+        page: &Page,
+        limit: u32,
+        mut start: Option<Item>,
+    ) -> Result<(ShardRead<Item>, Option<Item>)> {
+        let compares = if index.order == Order::NewestFirst { "<=" } else { ">=" };
+        let mut found = Vec::new();
+        loop {
+            let request = filter.add_to(self.query(index, &key)).limit(limit.cast_signed());
+            let request = match page.after {
+                None => request.key_condition_expression("#key = :key"),
+                Some((at, _)) => request
+                    .key_condition_expression(format!("#key = :key AND {} {compares} :at", index.sorted_by))
+                    .expression_attribute_values(":at", number(at)),
+            };
+            let answer = request.set_exclusive_start_key(start).send().await.context(index.doing)?;
+            let items = schema::known(answer.items.unwrap_or_default());
+            found.extend(items.into_iter().filter_map(|item| Some((cursor(&item, index.sorted_by)?, item))));
+            start = answer.last_evaluated_key;
+            let end = start.as_ref().and_then(|end| cursor(end, index.sorted_by)).map(|(at, _)| at);
+            // Few jobs can be of one time: a partition key takes 1,000 writes a second.
+            if !begins_at(page, end) {
+                return Ok((ShardRead { jobs: found, end }, start));
+            }
+        }
+    }
+
+    /// A query of an index under this key, in its lists' order.
+    fn query(&self, index: &Index, key: &str) -> QueryFluentBuilder {
+        let request = self.tables.client.query().table_name(&self.tables.jobs).index_name(index.name);
+        request
+            .expression_attribute_names("#key", index.key)
+            .expression_attribute_values(":key", text(key))
+            .scan_index_forward(index.order == Order::OldestFirst)
+    }
+}
+
+/// The key in an index from which a query goes on.
+fn start(index: &Index, key: &str, (at, job_id): Cursor) -> Item {
+    HashMap::from([
+        (index.key.to_owned(), text(key)),
+        (index.sorted_by.to_owned(), number(at)),
+        ("job_id".to_owned(), text(job_id.to_string())),
+    ])
+}
+
+fn jobs<T: DeserializeOwned>(index: &Index, items: Vec<Item>) -> Result<Vec<T>> {
+    serde_dynamo::from_items(items).map_err(|error| Error::internal(index.doing, error))
+}

@@ -1,0 +1,18 @@
+//! The store of jobs: what becomes of one, what is counted for it, and lists of many.
+
+mod change;
+mod insert;
+mod lists;
+mod merge;
+mod quota;
+mod replay;
+mod store;
+mod transaction;
+
+pub use change::{Change, Outcome};
+pub use insert::Inserted;
+pub use lists::{ClaimableJob, Filter, JobList, ListedJob};
+pub use quota::DailyQuota;
+pub use replay::ReplayGuard;
+pub use store::Jobs;
+pub use transaction::CONFLICT_PAUSES_MS;

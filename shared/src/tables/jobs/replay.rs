@@ -1,0 +1,73 @@
+//! The replay guard: a hotkey's signature over a request that changes something is accepted once.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::Put};
+use uuid::Uuid;
+
+use super::store::Jobs;
+use crate::{
+    error::{Error, Result, engine_error},
+    item::{Item, keys, number, text},
+};
+
+/// A hotkey's signature over a mutation: good for one job. The same request again, whose first answer may have been lost, is
+/// about the same job; on any other job the signature is a replay.
+#[derive(Debug, Clone)]
+pub struct ReplayGuard {
+    /// SHA-256 of the signature's bytes.
+    pub hash: [u8; 32],
+    /// When its nonce is too old anyway, in seconds.
+    pub expires_at: i64,
+}
+
+/// Holds for a signature that was not used yet, or that was used for this job.
+const UNUSED: &str = "attribute_not_exists(pk) OR job_id = :job";
+
+impl ReplayGuard {
+    fn row(&self, job_id: Uuid) -> Item {
+        HashMap::from([
+            ("pk".to_owned(), text(keys::replay(self.hash))),
+            ("job_id".to_owned(), text(job_id.to_string())),
+            ("expires_at".to_owned(), number(self.expires_at)),
+        ])
+    }
+}
+
+pub(super) fn replayed() -> Error {
+    Error::unauthorized("This signature has been used already")
+}
+
+impl Jobs {
+    /// The write that remembers, until its nonce is too old anyway, which job a signature was used for.
+    pub(super) fn guard(&self, guard: &ReplayGuard, job_id: Uuid) -> Result<Put> {
+        Put::builder()
+            .table_name(&self.tables.registry)
+            .set_item(Some(guard.row(job_id)))
+            .condition_expression(UNUSED)
+            .expression_attribute_values(":job", text(job_id.to_string()))
+            .build()
+            .map_err(|error| Error::internal("replay guard", error))
+    }
+
+    /// Uses a signature for a request that changes nothing, because its change was made before. 401 when it was used for another
+    /// job.
+    pub async fn guard_repeat(&self, guard: Option<&ReplayGuard>, job_id: Uuid) -> Result<()> {
+        let Some(guard) = guard else { return Ok(()) };
+        let request = self
+            .tables
+            .client
+            .put_item()
+            .table_name(&self.tables.registry)
+            .set_item(Some(guard.row(job_id)))
+            .condition_expression(UNUSED)
+            .expression_attribute_values(":job", text(job_id.to_string()));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(replayed()),
+                _ => Err(engine_error("replay guard: PutItem", &error)),
+            },
+        }
+    }
+}

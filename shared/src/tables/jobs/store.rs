@@ -1,0 +1,44 @@
+//! The store itself, and the read of one job.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use uuid::Uuid;
+
+use super::quota::DailyQuota;
+use crate::{
+    error::{Context, Result},
+    item::text,
+    model::{Job, Usage},
+    tables::client::Tables,
+};
+
+/// The jobs table, and the registry's rows that are written in the same transaction.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    pub(super) tables: Tables,
+    /// Quotas of busy users that this process has found used up, and what was counted then.
+    pub(super) used_up: Arc<Mutex<HashMap<DailyQuota, Usage>>>,
+}
+
+impl Jobs {
+    /// A store over these tables.
+    pub fn new(tables: Tables) -> Self {
+        Self { tables, used_up: Arc::default() }
+    }
+
+    /// The job, strongly consistent, also when it is being deleted.
+    pub async fn get(&self, job_id: Uuid) -> Result<Option<Job>> {
+        let request = self
+            .tables
+            .client
+            .get_item()
+            .table_name(&self.tables.jobs)
+            .key("job_id", text(job_id.to_string()))
+            .consistent_read(true);
+        let answer = request.send().await.context("get job: GetItem")?;
+        answer.item.map(Job::from_item).transpose()
+    }
+}

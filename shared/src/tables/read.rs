@@ -1,0 +1,126 @@
+//! One strongly consistent read of items in both tables: BatchGetItem. An authenticated endpoint needs no more than this
+//! before it acts.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::{
+    client::Tables,
+    row::{self, Row},
+};
+use crate::{
+    error::{Context, Error, Result},
+    item::{Item, text},
+    model::Job,
+};
+
+/// Milliseconds before asking again for keys that were left unprocessed. ("BatchGetItem" asks for exponential backoff.)
+const PAUSES_MS: [u64; 4] = [50, 100, 200, 400];
+
+/// What to read.
+#[derive(Debug, Default)]
+pub struct Read {
+    rows: Vec<String>,
+    job: Option<Uuid>,
+}
+
+/// What was there.
+#[derive(Debug, Default)]
+pub struct Found {
+    rows: HashMap<String, Item>,
+    job: Option<Item>,
+}
+
+impl Read {
+    /// Also read this row of the registry. Asking twice is asking once.
+    pub fn row<T: Row>(&mut self, id: &T::Id) {
+        self.key(T::pk(id));
+    }
+
+    /// The same, by the row's key.
+    pub(super) fn key(&mut self, pk: String) {
+        if !self.rows.contains(&pk) {
+            self.rows.push(pk);
+        }
+    }
+
+    /// Also read this job.
+    pub fn job(&mut self, job_id: Uuid) {
+        self.job = Some(job_id);
+    }
+
+    /// Reads everything, going on a few times where DynamoDB left keys unprocessed, which is how it throttles a batch.
+    pub async fn run(self, from: &Tables) -> Result<Found> {
+        let mut tables = HashMap::new();
+        let keys = self.rows.iter().map(|pk| key("pk", pk));
+        add_table(&mut tables, &from.registry, keys)?;
+        let keys = self.job.iter().map(|job_id| key("job_id", &job_id.to_string()));
+        add_table(&mut tables, &from.jobs, keys)?;
+
+        let mut found = Found::default();
+        let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
+        while !tables.is_empty() {
+            let request = from.client.batch_get_item().set_request_items(Some(tables));
+            let answer = request.send().await.context("read: BatchGetItem")?;
+            for (table, items) in answer.responses.unwrap_or_default() {
+                for item in items {
+                    if table == from.jobs {
+                        found.job = Some(item);
+                    } else if let Some(Ok(pk)) = item.get("pk").map(AttributeValue::as_s) {
+                        found.rows.insert(pk.clone(), item);
+                    }
+                }
+            }
+            tables = answer.unprocessed_keys.unwrap_or_default();
+            if !tables.is_empty() {
+                let pause =
+                    pauses.next().ok_or_else(|| Error::unavailable("read: BatchGetItem", "keys left unprocessed"))?;
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn key(name: &str, value: &str) -> Item {
+    HashMap::from([(name.to_owned(), text(value))])
+}
+
+fn add_table(
+    tables: &mut HashMap<String, KeysAndAttributes>,
+    name: &str,
+    keys: impl Iterator<Item = Item>,
+) -> Result<()> {
+    let keys: Vec<_> = keys.collect();
+    if !keys.is_empty() {
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        tables.insert(name.to_owned(), keys.map_err(|error| Error::internal("read: keys", error))?);
+    }
+    Ok(())
+}
+
+impl Found {
+    /// A row of the registry.
+    pub fn row<T: Row>(&self, id: &T::Id) -> Result<Option<T>> {
+        self.by_key(&T::pk(id))
+    }
+
+    /// The same, by the row's key.
+    pub(super) fn by_key<T: DeserializeOwned>(&self, pk: &str) -> Result<Option<T>> {
+        self.rows.get(pk).cloned().map(row::from_item).transpose()
+    }
+
+    /// Takes the job out, also when it is being deleted.
+    pub fn take_job(&mut self) -> Result<Option<Job>> {
+        self.job.take().map(Job::from_item).transpose()
+    }
+
+    /// Adds what a further read has found.
+    pub fn add(&mut self, more: Self) {
+        self.rows.extend(more.rows);
+        self.job = self.job.take().or(more.job);
+    }
+}
