@@ -129,6 +129,11 @@ impl Folder {
         assignment.with_context(|| format!("{} has no job", self.path.display()))
     }
 
+    /// Remembers how the command ended, for its supervisor.
+    pub(crate) fn set_end(&self, end: &End) -> Result<()> {
+        Ok(state::write(&self.end_file(), end)?)
+    }
+
     /// How the command ended; None while it has not.
     pub(crate) fn end(&self) -> Result<Option<End>> {
         Ok(state::read(&self.end_file())?)

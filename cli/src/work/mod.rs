@@ -250,7 +250,7 @@ async fn execute(
     }
     if !folder.has_ended() {
         process::end_descendants();
-        bail!("its command was killed together with its supervisor");
+        folder.set_end(&End::Lost)?;
     }
     Ok(Some(running.last_words()))
 }

@@ -45,12 +45,15 @@ impl Report {
     /// Of a command that succeeded.
     pub(crate) fn success(result: Result<Option<Vec<u8>>, Odd>, files: Vec<Output>, skipped: &[Skipped]) -> Self {
         let mut report = Self::new(Status::Complete, files, skipped);
-        match result
-            .map_err(|odd| format!("can't be read: {odd}"))
-            .and_then(|content| text_of(content.unwrap_or_default()))
-        {
-            Ok(result) => report.result = result,
-            Err(why) => report.lose_result(&why),
+        match result.map(|content| text_of(content.unwrap_or_default())) {
+            Ok(Ok(result)) => report.result = result,
+            Ok(Err(why)) => report.lose_result(&why),
+            Err(odd) => {
+                // What is no file holds nothing.
+                let lacks = report.lacks || matches!(odd, Odd::Failed(_));
+                report.lose_result(&format!("can't be read: {odd}"));
+                report.lacks = lacks;
+            }
         }
         report.add(&told(skipped));
         report

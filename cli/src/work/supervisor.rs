@@ -31,6 +31,8 @@ pub(crate) enum End {
     Ended(i32),
     /// It did not start.
     CannotRun(String),
+    /// Its supervisor was killed, and so was it: by the miner.
+    Lost,
 }
 
 impl End {
@@ -40,6 +42,7 @@ impl End {
             Self::Ended(0) => None,
             Self::Ended(status) => Some(ExitStatus::from_raw(*status).to_string()),
             Self::CannotRun(why) => Some(format!("can't run {program}: {why}")),
+            Self::Lost => Some("its supervisor was killed".to_owned()),
         }
     }
 }

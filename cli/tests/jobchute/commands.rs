@@ -166,3 +166,17 @@ async fn every_digit_passes_through() -> Result<()> {
     assert_eq!(std::fs::read_to_string(Path::new(to).join("input"))?, expected);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_command_that_kills_its_supervisor_ends_with_it_and_is_reported() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let script = format!(r#"echo part >"$JOBCHUTE_OUTPUT/a"; echo $$ >{}; kill -KILL $PPID; sleep 600"#, pid.display());
+    let (code, told) = worked(&variables, &script).await?;
+    assert!(code == 1 && told.contains("a 5 bytes\n") && told.ends_with(&format!("{job}: error\n")), "{code}: {told}");
+    let (_, told) = ended(&variables, &["watch", &job]).await?;
+    assert_eq!(told, "error\nits supervisor was killed\n");
+    ends(&pid).await
+}
