@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use reqwest::Method;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -79,13 +76,6 @@ pub(crate) async fn deliver(
         None => made(folder, program, last_words).await?,
     };
     send(api, assignment, folder, report).await
-}
-
-/// Reports that the job can't be run.
-pub(crate) async fn deliver_failure(api: &Api, assignment: &Assignment, why: &str) -> Result<()> {
-    let report = Report::failure(why, Vec::new(), &[]);
-    let IgnoredAny = decided(api, Method::POST, &assignment.job_status_url, Some(&report.body())).await?;
-    Ok(())
 }
 
 /// The report of a command that has ended.

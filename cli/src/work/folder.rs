@@ -164,7 +164,12 @@ impl Folder {
 
     /// Whether there is something in it that may be nowhere else.
     fn is_worth_keeping(&self) -> bool {
-        self.has_ended() || self.output().read_dir().is_ok_and(|mut files| files.next().is_some())
+        let has_files = match self.output().read_dir() {
+            Ok(mut files) => files.next().is_some(),
+            // It may be the command's own.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        self.has_ended() || has_files
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod supervisor;
 mod upload;
 
 use std::{
+    convert::Infallible,
     env,
     ffi::{OsStr, OsString},
     os::unix::fs::PermissionsExt,
@@ -34,7 +35,7 @@ use crate::{
 
 use claim::Search;
 use command::Running;
-use delivery::{Delivered, deliver, deliver_failure};
+use delivery::{Delivered, deliver};
 use folder::{Assignment, Folder};
 use supervisor::End;
 
@@ -52,6 +53,11 @@ enum Outcome {
     /// A signal came before the command's end.
     Stopped,
 }
+
+/// This machine can't run a job: neither can it run the next one. The job is not to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("jobs can't be run here: {0:#}")]
+struct Unfit(Error);
 
 /// Claims and runs one job after the other; with `once`, one, and is as successful as that.
 pub(crate) async fn work(
@@ -84,6 +90,7 @@ pub(crate) async fn resume(api: &Api, signals: &Signals, path: &Path) -> Result<
     }
     let done = tokio::select! {
         done = deliver(api, &assignment, &folder, "the command", "") => done,
+        never = announce(signals) => match never {},
         lost = lease::hold(api, &assignment, &folder) => Err(lost),
         () = signals.second() => return Ok(stopped(signals)),
     };
@@ -133,6 +140,7 @@ fn told(assignment: &Assignment, outcome: Result<Outcome>) -> Result<bool> {
         }
         Ok(Outcome::CannotRun(why)) => Err(Error::msg(why)),
         Ok(Outcome::Stopped) => Ok(false),
+        Err(error) if error.is::<Unfit>() => Err(error),
         Err(error) => {
             tell(format_args!("{job_id}: given up: {error:#}"));
             Ok(false)
@@ -192,7 +200,12 @@ async fn run(
             let status = home(Ok(delivered), folder)?;
             Ok(cannot_run.map_or(Outcome::Ended(status), Outcome::CannotRun))
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            if error.is::<Unfit>() {
+                lease::give_back(api, assignment).await;
+            }
+            Err(error)
+        }
     }
 }
 
@@ -216,20 +229,21 @@ async fn attempt(
     folder: &Folder,
     command: &[OsString],
 ) -> Result<Option<Delivered>> {
-    match execute(signals, assignment, folder, command).await {
-        Ok(Some(last_words)) => {
-            let program = command[0].to_string_lossy();
-            deliver(api, assignment, folder, &program, &last_words).await.map(Some)
-        }
-        Ok(None) => Ok(None),
-        Err(error) => {
-            // The owner hears of it now, and not when the lease ends.
-            if let Err(error) = deliver_failure(api, assignment, &format!("{error:#}")).await {
-                tell(format_args!("{error:#}"));
-            }
-            Err(error)
-        }
+    let Some(last_words) = execute(signals, assignment, folder, command).await.map_err(Unfit)? else {
+        return Ok(None);
+    };
+    let program = command[0].to_string_lossy();
+    tokio::select! {
+        delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
+        never = announce(signals) => match never {},
     }
+}
+
+/// Says what the first signal means while a job is delivered.
+async fn announce(signals: &Signals) -> Infallible {
+    signals.first().await;
+    tell("delivering what was reported, and then no more; another signal stops at once");
+    std::future::pending().await
 }
 
 /// Runs the command to its end: the last of its error output. None: a signal came before.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     processes::{appears, ends, starts},
-    proxy::{Way, first, through},
+    proxy::{Way, bodies, first, through},
     run::{created, ended, jobchute, keys, printed, stack, worked},
 };
 
@@ -179,4 +179,30 @@ async fn a_command_that_kills_its_supervisor_ends_with_it_and_is_reported() -> R
     let (_, told) = ended(&variables, &["watch", &job]).await?;
     assert_eq!(told, "error\nits supervisor was killed\n");
     ends(&pid).await
+}
+
+#[tokio::test]
+async fn a_miner_that_cannot_run_jobs_leaves_them_to_others() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let temporary = tempfile::tempdir()?;
+    variables.insert("TMPDIR".to_owned(), temporary.path().display().to_string());
+    let folder = temporary.path().to_owned();
+    // Its folder goes while it claims.
+    let seen = through(stack(), &mut variables, move |request| {
+        if request.ends_with("/claim") {
+            let made = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            made.for_each(|made| std::fs::remove_dir_all(made.join("private")).expect("it can be removed"));
+        }
+        Way::Pass
+    })
+    .await?;
+    let chute = variables["JOBCHUTE_CHUTE"].clone();
+    let (code, told) = ended(&variables, &["work", "--chute", &chute, "--", "true"]).await?;
+    assert!(code == 1 && told.contains("jobs can't be run here: the job's folder can't be written"), "{code}: {told}");
+    // No report, and a short lease.
+    assert!(bodies(&seen, |request| request == format!("POST /jobs/{job}")).is_empty());
+    assert!(!bodies(&seen, |request| request.ends_with("/heartbeat")).is_empty());
+    assert!(printed(&variables, &["list"]).await?.contains("running"));
+    Ok(())
 }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     proxy::{Way, first, through},
-    run::{command, created, ended, jobchute, keys, printed, stack},
+    run::{command, created, ended, jobchute, keys, printed, stack, worked},
 };
 
 #[tokio::test]
@@ -102,6 +102,17 @@ async fn a_command_ends_quietly_when_nobody_reads() -> Result<()> {
         assert_eq!(ended.status.code(), Some(141), "{arguments:?}");
         assert_eq!(String::from_utf8(ended.stderr)?, "", "{arguments:?}");
     }
+    // What is worth more than the words about it goes on.
+    assert_eq!(worked(&variables, r#"echo 1 >"$JOBCHUTE_OUTPUT/a""#).await?.0, 0);
+    let done = printed(&variables, &["list"]).await?;
+    let done = done.lines().find(|line| line.contains(" complete ")).context("a complete job")?;
+    let folder = tempfile::tempdir()?;
+    let to = folder.path().to_str().context("a path")?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let download = ["download", done.split(' ').next().unwrap_or_default(), "--to", to];
+    assert_eq!(command(&variables, &download).stdout(writer).status().await?.code(), Some(0));
+    assert!(folder.path().join("a").exists());
     // Nor does a complaint that nobody reads panic.
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
