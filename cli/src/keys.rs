@@ -1,13 +1,16 @@
-//! `jobchute keys`: who the local stack's user and miner are.
-
-use std::env;
+//! `jobchute keys`: who the local stack's user and miner are. `jobchute hotkey`: a new wallet.
 
 use anyhow::{Context, Result, bail};
+use jobchute::Hotkey;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Makes a user, a miner and a chute with the job `run`, through the function `admin`, and prints shell variables.
-pub(crate) async fn print() -> Result<()> {
+use crate::screen::line;
+
+/// Makes a user, a miner and a chute with the job `run`, through the function `admin` of the stack whose AWS is at `aws`, and
+/// prints shell variables.
+pub(crate) async fn print(aws: &str) -> Result<()> {
+    let admin = async |command: Value| admin(aws, command).await;
     let user = text(&admin(json!({"command": "create_user"})).await?, "user_id")?;
     let user_key = text(&admin(json!({"command": "create_key", "user_id": user})).await?, "key")?;
     let miner = text(&admin(json!({"command": "create_user", "roles": ["miner"]})).await?, "user_id")?;
@@ -18,17 +21,23 @@ pub(crate) async fn print() -> Result<()> {
         "chute_id": chute, "user_id": user, "name": "anything", "public": true, "version": "1", "methods": methods,
     }}))
     .await?;
-    println!("export JOBCHUTE_KEY={user_key}");
-    println!("export JOBCHUTE_MINER_KEY={miner_key}");
-    println!("export JOBCHUTE_CHUTE={chute} # its method: run");
+    line(format_args!("export JOBCHUTE_KEY={user_key}"))?;
+    line(format_args!("export JOBCHUTE_MINER_KEY={miner_key}"))?;
+    line(format_args!("export JOBCHUTE_CHUTE={chute} # its method: run"))?;
+    Ok(())
+}
+
+/// Makes a hotkey and prints it.
+pub(crate) fn hotkey() -> Result<()> {
+    let hotkey = Hotkey::generate();
+    line(format_args!("address {}\nseed    {}", hotkey.address, hotkey.seed))?;
     Ok(())
 }
 
 /// Invokes the function, as `aws lambda invoke` does.
-async fn admin(command: Value) -> Result<Value> {
-    let aws = env::var("JOBCHUTE_AWS").unwrap_or_else(|_| "http://127.0.0.1:3001".to_owned());
+async fn admin(aws: &str, command: Value) -> Result<Value> {
     let url = format!("{aws}/2015-03-31/functions/admin/invocations");
-    let answer = reqwest::Client::new().post(&url).body(command.to_string()).send().await;
+    let answer = jobchute::http().build()?.post(&url).body(command.to_string()).send().await;
     let answer = answer.with_context(|| format!("no local stack at {aws}: start `cargo run` first"))?;
     let failed = answer.headers().contains_key("x-amz-function-error");
     let body: Value = answer.json().await?;

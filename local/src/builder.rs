@@ -189,6 +189,8 @@ impl Builder {
 
     /// Builds the functions when they are missing or old, and starts everything.
     pub async fn start(self) -> Result<Stack> {
+        // For whoever makes a client of reqwest's in this process.
+        jobchute::install_crypto();
         let template = Template::read(&self.template, &self.parameters)?;
         // Before the build, which may take minutes: the port is taken or it is not.
         let (api, api_address) = listen(self.port).await?;

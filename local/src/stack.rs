@@ -23,7 +23,7 @@ use crate::{
 
 thread_local! {
     /// Connections are kept for a caller's next call. A test has its thread to itself, or finds those of the one before closed.
-    static HTTP: reqwest::Client = reqwest::Client::new();
+    static HTTP: reqwest::Client = jobchute::plain_http().build().expect("a client");
 }
 
 /// A running stack. Dropping it stops everything it started.

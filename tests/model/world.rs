@@ -159,7 +159,7 @@ impl World {
             "UpdateExpression": "SET busy_since = :long", "ExpressionAttributeValues": {":long": {"N": "0"}},
         });
         dynamodb(&stack, "UpdateItem", busy).await;
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = jobchute::plain_http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { stack, http, users: people, miners, faults, cases: 0, taken: 0, failed: 0 }
     }
 

@@ -16,7 +16,7 @@ pub struct Client {
 impl Client {
     fn new(identity: Identity) -> Self {
         let redirects = reqwest::redirect::Policy::none();
-        Self { identity, http: reqwest::Client::builder().redirect(redirects).build().unwrap() }
+        Self { identity, http: jobchute::plain_http().redirect(redirects).build().unwrap() }
     }
 
     /// Without credentials: a miner with a job token, or a stranger.

@@ -54,7 +54,7 @@ impl<'a> Bench<'a> {
             "methods": [{"name": "run", "timeout": 3600, "upload": true}],
         }}))
         .await?;
-        let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let http = jobchute::plain_http().redirect(reqwest::redirect::Policy::none()).build()?;
         let (samples, last) = (Samples::default(), Vec::new());
         Ok(Self { stack, http, chute, user_key, miner_key, samples, last })
     }

@@ -28,7 +28,7 @@ impl Answer {
 impl Client {
     pub(super) fn new() -> Result<Self> {
         // The demo shows redirects as steps of their own.
-        Ok(Self(reqwest::Client::builder().redirect(Policy::none()).build().context("no HTTP client")?))
+        Ok(Self(jobchute::plain_http().redirect(Policy::none()).build().context("no HTTP client")?))
     }
 
     /// Sends one request and prints its line; another status than `expected` is an error.

@@ -197,6 +197,10 @@ mod tests {
 
     use super::*;
 
+    fn client() -> Client {
+        jobchute::plain_http().build().expect("a client")
+    }
+
     /// A Runtime API, and the address that its function has.
     async fn start() -> (Arc<RuntimeApi>, String, CancellationToken) {
         let function = Function {
@@ -222,7 +226,7 @@ mod tests {
     async fn an_event_goes_to_the_function_and_its_answer_comes_back() {
         let (api, url, _stop) = start().await;
         let answer = api.push(Event::new("{\"a\":1}".into(), Duration::from_secs(3))).await.expect("queued");
-        let next = Client::new().get(format!("{url}invocation/next")).send().await.expect("an event");
+        let next = client().get(format!("{url}invocation/next")).send().await.expect("an event");
         api.initialised().await.expect("it asked for an event");
         let id = next.headers()["lambda-runtime-aws-request-id"].to_str().expect("an id").to_owned();
         assert!(
@@ -231,7 +235,7 @@ mod tests {
         assert_eq!(next.text().await.expect("a body"), "{\"a\":1}");
 
         let respond = async |id: &str| {
-            let post = Client::new().post(format!("{url}invocation/{id}/response")).body("done");
+            let post = client().post(format!("{url}invocation/{id}/response")).body("done");
             post.send().await.expect("an answer").status().as_u16()
         };
         assert_eq!(respond("another-id").await, 400);
@@ -244,9 +248,9 @@ mod tests {
     async fn a_response_over_the_limit_is_an_error() {
         let (api, url, _stop) = start().await;
         let answer = api.push(Event::new("{}".into(), Duration::from_secs(3))).await.expect("queued");
-        let next = Client::new().get(format!("{url}invocation/next")).send().await.expect("an event");
+        let next = client().get(format!("{url}invocation/next")).send().await.expect("an event");
         let id = next.headers()["lambda-runtime-aws-request-id"].to_str().expect("an id").to_owned();
-        let large = Client::new().post(format!("{url}invocation/{id}/response")).body(vec![b'x'; PAYLOAD_LIMIT + 1]);
+        let large = client().post(format!("{url}invocation/{id}/response")).body(vec![b'x'; PAYLOAD_LIMIT + 1]);
         // The connection may break before all of it is sent.
         if let Ok(refused) = large.send().await {
             assert_eq!(refused.status().as_u16(), 413);
@@ -258,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_function_that_can_not_start_says_why() {
         let (api, url, _stop) = start().await;
-        let report = Client::new().post(format!("{url}init/error")).body("{\"errorMessage\":\"no JOBS_TABLE\"}");
+        let report = client().post(format!("{url}init/error")).body("{\"errorMessage\":\"no JOBS_TABLE\"}");
         report.send().await.expect("accepted");
         assert_eq!(api.initialised().await, Err("no JOBS_TABLE".to_owned()));
     }

@@ -1,0 +1,231 @@
+//! The command line.
+
+use std::{collections::VecDeque, ffi::OsString, path::PathBuf};
+
+use lexopt::{
+    Arg::{Long, Short, Value},
+    Error, Parser, ValueExt,
+};
+use uuid::Uuid;
+
+use crate::work::command::SUPERVISE;
+
+pub(crate) const HELP: &str = include_str!("help.txt");
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Keys,
+    Hotkey,
+    Create {
+        chute: Uuid,
+        method: String,
+        arguments: String,
+    },
+    List,
+    Watch {
+        job: Uuid,
+    },
+    Download {
+        job: Uuid,
+        to: Option<PathBuf>,
+        force: bool,
+    },
+    Delete {
+        job: Uuid,
+    },
+    Work {
+        chute: Uuid,
+        once: bool,
+        command: Vec<OsString>,
+    },
+    Resume {
+        folder: PathBuf,
+    },
+    /// What `work` starts for itself.
+    Supervise {
+        input: PathBuf,
+        end: PathBuf,
+        command: Vec<OsString>,
+    },
+}
+
+/// What stands on the command line, in whatever order.
+#[derive(Default)]
+struct Given {
+    words: VecDeque<String>,
+    options: Vec<&'static str>,
+    to: Option<PathBuf>,
+    chute: Option<String>,
+    resume: Option<PathBuf>,
+    /// What `work` runs.
+    command: Vec<OsString>,
+}
+
+impl Given {
+    fn has(&self, option: &str) -> bool {
+        self.options.contains(&option)
+    }
+
+    fn word(&mut self, name: &str) -> Result<String, Error> {
+        let word = self.words.pop_front().filter(|word| !word.is_empty());
+        word.ok_or_else(|| format!("{name} is missing").into())
+    }
+}
+
+/// Reads it. An option that means nothing to the command is an error.
+pub(crate) fn parse(mut arguments: Parser) -> Result<Command, Error> {
+    let mut given = Given::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("to") => {
+                given.to = Some(arguments.value()?.into());
+                given.options.push("--to");
+            }
+            Long("force") => given.options.push("--force"),
+            Long("chute") => {
+                given.chute = Some(arguments.value()?.string()?);
+                given.options.push("--chute");
+            }
+            Long("once") => given.options.push("--once"),
+            Long("resume") => {
+                given.resume = Some(arguments.value()?.into());
+                given.options.push("--resume");
+            }
+            Value(word) if given.words.is_empty() && word == SUPERVISE => return supervise(arguments),
+            Value(word) if given.words == ["work"] => {
+                given.command.push(word);
+                given.command.extend(arguments.raw_args()?);
+            }
+            Value(word) => given.words.push_back(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let Some(name) = given.words.pop_front() else {
+        return if given.options.is_empty() { Ok(Command::Help) } else { Err("COMMAND is missing; see --help".into()) };
+    };
+    let known: &[&str] = match name.as_str() {
+        "download" => &["--to", "--force"],
+        "work" => &["--chute", "--once", "--resume"],
+        _ => &[],
+    };
+    let command = command(&name, &mut given)?;
+    match given.options.iter().find(|option| !known.contains(option)) {
+        Some(option) => Err(format!("{option} means nothing to {name}").into()),
+        None if !given.words.is_empty() => Err(format!("{:?} is too much", given.words[0]).into()),
+        None => Ok(command),
+    }
+}
+
+fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
+    Ok(match name {
+        "keys" => Command::Keys,
+        "hotkey" => Command::Hotkey,
+        "create" => Command::Create {
+            chute: id("CHUTE", &given.word("CHUTE")?)?,
+            method: given.word("METHOD")?,
+            // Whether they are good, the API decides.
+            arguments: given.words.pop_front().unwrap_or_else(|| "{}".to_owned()),
+        },
+        "list" => Command::List,
+        "watch" => Command::Watch { job: id("JOB", &given.word("JOB")?)? },
+        "download" => {
+            Command::Download { job: id("JOB", &given.word("JOB")?)?, to: given.to.take(), force: given.has("--force") }
+        }
+        "delete" => Command::Delete { job: id("JOB", &given.word("JOB")?)? },
+        "work" => work(given)?,
+        other => return Err(format!("there is no command {other:?}; see --help").into()),
+    })
+}
+
+fn work(given: &mut Given) -> Result<Command, Error> {
+    if let Some(folder) = given.resume.take() {
+        if given.options != ["--resume"] || !given.command.is_empty() {
+            return Err("--resume DIR stands alone: the folder says which job it is".into());
+        }
+        return Ok(Command::Resume { folder });
+    }
+    if given.command.is_empty() {
+        return Err("the command to run is missing: -- COMMAND…".into());
+    }
+    let chute = given.chute.as_deref().ok_or("--chute is missing")?;
+    Ok(Command::Work {
+        chute: id("--chute", chute)?,
+        once: given.has("--once"),
+        command: std::mem::take(&mut given.command),
+    })
+}
+
+fn supervise(mut arguments: Parser) -> Result<Command, Error> {
+    let mut words = arguments.raw_args()?;
+    let mut word = || words.next().ok_or("a miner starts this for itself");
+    let (input, end) = (word()?.into(), word()?.into());
+    Ok(Command::Supervise { input, end, command: words.collect() })
+}
+
+fn id(name: &str, word: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(word).map_err(|_| format!("{name} is not an id: {word:?}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "3f0a1f6e-0000-4000-8000-000000000001";
+
+    fn read(arguments: &[&str]) -> Result<Command, Error> {
+        parse(Parser::from_args(arguments))
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_miners_command() {
+        let command =
+            read(&["work", "--chute", ID, "--once", "--", "python", "train.py", "--epochs=3"]).expect("valid");
+        let expected = ["python", "train.py", "--epochs=3"].map(OsString::from).to_vec();
+        assert_eq!(command, Command::Work { chute: id("", ID).expect("an id"), once: true, command: expected });
+    }
+
+    #[test]
+    fn arguments_stay_as_they_are_written() {
+        for text in [r#"{"seed":18446744073709551616}"#, "{\"a\" : NaN}", "{", ""] {
+            let Command::Create { arguments, .. } = read(&["create", ID, "train", text]).expect("valid") else {
+                panic!("{text}")
+            };
+            assert_eq!(arguments, text);
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_read_or_refused() {
+        assert_eq!(read(&[]).expect("valid"), Command::Help);
+        assert_eq!(read(&["delete", ID, "-h"]).expect("valid"), Command::Help);
+        assert_eq!(read(&["work", "--resume", "a b"]).expect("valid"), Command::Resume { folder: "a b".into() });
+        for wrong in [
+            &["fly"][..],
+            &["--once"],
+            &["create", ID],
+            &["create", ID, ""],
+            &["create", "../x", "m"],
+            &["watch"],
+            &["watch", ""],
+            &["watch", "a/../b?c"],
+            &["watch", ID, ID],
+            &["work", "--", "true"],
+            &["work", "--chute", ID],
+            &["work", "--chute", "c", "true"],
+            &["work", "--chute", ID, "--to", "x", "true"],
+            &["work", "--resume", "d", "--once"],
+            &["work", "--resume", "d", "true"],
+            &["list", "--fast"],
+            &["list", "--force"],
+            &["delete", ID, "--once"],
+            &["watch", ID, "--to", "x"],
+            &["download", ID, "--chute", ID],
+            &["create", ID, "m", "{}", "--force"],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

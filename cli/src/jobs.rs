@@ -1,0 +1,56 @@
+//! `jobchute create`, `list` and `delete`.
+
+use anyhow::Result;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde::{Deserialize, de::IgnoredAny};
+use uuid::Uuid;
+
+use crate::{api::Api, screen};
+
+#[derive(Deserialize)]
+struct Created {
+    job_id: String,
+}
+
+/// Creates a job and prints its id.
+pub(crate) async fn create(api: &Api, chute: Uuid, method: &str, arguments: &str) -> Result<()> {
+    let method = utf8_percent_encode(method, NON_ALPHANUMERIC);
+    let job: Created = api.json(Method::POST, &format!("/jobs/{chute}/{method}"), Some(arguments)).await?;
+    Ok(screen::line(job.job_id)?)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    jobs: Vec<Listed>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    job_id: String,
+    created_at: String,
+    status: String,
+    method: String,
+}
+
+/// Prints the caller's jobs, a line each.
+pub(crate) async fn list(api: &Api) -> Result<()> {
+    let mut from = String::new();
+    loop {
+        let page: Page = api.json(Method::GET, &format!("/jobs?limit=100{from}"), None).await?;
+        for Listed { job_id, created_at, status, method } in page.jobs {
+            screen::line(format_args!("{job_id}  {created_at}  {status:<24} {}", screen::name(&method)))?;
+        }
+        match page.next_cursor {
+            Some(cursor) => from = format!("&cursor={cursor}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Deletes a job.
+pub(crate) async fn delete(api: &Api, job: Uuid) -> Result<()> {
+    let IgnoredAny = api.json(Method::DELETE, &format!("/jobs/{job}"), None).await?;
+    Ok(())
+}

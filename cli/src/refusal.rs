@@ -1,0 +1,92 @@
+//! An answer that is no success, in the API's own words.
+
+use std::fmt;
+
+use anyhow::Error;
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the API, or S3, answered instead of a success.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    detail: Option<Detail>,
+}
+
+/// `detail` of the API's errors, or `message` of API Gateway's.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Detail {
+    Text(String),
+    /// One for every field that is wrong.
+    Fields(Vec<Wrong>),
+    Other(Value),
+}
+
+/// A field of a request that is wrong.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wrong {
+    /// Where it stands: `["body", "output_files", 3, "filename"]`.
+    pub(crate) loc: Vec<Value>,
+    pub(crate) msg: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(alias = "message")]
+    detail: Option<Detail>,
+}
+
+impl Refusal {
+    /// Reads the answer's body.
+    pub(crate) async fn of(answer: Response) -> Self {
+        let status = answer.status();
+        let body: Body = answer.json().await.unwrap_or_default();
+        Self { status, detail: body.detail }
+    }
+
+    /// The same request may succeed later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// The fields of the request that are wrong.
+    pub(crate) fn wrong(&self) -> &[Wrong] {
+        match &self.detail {
+            Some(Detail::Fields(fields)) => fields,
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        match &self.detail {
+            None => Ok(()),
+            Some(Detail::Text(text)) => write!(f, ": {text}"),
+            Some(Detail::Other(value)) => write!(f, ": {value}"),
+            Some(Detail::Fields(fields)) => {
+                for (number, Wrong { loc, msg }) in fields.iter().enumerate() {
+                    let at: Vec<_> =
+                        loc.iter().map(|part| part.as_str().map_or(part.to_string(), str::to_owned)).collect();
+                    write!(f, "{} {}: {msg}", if number == 0 { ":" } else { ";" }, at.join("."))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// How the API decided against a request. None when it may decide otherwise later, or was not reached.
+pub(crate) fn refused(error: &Error) -> Option<&Refusal> {
+    error.downcast_ref::<Refusal>().filter(|refusal| !refusal.may_pass())
+}
+
+/// The status of such a decision.
+pub(crate) fn refused_with(error: &Error) -> Option<StatusCode> {
+    refused(error).map(|refusal| refusal.status)
+}

@@ -1,0 +1,270 @@
+//! `jobchute work`: a miner that runs a command for every job of a chute.
+
+mod claim;
+pub(crate) mod command;
+mod delivery;
+mod folder;
+mod lease;
+mod outputs;
+mod report;
+mod state;
+pub(crate) mod supervisor;
+mod upload;
+
+use std::{
+    convert::Infallible,
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Error, Result, bail, ensure};
+use reqwest::StatusCode;
+use tokio::time::sleep;
+
+use crate::{
+    api::Api,
+    process,
+    refusal::{refused, refused_with},
+    screen::tell,
+    signals::Signals,
+};
+
+use claim::Search;
+use command::Running;
+use delivery::{Delivered, deliver};
+use folder::{Assignment, Folder};
+use supervisor::End;
+
+/// Time between two looks for work.
+const POLL: Duration = Duration::from_secs(2);
+/// How long a claim that was sent is waited for after a signal.
+const LAST_CLAIM: Duration = Duration::from_secs(5);
+
+/// How one job ended here.
+enum Outcome {
+    /// With this status of the job.
+    Ended(String),
+    /// The command does not start, for this job as for any other.
+    CannotRun(String),
+    /// A signal came before the command's end.
+    Stopped,
+}
+
+/// This machine can't run a job: neither can it run the next one. The job is not to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("jobs can't be run here: {0:#}")]
+struct Unfit(Error);
+
+/// Claims and runs one job after the other; with `once`, one, and is as successful as that.
+pub(crate) async fn work(
+    api: &Api,
+    signals: &Signals,
+    chute: &str,
+    once: bool,
+    command: &[OsString],
+) -> Result<ExitCode> {
+    let program = command.first().context("no command")?;
+    ensure!(is_program(program), "can't run {}: no such program", program.display());
+    process::adopt_orphans()?;
+    Folder::tell_of_left_behind();
+    tokio::select! {
+        done = every(api, signals, chute, once, command) => done,
+        // Dropping the work ends the command.
+        () = signals.second() => Ok(stopped(signals)),
+    }
+}
+
+/// Delivers what another process has left of a job whose command has ended.
+pub(crate) async fn resume(api: &Api, signals: &Signals, path: &Path) -> Result<ExitCode> {
+    let folder = Folder::open(path)?;
+    let assignment = folder.assignment()?;
+    if !folder.has_ended() {
+        bail!(
+            "the job's command did not end, so there is nothing to report; its files are in {}",
+            folder.output().display()
+        );
+    }
+    let done = tokio::select! {
+        done = deliver(api, &assignment, &folder, "the command", "") => done,
+        never = announce(signals) => match never {},
+        lost = lease::hold(api, &assignment, &folder) => Err(lost),
+        () = signals.second() => return Ok(stopped(signals)),
+    };
+    Ok(match told(&assignment, home(done, folder).map(Outcome::Ended))? {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn stopped(signals: &Signals) -> ExitCode {
+    signals.exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Whether a shell would find and run it.
+fn is_program(program: &OsStr) -> bool {
+    let runs = |path: &Path| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    if program.as_encoded_bytes().contains(&b'/') {
+        return runs(Path::new(program));
+    }
+    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| runs(&folder.join(program)))
+}
+
+async fn every(api: &Api, signals: &Signals, chute: &str, once: bool, command: &[OsString]) -> Result<ExitCode> {
+    let mut search = Search::new(api, chute);
+    loop {
+        // Before there is a job that it could fail.
+        let folder = Folder::create()?;
+        let Some(assignment) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
+        tell(format_args!("claimed {}", assignment.job_id));
+        let complete = told(&assignment, run(api, signals, &assignment, folder, command).await)?;
+        if once && signals.exit_code().is_none_or(|_| complete) {
+            return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if signals.exit_code().is_some() {
+            return Ok(stopped(signals));
+        }
+    }
+}
+
+/// Says how a job ended; whether it is complete. An error, when no other job would do better.
+fn told(assignment: &Assignment, outcome: Result<Outcome>) -> Result<bool> {
+    let job_id = &assignment.job_id;
+    match outcome {
+        Ok(Outcome::Ended(status)) => {
+            tell(format_args!("{job_id}: {status}"));
+            Ok(status == "complete")
+        }
+        Ok(Outcome::CannotRun(why)) => Err(Error::msg(why)),
+        Ok(Outcome::Stopped) => Ok(false),
+        Err(error) if error.is::<Unfit>() => Err(error),
+        Err(error) => {
+            tell(format_args!("{job_id}: given up: {error:#}"));
+            Ok(false)
+        }
+    }
+}
+
+/// The next job that this miner gets; None after a signal.
+async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<Option<Assignment>> {
+    loop {
+        let claimed = tokio::select! {
+            claimed = search.claim(|| signals.exit_code().is_none()) => claimed,
+            () = async { signals.first().await; sleep(LAST_CLAIM).await } => return Ok(None),
+        };
+        match claimed {
+            Ok(Some(assignment)) if signals.exit_code().is_some() => {
+                lease::give_back(api, &assignment).await;
+                return Ok(None);
+            }
+            Ok(Some(assignment)) => return Ok(Some(assignment)),
+            Ok(None) => {}
+            // The chute is gone.
+            Err(error) if refused_with(&error) == Some(StatusCode::NOT_FOUND) => return Err(error),
+            Err(error) if !search.succeeded && refused(&error).is_some() => return Err(error),
+            Err(error) => tell(format_args!("{error:#}")),
+        }
+        tokio::select! {
+            () = sleep(POLL) => {}
+            () = signals.first() => return Ok(None),
+        }
+    }
+}
+
+/// Runs one job to its end, while heartbeats hold it.
+async fn run(
+    api: &Api,
+    signals: &Signals,
+    assignment: &Assignment,
+    folder: Folder,
+    command: &[OsString],
+) -> Result<Outcome> {
+    let done = tokio::select! {
+        done = attempt(api, signals, assignment, &folder, command) => done,
+        // Dropping the attempt kills its command.
+        lost = lease::hold(api, assignment, &folder) => Err(lost),
+    };
+    let cannot_run = match folder.end() {
+        Ok(Some(end @ End::CannotRun(_))) => end.failure(&command[0].to_string_lossy()),
+        _ => None,
+    };
+    match done {
+        Ok(None) => {
+            lease::give_back(api, assignment).await;
+            Ok(Outcome::Stopped)
+        }
+        Ok(Some(delivered)) => {
+            let status = home(Ok(delivered), folder)?;
+            Ok(cannot_run.map_or(Outcome::Ended(status), Outcome::CannotRun))
+        }
+        Err(error) => {
+            if error.is::<Unfit>() {
+                lease::give_back(api, assignment).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The job's status. Its folder goes only when the API has confirmed all that is in it.
+fn home(done: Result<Delivered>, folder: Folder) -> Result<String> {
+    let Delivered { status, confirmed, lacks } = done?;
+    match (confirmed, lacks) {
+        (true, false) => folder.remove(),
+        (true, true) => folder.set_delivered(),
+        // It says itself that it stays.
+        (false, _) => {}
+    }
+    Ok(status)
+}
+
+/// Runs the command and delivers what it leaves. None: a signal came before its end.
+async fn attempt(
+    api: &Api,
+    signals: &Signals,
+    assignment: &Assignment,
+    folder: &Folder,
+    command: &[OsString],
+) -> Result<Option<Delivered>> {
+    let Some(last_words) = execute(signals, assignment, folder, command).await.map_err(Unfit)? else {
+        return Ok(None);
+    };
+    let program = command[0].to_string_lossy();
+    tokio::select! {
+        delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
+        never = announce(signals) => match never {},
+    }
+}
+
+/// Says what the first signal means while a job is delivered.
+async fn announce(signals: &Signals) -> Infallible {
+    signals.first().await;
+    tell("delivering what was reported, and then no more; another signal stops at once");
+    std::future::pending().await
+}
+
+/// Runs the command to its end: the last of its error output. None: a signal came before.
+async fn execute(
+    signals: &Signals,
+    assignment: &Assignment,
+    folder: &Folder,
+    command: &[OsString],
+) -> Result<Option<String>> {
+    folder.begin(assignment).context("the job's folder can't be written")?;
+    let mut running = Running::start(folder, assignment, command)?;
+    tokio::select! {
+        ended = running.ended() => ended?,
+        () = signals.first() => {
+            running.stop().await;
+            return Ok(None);
+        }
+    }
+    if !folder.has_ended() {
+        process::end_descendants();
+        folder.set_end(&End::Lost)?;
+    }
+    Ok(Some(running.last_words()))
+}

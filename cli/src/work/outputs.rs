@@ -1,0 +1,279 @@
+//! What a command has left in its output folder.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    beneath::{Entry, Odd, Root},
+    screen,
+};
+
+/// Files of one job.
+const MOST_FILES: usize = 1000;
+/// Entries of the folder that are looked at.
+const MOST_ENTRIES: usize = 100_000;
+/// Bytes of a path that no name of an output can have, so that nothing below it is one either.
+const LONGEST_NAME: usize = 926;
+/// Bytes of the largest file that S3 stores: 5 TiB.
+const LARGEST_FILE: u64 = 5 << 40;
+/// Bytes of what is told of the skipped.
+const LONGEST_LIST: usize = 6 << 10;
+
+/// A file to be delivered, as the miner declares it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Output {
+    /// Relative, with slashes.
+    pub(crate) filename: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: String,
+}
+
+/// What is in the folder and not delivered.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Skipped {
+    pub(crate) path: String,
+    pub(crate) reason: String,
+    /// It may hold something that is nowhere else.
+    pub(crate) is_file: bool,
+}
+
+impl Skipped {
+    /// A file, or more of them.
+    fn files(path: &Path, reason: impl ToString) -> Self {
+        Self { path: path.to_string_lossy().into_owned(), reason: reason.to_string(), is_file: true }
+    }
+
+    fn odd(path: &Path, odd: Odd) -> Self {
+        Self { is_file: matches!(odd, Odd::Failed(_)), ..Self::files(path, odd) }
+    }
+}
+
+/// The folder's name in the command's part of a job's folder.
+pub(crate) const OUTPUT: &str = "output";
+
+/// Opens the output folder. The command may have put something else in its place.
+pub(crate) fn open(job: &Path) -> Result<Root, Odd> {
+    Root::open(job).map_err(Odd::Failed)?.below(OUTPUT)
+}
+
+/// Every file in the output folder and below, and what there is that is none. Hashes them: it takes its time.
+pub(crate) fn find(job: &Path) -> (Vec<Output>, Vec<Skipped>) {
+    let root = match open(job) {
+        Ok(root) => root,
+        Err(odd) => return (Vec::new(), vec![Skipped::odd(Path::new("JOBCHUTE_OUTPUT"), odd)]),
+    };
+    let (mut names, mut skipped) = names(&root);
+    names.sort();
+    for name in names.split_off(names.len().min(MOST_FILES)) {
+        skipped.push(Skipped::files(Path::new(&name), format_args!("a job has at most {MOST_FILES} files")));
+    }
+    let mut found = Vec::new();
+    for filename in names {
+        // The same rules hold again when it is sent. Its handle is not kept: a thousand are more than a process may have open.
+        match root.file(Path::new(&filename)).and_then(|file| digest(file).map_err(Odd::Failed)) {
+            Ok((size, sha256)) => found.push(Output { filename, size, sha256 }),
+            Err(odd) => skipped.push(Skipped::odd(Path::new(&filename), odd)),
+        }
+    }
+    skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    (found, skipped)
+}
+
+/// The names of what can be opened, and what cannot.
+fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
+    let (mut folders, mut names, mut skipped, mut seen) = (vec![PathBuf::new()], Vec::new(), Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        let entries = match root.entries(&folder) {
+            Ok(entries) => entries,
+            Err(odd) => {
+                skipped.push(Skipped::odd(&folder, odd));
+                continue;
+            }
+        };
+        for entry in entries {
+            seen += 1;
+            if seen > MOST_ENTRIES {
+                skipped
+                    .push(Skipped::files(&folder, format_args!("more than {MOST_ENTRIES} entries: no more looked at")));
+                return (names, skipped);
+            }
+            let (path, kind) = match entry {
+                Ok((name, kind)) => (folder.join(name), kind),
+                Err(odd) => {
+                    skipped.push(Skipped::odd(&folder, odd));
+                    break;
+                }
+            };
+            match (kind, path.to_str()) {
+                _ if path.as_os_str().len() > LONGEST_NAME => {
+                    skipped.push(Skipped::files(&path, format_args!("its name is longer than {LONGEST_NAME} bytes")));
+                }
+                (_, None) => skipped.push(Skipped::files(&path, "its name is not UTF-8")),
+                (Entry::Folder, _) => folders.push(path),
+                (Entry::Other, Some(name)) => match root.file(&path) {
+                    Ok(_) => names.push(name.to_owned()),
+                    Err(odd) => skipped.push(Skipped::odd(&path, odd)),
+                },
+            }
+        }
+    }
+    (names, skipped)
+}
+
+/// Size and SHA-256 of a file, as large as it is now.
+fn digest(file: File) -> io::Result<(u64, String)> {
+    let size = file.metadata()?.len();
+    if size > LARGEST_FILE {
+        return Err(io::Error::other("larger than 5 TiB"));
+    }
+    let (mut file, mut hash, mut buffer) = (file.take(size), Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    if file.limit() > 0 {
+        return Err(io::Error::other("it is being written to"));
+    }
+    Ok((size, hex::encode(hash.finalize())))
+}
+
+/// What is told of the skipped, a line each, as far as there is room; empty when nothing was skipped.
+pub(crate) fn told(skipped: &[Skipped]) -> String {
+    let mut text = String::new();
+    for (told, Skipped { path, reason, .. }) in skipped.iter().enumerate() {
+        let line = format!("not delivered: {}: {reason}\n", screen::name(path));
+        if text.len() + line.len() > LONGEST_LIST {
+            text += &format!("not delivered: {} more\n", skipped.len() - told);
+            break;
+        }
+        text += &line;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::{ffi::OsStrExt, fs::symlink, net::UnixListener},
+        process::Command,
+    };
+
+    use super::*;
+
+    fn names_and_reasons(folder: &Path) -> (Vec<String>, Vec<(String, String)>) {
+        let (found, skipped) = find(folder);
+        let skipped = skipped.into_iter().map(|Skipped { path, reason, .. }| (path, reason));
+        (found.into_iter().map(|output| output.filename).collect(), skipped.collect())
+    }
+
+    #[test]
+    fn regular_files_inside_are_found_and_everything_else_is_named() -> io::Result<()> {
+        let outer = tempfile::tempdir()?;
+        let folder = outer.path().join("output");
+        fs::create_dir_all(folder.join("sub/deeper"))?;
+        fs::write(outer.path().join("secret"), "secret")?;
+        fs::write(folder.join("sub/deeper/file"), "content")?;
+        fs::write(folder.join("plain"), "")?;
+        for (target, link) in [
+            ("sub/deeper/file", "inside"),
+            ("../plain", "sub/up"),
+            ("inside", "sub/../chain"),
+            ("sub/linked/../../sub/deeper/file", "winding"),
+            ("../secret", "out"),
+            ("../output/plain", "out-and-in"),
+            ("sub", "folder"),
+            ("deeper", "sub/linked"),
+            (".", "self"),
+            ("nowhere", "dangling"),
+            ("loop", "loop"),
+            ("/dev/zero", "endless"),
+            ("/etc/passwd", "absolute-out"),
+        ] {
+            symlink(target, folder.join(link))?;
+        }
+        symlink(folder.canonicalize()?.join("plain"), folder.join("absolute-in"))?;
+        symlink(folder.canonicalize()?.join("../secret"), folder.join("absolute-up"))?;
+        assert!(Command::new("mkfifo").arg(folder.join("fifo")).status()?.success());
+        let _socket = UnixListener::bind(folder.join("socket"))?;
+        fs::write(folder.join(std::ffi::OsStr::from_bytes(b"\xff")), "")?;
+
+        let (found, skipped) = names_and_reasons(outer.path());
+        let files = ["absolute-in", "chain", "inside", "plain", "sub/deeper/file", "sub/up", "winding"];
+        assert_eq!(found, files);
+        let out = "a link out of the folder";
+        let expected = [
+            ("absolute-out", out),
+            ("absolute-up", out),
+            ("dangling", "a link to nothing"),
+            ("endless", out),
+            ("fifo", "a named pipe"),
+            ("folder", "a link to a folder"),
+            ("loop", "too many links"),
+            ("out", out),
+            ("out-and-in", out),
+            ("self", "a link to a folder"),
+            ("socket", "a socket"),
+            ("sub/linked", "a link to a folder"),
+            ("\u{fffd}", "its name is not UTF-8"),
+        ];
+        assert_eq!(skipped, expected.map(|(path, reason)| (path.to_owned(), reason.to_owned())));
+        Ok(())
+    }
+
+    #[test]
+    fn something_else_in_the_folders_place_is_not_looked_into() -> io::Result<()> {
+        let outer = tempfile::tempdir()?;
+        symlink("/etc", outer.path().join(OUTPUT))?;
+        let (found, skipped) = names_and_reasons(outer.path());
+        assert!(found.is_empty() && skipped.len() == 1 && skipped[0].0 == "JOBCHUTE_OUTPUT", "{skipped:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_thousand_files_are_delivered_and_the_others_are_named() -> io::Result<()> {
+        let outer = tempfile::tempdir()?;
+        let folder = outer.path().join(OUTPUT);
+        fs::create_dir(&folder)?;
+        for number in 0..1003 {
+            fs::write(folder.join(format!("{number:04}")), "")?;
+        }
+        let (found, skipped) = find(outer.path());
+        assert_eq!((found.len(), found[999].filename.as_str()), (1000, "0999"));
+        let told = told(&skipped);
+        assert!(told.starts_with("not delivered: 1000: a job has at most 1000 files\n"), "{told}");
+        assert_eq!(told.lines().count(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_too_deep_for_any_name_is_named_once() -> io::Result<()> {
+        let outer = tempfile::tempdir()?;
+        let folder = outer.path().join(OUTPUT);
+        let deep: PathBuf = std::iter::repeat_n("d".repeat(100), 12).collect();
+        fs::create_dir_all(folder.join(&deep))?;
+        fs::write(folder.join(&deep).join("file"), "")?;
+        fs::write(folder.join("near"), "")?;
+        let (found, skipped) = names_and_reasons(outer.path());
+        assert_eq!(found, ["near"]);
+        assert_eq!(skipped.len(), 1);
+        assert_eq!(skipped[0].1, "its name is longer than 926 bytes");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_told_of_the_skipped_has_a_bound() {
+        let skipped: Vec<_> = (0..10_000).map(|number| Skipped::files(Path::new(&number.to_string()), "odd")).collect();
+        let told = told(&skipped);
+        assert!(told.len() < LONGEST_LIST + 100 && told.ends_with(" more\n"), "{told}");
+        assert!(super::told(&[Skipped::files(Path::new("a\u{202e}\n"), "odd")]).contains("a\\u{202e}\\n: odd"));
+    }
+}

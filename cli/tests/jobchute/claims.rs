@@ -1,0 +1,151 @@
+//! A miner that looks for jobs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    proxy::{Way, bodies, first, through},
+    run::{created, ended, keys, printed, stack, worked},
+};
+
+#[tokio::test]
+async fn a_miner_signs_with_its_hotkey() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let chute = variables["JOBCHUTE_CHUTE"].clone();
+    let printed_hotkey = printed(&variables, &["hotkey"]).await?;
+    let field = |name: &str| {
+        let line = printed_hotkey.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.trim().to_owned()).context("a hotkey")
+    };
+    let miner = stack().invoke("admin", serde_json::json!({"command": "create_user", "roles": ["miner"]})).await?;
+    let register =
+        serde_json::json!({"command": "register_hotkey", "user_id": miner["user_id"], "hotkey": field("address")?});
+    stack().invoke("admin", register).await?;
+    variables.remove("JOBCHUTE_MINER_KEY");
+    variables.insert("JOBCHUTE_MINER_HOTKEY".to_owned(), field("seed")?);
+
+    let job = printed(&variables, &["create", &chute, "run"]).await?;
+    let worked = printed(&variables, &["work", "--chute", &chute, "--once", "--", "true"]).await?;
+    assert!(worked.ends_with(&format!("{job}: complete")), "{worked}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_was_taken_may_come_back() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let fails = first(2, |request| request.ends_with("/claim"));
+    through(stack(), &mut variables, move |request| match fails(request) {
+        Some(0) => Way::Refuse(409),
+        _ => Way::Pass,
+    })
+    .await?;
+    let (code, told) = worked(&variables, "true").await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_looks_for_work_beyond_what_it_was_refused() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let (first, last) = (created(&variables).await?, created(&variables).await?);
+    let claim = format!("PUT /jobs/{first}/claim");
+    through(stack(), &mut variables, move |request| if request == claim { Way::Refuse(403) } else { Way::Pass })
+        .await?;
+    let (code, told) = worked(&variables, "true").await?;
+    assert!(code == 0 && told.ends_with(&format!("{last}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_outlives_a_refusal_of_its_look_for_work() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let (looks, claims) = (AtomicUsize::new(0), first(1, |request| request.ends_with("/claim")));
+    through(stack(), &mut variables, move |request| {
+        let second = request.ends_with("/claimable") && looks.fetch_add(1, Ordering::Relaxed) == 1;
+        if second || claims(request).is_some() { Way::Refuse(400) } else { Way::Pass }
+    })
+    .await?;
+    let (code, told) = worked(&variables, "true").await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    // From the beginning it is the user's mistake.
+    variables.insert("JOBCHUTE_MINER_KEY".to_owned(), "cpk_wrong".to_owned());
+    assert_eq!(worked(&variables, "true").await?.0, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workers_claims_say_which_process_asks() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let seen = through(stack(), &mut variables, |_| Way::Pass).await?;
+    for _ in 0..2 {
+        created(&variables).await?;
+        assert_eq!(worked(&variables, "true").await?.0, 0);
+    }
+    let mut workers: Vec<String> = Vec::new();
+    for body in bodies(&seen, |request| request.ends_with("/claim")) {
+        let body: serde_json::Value = serde_json::from_str(&body)?;
+        workers.push(body["worker"].as_str().context("no worker")?.to_owned());
+    }
+    assert!(workers.len() == 2 && workers[0] != workers[1], "{workers:?}");
+    assert!(workers.iter().all(|worker| (1..=64).contains(&worker.len())));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chute_that_does_not_exist_is_told_at_once() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    through(
+        stack(),
+        &mut variables,
+        |request| {
+            if request.ends_with("/claimable") { Way::Refuse(404) } else { Way::Pass }
+        },
+    )
+    .await?;
+    let (code, told) = worked(&variables, "true").await?;
+    assert!(code == 1 && told.contains("404"), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_without_work_says_what_it_looks_for() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let (_, told) = worked(&variables, "true").await?;
+    let chute = &variables["JOBCHUTE_CHUTE"];
+    assert!(told.starts_with(&format!("looking for jobs of chute {chute}\nclaimed {job}\n")), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_setting_that_cannot_be_used_is_named_at_once() -> Result<()> {
+    let good = keys(stack()).await?;
+    let (job, chute) = (uuid::Uuid::nil().to_string(), good["JOBCHUTE_CHUTE"].clone());
+    let work = ["work", "--chute", &chute, "--", "true"];
+    for (name, value) in [
+        ("JOBCHUTE_MINER_KEY", "cpk_1\r"),
+        ("JOBCHUTE_KEY", "cpk 1"),
+        ("JOBCHUTE_URL", "localhost:3000"),
+        ("JOBCHUTE_URL", "x"),
+    ] {
+        let mut variables = good.clone();
+        variables.insert(name.to_owned(), value.to_owned());
+        let watch = ["watch", job.as_str()];
+        let commands = if name == "JOBCHUTE_MINER_KEY" { vec![&work[..]] } else { vec![&["list"][..], &watch] };
+        for arguments in commands {
+            let (code, told) = ended(&variables, arguments).await?;
+            assert!(code == 1 && told.starts_with(&format!("jobchute: {name} ")), "{code}: {told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
+    }
+    let mut variables = good.clone();
+    for name in ["JOBCHUTE_KEY", "JOBCHUTE_HOTKEY"] {
+        variables.insert(name.to_owned(), String::new());
+    }
+    let (code, told) = ended(&variables, &["list"]).await?;
+    assert_eq!((code, told.as_str()), (1, "jobchute: set JOBCHUTE_KEY or JOBCHUTE_HOTKEY; see --help\n"));
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The command that a job runs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    processes::{appears, ends, starts},
+    proxy::{Way, bodies, first, through},
+    run::{created, ended, jobchute, keys, printed, stack, worked},
+};
+
+#[tokio::test]
+async fn a_command_that_fails_is_an_error_with_its_last_words() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let (code, told) = worked(&variables, "echo out of memory >&2; exit 3").await?;
+    assert!(code == 1 && told.contains("out of memory"), "{code}: {told}");
+    let watched = jobchute(&variables, &["watch", &job]).await?;
+    assert_eq!(watched.status.code(), Some(1));
+    let shown = String::from_utf8(watched.stdout)?;
+    assert!(shown.contains("error\nexit status: 3\nout of memory"), "{shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mistyped_program_claims_nothing() -> Result<()> {
+    let variables = keys(stack()).await?;
+    created(&variables).await?;
+    for program in ["pyhton", "./pyhton", "/tmp"] {
+        let (code, told) = ended(&variables, &["work", "--chute", &variables["JOBCHUTE_CHUTE"], "--", program]).await?;
+        assert!(code == 1 && told.contains(&format!("can't run {program}")), "{code}: {told}");
+    }
+    assert!(printed(&variables, &["list"]).await?.contains("pending"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_start_fails_one_job_and_ends_the_miner() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let first = created(&variables).await?;
+    created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("no-interpreter");
+    std::fs::write(&program, "#!/nowhere\n")?;
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let program = program.to_str().context("a path")?;
+    let (code, _) = ended(&variables, &["work", "--chute", &variables["JOBCHUTE_CHUTE"], "--", program]).await?;
+    assert_eq!(code, 1);
+    let (code, told) = ended(&variables, &["watch", &first]).await?;
+    assert!(code == 1 && told.contains(&format!("can't run {program}")), "{code}: {told}");
+    assert!(printed(&variables, &["list"]).await?.contains("pending"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_job_ends_its_command_and_all_that_it_started() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let script = starts("sleep 600", &pid);
+    let delete = async {
+        appears(&pid).await?;
+        printed(&variables, &["delete", &job]).await
+    };
+    let (ended, deleted) = tokio::join!(worked(&variables, &script), delete);
+    deleted?;
+    let (code, told) = ended?;
+    assert!(code == 1 && told.contains("given up") && !told.contains("kept in"), "{code}: {told}");
+    ends(&pid).await
+}
+
+#[tokio::test]
+async fn what_a_command_complains_is_passed_on_and_its_end_is_reported() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    // Also when a child of it lives on.
+    let script = "sleep 600 & (echo begin; head -c 20000 /dev/zero | tr '\\0' x; echo end) >&2; exit 1";
+    let (_, told) = worked(&variables, script).await?;
+    assert!(told.contains("begin\nx") && told.contains("xend\n"), "{told}");
+    let (_, told) = ended(&variables, &["watch", &job]).await?;
+    let xs = told.chars().filter(|char| *char == 'x').count();
+    assert!(told.ends_with("xend\n") && !told.contains("begin") && (8000..8200).contains(&xs), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_fails_is_not_a_lost_job() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let fails = first(2, |request| request.ends_with("/heartbeat"));
+    through(stack(), &mut variables, move |request| match fails(request) {
+        Some(0) => Way::Refuse(429),
+        Some(_) => Way::Refuse(400),
+        None => Way::Pass,
+    })
+    .await?;
+    let job = created(&variables).await?;
+    let (code, told) = worked(&variables, "sleep 8").await?;
+    assert!(code == 0 && told.contains("400 Bad Request: not now"), "{code}: {told}");
+    assert!(told.ends_with(&format!("{job}: complete\n")), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_commands_end_is_its_end_whatever_it_has_started() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    // It holds both of the command's outputs open.
+    let script = format!("setsid sleep 600 & echo $! >{}; echo done >&2", pid.display());
+    let (code, told) = worked(&variables, &script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\ndone\n")), "{code}: {told}");
+    ends(&pid).await
+}
+
+#[tokio::test]
+async fn a_command_cannot_read_the_miners_keys() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    // Of its parent, and of that one's.
+    let script = r#"
+        miner=$(awk '/^PPid:/{print $2}' /proc/$PPID/status)
+        for pid in self $PPID $miner; do tr '\0' '\n' </proc/$pid/environ; tr '\0' '\n' </proc/$pid/cmdline; done >"$JOBCHUTE_OUTPUT/seen"
+        grep -q "^jobchute$" "$JOBCHUTE_OUTPUT/seen"
+    "#;
+    let (code, told) = worked(&variables, script).await?;
+    assert_eq!(code, 0, "{told}");
+    let folder = tempfile::tempdir()?;
+    let to = folder.path().to_str().context("a path")?;
+    printed(&variables, &["download", &job, "--to", to]).await?;
+    let seen = std::fs::read_to_string(Path::new(to).join("seen"))?;
+    assert!(seen.contains("JOBCHUTE_JOB_ID="), "{seen}");
+    for name in ["JOBCHUTE_KEY", "JOBCHUTE_MINER_KEY"] {
+        assert!(!seen.contains(&variables[name]) && !seen.contains(&format!("{name}=")), "{seen}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_command_prints_does_not_steer_the_terminal() -> Result<()> {
+    let variables = keys(stack()).await?;
+    created(&variables).await?;
+    let (_, told) =
+        worked(&variables, r"printf '\033[2Jout\n'; printf '\033]0;title\007err\n' >&2; printf '\342\200\256x\n'")
+            .await?;
+    assert!(told.contains("\\u{1b}[2Jout\n") && told.contains("\\u{1b}]0;title\\u{7}err\n"), "{told}");
+    assert!(told.contains("\\u{202e}x\n") && !told.contains('\x1b'), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_digit_passes_through() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let arguments = r#"{"seed":18446744073709551616,"long":123456789012345678901234567890,"z":1.10,"a":1e2}"#;
+    let job = printed(&variables, &["create", &variables["JOBCHUTE_CHUTE"], "run", arguments]).await?;
+    let script = r#"cp "$JOBCHUTE_ARGUMENTS" "$JOBCHUTE_RESULT"; cat >"$JOBCHUTE_OUTPUT/input""#;
+    assert_eq!(worked(&variables, script).await?.0, 0);
+    let expected = arguments.replace('}', r#","_disk_gb":10}"#);
+    let shown = printed(&variables, &["watch", &job]).await?;
+    assert_eq!(shown.lines().last(), Some(expected.as_str()));
+    let folder = tempfile::tempdir()?;
+    let to = folder.path().to_str().context("a path")?;
+    printed(&variables, &["download", &job, "--to", to]).await?;
+    assert_eq!(std::fs::read_to_string(Path::new(to).join("input"))?, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_kills_its_supervisor_ends_with_it_and_is_reported() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let script = format!(r#"echo part >"$JOBCHUTE_OUTPUT/a"; echo $$ >{}; kill -KILL $PPID; sleep 600"#, pid.display());
+    let (code, told) = worked(&variables, &script).await?;
+    assert!(code == 1 && told.contains("a 5 bytes\n") && told.ends_with(&format!("{job}: error\n")), "{code}: {told}");
+    let (_, told) = ended(&variables, &["watch", &job]).await?;
+    assert_eq!(told, "error\nits supervisor was killed\n");
+    ends(&pid).await
+}
+
+#[tokio::test]
+async fn a_miner_that_cannot_run_jobs_leaves_them_to_others() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let temporary = tempfile::tempdir()?;
+    variables.insert("TMPDIR".to_owned(), temporary.path().display().to_string());
+    let folder = temporary.path().to_owned();
+    // Its folder goes while it claims.
+    let seen = through(stack(), &mut variables, move |request| {
+        if request.ends_with("/claim") {
+            let made = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            made.for_each(|made| std::fs::remove_dir_all(made.join("private")).expect("it can be removed"));
+        }
+        Way::Pass
+    })
+    .await?;
+    let chute = variables["JOBCHUTE_CHUTE"].clone();
+    let (code, told) = ended(&variables, &["work", "--chute", &chute, "--", "true"]).await?;
+    assert!(code == 1 && told.contains("jobs can't be run here: the job's folder can't be written"), "{code}: {told}");
+    // No report, and a short lease.
+    assert!(bodies(&seen, |request| request == format!("POST /jobs/{job}")).is_empty());
+    assert!(!bodies(&seen, |request| request.ends_with("/heartbeat")).is_empty());
+    assert!(printed(&variables, &["list"]).await?.contains("running"));
+    Ok(())
+}

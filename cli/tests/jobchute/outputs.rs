@@ -1,0 +1,211 @@
+//! What a command leaves, on its way to the job's owner.
+
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Context, Result};
+use local::{EngineCall, Fault, Stack};
+
+use crate::{
+    proxy::{Way, first, through},
+    run::{command, created, ended, kept, keys, printed, stack, worked},
+};
+
+/// The files of a job as its owner gets them, and what `watch` tells of it.
+async fn delivered(
+    variables: &crate::run::Variables,
+    job: &str,
+) -> Result<(std::collections::BTreeMap<String, String>, String)> {
+    let folder = tempfile::tempdir()?;
+    printed(variables, &["download", job, "--to", folder.path().to_str().context("a path")?]).await?;
+    let mut files = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(folder.path())? {
+        let entry = entry?;
+        files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+    }
+    Ok((files, ended(variables, &["watch", job]).await?.1))
+}
+
+#[tokio::test]
+async fn files_do_not_depend_on_the_result() -> Result<()> {
+    let variables = keys(stack()).await?;
+    for (result, why) in [
+        ("echo done", "JOBCHUTE_RESULT is no JSON"),
+        ("printf '1,\"status\":\"complete\"'", "JOBCHUTE_RESULT is no JSON"),
+        ("printf '\"\\377\"'", "JOBCHUTE_RESULT is not UTF-8"),
+        ("echo 1e999", "JOBCHUTE_RESULT was refused: 422 Unprocessable Entity"),
+        ("truncate -s 2G /dev/stdout", "JOBCHUTE_RESULT can't be read: larger than"),
+    ] {
+        let job = created(&variables).await?;
+        let script = format!(r#"echo precious >"$JOBCHUTE_OUTPUT/a"; ({result}) >"$JOBCHUTE_RESULT""#);
+        let (code, told) = worked(&variables, &script).await?;
+        assert!(code == 1 && told.ends_with(&format!("{job}: error\n")), "{result}: {code}: {told}");
+        let left = told.lines().rev().nth(1).unwrap_or_default().to_owned();
+        let (files, told) = delivered(&variables, &job).await?;
+        assert_eq!(files["a"], "precious\n");
+        let left = left.strip_prefix("what its owner does not get is kept in ").context(told.clone())?;
+        assert!(Path::new(left).join("result.json").exists());
+        assert!(told.starts_with("error\n") && told.contains(why), "{result}: {told}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_the_api_takes_is_passed_on() -> Result<()> {
+    let variables = keys(stack()).await?;
+    for (result, expected) in [
+        (r#"printf '{"loss": NaN, "n": [-Infinity]}'"#, Some(r#"{"loss": null, "n": [null]}"#)),
+        (r#"printf '"half \\udce9"'"#, Some(r#""half \ufffd""#)),
+        (r#"printf '\357\273\277{"a": 1}\r\n'"#, Some(r#"{"a": 1}"#)),
+        ("true", None),
+        ("echo", None),
+        ("echo null", None),
+    ] {
+        let job = created(&variables).await?;
+        let (code, told) = worked(&variables, &format!(r#"({result}) >"$JOBCHUTE_RESULT""#)).await?;
+        assert_eq!(code, 0, "{result}: {told}");
+        let shown = printed(&variables, &["watch", &job]).await?;
+        assert_eq!(shown.strip_prefix("complete").map(str::trim), Some(expected.unwrap_or_default()), "{result}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_named_and_withholds_nothing() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let script = r#"
+        cd "$JOBCHUTE_OUTPUT"; mkdir sub
+        echo content >sub/file; ln -s sub/file link; ln -s "$PWD/sub/file" absolute
+        mkfifo fifo; ln -s nowhere dangling; ln -s sub folder; ln -s /dev/zero endless; ln -s /etc/passwd passwd
+        ln -s ../../private/assignment.json token; ln -s /proc/self/environ environ
+        echo x >'back\slash'; printf x >"$(printf 'control\001')"; printf x >"$(printf 'bytes\377')"
+        mkfifo "$JOBCHUTE_RESULT"; mkfifo "$JOBCHUTE_PROGRESS"
+    "#;
+    let (code, told) = worked(&variables, script).await?;
+    assert!(code == 1 && told.ends_with(&format!("{job}: error\n")), "{code}: {told}");
+    let folder = tempfile::tempdir()?;
+    let to = folder.path();
+    printed(&variables, &["download", &job, "--to", to.to_str().context("a path")?]).await?;
+    let mut names: Vec<_> = fs::read_dir(to)?.map(|entry| entry.map(|it| it.file_name())).collect::<Result<_, _>>()?;
+    names.sort();
+    assert_eq!(names, ["absolute", "link", "sub"]);
+    assert_eq!(fs::read_to_string(to.join("absolute"))?, "content\n");
+    let (_, told) = ended(&variables, &["watch", &job]).await?;
+    let not_text = "must not contain control characters or backslashes";
+    for line in [
+        "JOBCHUTE_RESULT can't be read: a named pipe",
+        "not delivered: fifo: a named pipe",
+        "not delivered: dangling: a link to nothing",
+        "not delivered: folder: a link to a folder",
+        "not delivered: endless: a link out of the folder",
+        "not delivered: passwd: a link out of the folder",
+        "not delivered: token: a link out of the folder",
+        "not delivered: environ: a link out of the folder",
+        "not delivered: bytes\u{fffd}: its name is not UTF-8",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    let refused: Vec<_> = told.lines().filter(|line| line.contains(not_text)).collect();
+    assert_eq!(refused.len(), 2, "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_left_out_does_not_change_the_status() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let script =
+        r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; ln -s / root; echo '{"ok": 1}' >b; ln -s "$PWD/b" "$JOBCHUTE_RESULT""#;
+    let (code, told) = worked(&variables, script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    let shown = printed(&variables, &["watch", &job]).await?;
+    assert_eq!(shown, "complete\nnot delivered: root: a link out of the folder\n{\"ok\": 1}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_output_folder_that_is_gone_or_another_one_delivers_nothing_else() -> Result<()> {
+    let variables = keys(stack()).await?;
+    for replace in ["", "; ln -s /etc \"$JOBCHUTE_OUTPUT\""] {
+        let job = created(&variables).await?;
+        let (code, told) = worked(&variables, &format!("rm -r \"$JOBCHUTE_OUTPUT\"{replace}")).await?;
+        assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+        let shown = printed(&variables, &["watch", &job]).await?;
+        assert!(shown.starts_with("complete\nnot delivered: JOBCHUTE_OUTPUT: "), "{shown}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn work_goes_on_when_nobody_reads() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let script = r#"echo precious >"$JOBCHUTE_OUTPUT/a"; echo out; echo err >&2"#;
+    let arguments = ["work", "--chute", &variables["JOBCHUTE_CHUTE"], "--once", "--", "sh", "-c", script];
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let ended =
+        command(&variables, &arguments).stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null()).status();
+    assert_eq!(ended.await?.code(), Some(0));
+    assert_eq!(delivered(&variables, &job).await?.0["a"], "precious\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_fails_does_not_keep_the_others() -> Result<()> {
+    let stack = Stack::start().await?;
+    let variables = keys(&stack).await?;
+    let job = created(&variables).await?;
+    // As often as a file is tried.
+    let fails = first(5, |operation| operation == "PutObject");
+    stack.set_faults(move |call: &EngineCall| match fails(&call.operation) {
+        Some(_) if call.function.is_none() => Fault::FailBefore(503),
+        _ => Fault::None,
+    });
+    let (code, told) = worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; echo 2 >b; echo 3 >c"#).await?;
+    assert!(code == 1 && told.contains(&format!("{job}: partial_failure")), "{code}: {told}");
+    let kept = Path::new(kept(&told)?);
+    assert_eq!(fs::read_to_string(kept.join("job/output/a"))?, "1\n");
+    fs::remove_dir_all(kept)?;
+
+    let folder = tempfile::tempdir()?;
+    let to = folder.path().to_str().context("a path")?;
+    let (code, told) = ended(&variables, &["download", &job, "--to", to]).await?;
+    assert_eq!(code, 1);
+    assert!(told.contains("a is missing: not uploaded\n") && told.contains("b\n") && told.contains("c\n"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_may_fail_often_while_it_proceeds() -> Result<()> {
+    let stack = Stack::builder().parameter("MultipartThresholdBytes", "5242880").start().await?;
+    let variables = keys(&stack).await?;
+    let job = created(&variables).await?;
+    let tries = AtomicUsize::new(0);
+    stack.set_faults(move |call| match call.operation.as_str() {
+        "UploadPart" if tries.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => Fault::FailBefore(503),
+        _ => Fault::None,
+    });
+    // Six parts: more failures than one part may have.
+    let (code, told) = worked(&variables, r#"head -c 100000000 /dev/zero >"$JOBCHUTE_OUTPUT/zeros""#).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_asked_for_again_and_tells_no_token() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let finish = format!("POST /jobs/{job}");
+    let cut = first(7, move |request| request == finish);
+    through(stack(), &mut variables, move |request| cut(request).map_or(Way::Pass, |_| Way::Cut(0.9))).await?;
+    let (code, told) = worked(&variables, r#"echo 1 >"$JOBCHUTE_OUTPUT/a""#).await?;
+    assert!(code == 0 && told.contains(&format!("/jobs/{job}: ")), "{code}: {told}");
+    assert!(!told.contains("token"), "{told}");
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! Signals, and the death of the miner.
+
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    processes::{appears, ends, signal, starts, until},
+    proxy::{Way, bodies, through},
+    run::{Variables, command, created, end_of, ended, kept, keys, printed, stack, working},
+};
+
+/// Writes so many small files.
+fn writes(files: usize) -> String {
+    format!(r#"cd "$JOBCHUTE_OUTPUT"; for n in $(seq {files}); do echo $n >$n; done"#)
+}
+
+fn is_upload(request: &str) -> bool {
+    request.starts_with("PUT /") && request.contains("/outputs/")
+}
+
+/// How many files the owner of a complete job gets.
+async fn files_of(variables: &Variables, job: &str) -> Result<usize> {
+    assert_eq!(ended(variables, &["watch", job]).await?, (0, "complete\n".to_owned()));
+    let folder = tempfile::tempdir()?;
+    printed(variables, &["download", job, "--to", folder.path().to_str().context("a path")?]).await?;
+    Ok(folder.path().read_dir()?.count())
+}
+
+#[tokio::test]
+async fn the_first_signal_lets_what_was_reported_be_delivered() -> Result<()> {
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut variables = keys(stack()).await?;
+        let miner = Arc::new(Mutex::new(None));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (id, uploads) = (miner.clone(), sent.clone());
+        through(stack(), &mut variables, move |request| {
+            if is_upload(request) && uploads.fetch_add(1, Ordering::Relaxed) == 0 {
+                let id = id.lock().unwrap_or_else(PoisonError::into_inner);
+                assert!(id.is_some_and(|id| signal(id, name).is_ok()));
+            }
+            Way::Pass
+        })
+        .await?;
+        let worker = working(&variables, &writes(40))?;
+        *miner.lock().unwrap_or_else(PoisonError::into_inner) = worker.id();
+        let (first, second) = (created(&variables).await?, created(&variables).await?);
+        let (ended, told) = end_of(worker).await?;
+        assert!(ended == code && told.ends_with(&format!("{first}: complete\n")), "{ended}: {told}");
+        assert_eq!(files_of(&variables, &first).await?, 40);
+        assert_eq!(sent.load(Ordering::Relaxed), 40);
+        assert!(printed(&variables, &["list"]).await?.contains(&format!("{second}  ")), "it takes no other job");
+        assert!(!told.contains(&second), "{told}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_second_signal_keeps_what_another_process_brings_home() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let (tried, is_down) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let (tries, down) = (tried.clone(), is_down.clone());
+    through(stack(), &mut variables, move |request| {
+        let fails = is_upload(request) && down.load(Ordering::Relaxed) && tries.fetch_add(1, Ordering::Relaxed) >= 3;
+        if fails { Way::Refuse(503) } else { Way::Pass }
+    })
+    .await?;
+    let worker = working(&variables, &writes(10))?;
+    let id = worker.id().context("it runs")?;
+    until("nothing is uploaded", || tried.load(Ordering::Relaxed) > 3).await?;
+    signal(id, "TERM")?;
+    // The first one is taken before the second comes.
+    until("nothing is tried again", || tried.load(Ordering::Relaxed) > 4).await?;
+    signal(id, "HUP")?;
+    let (code, told) = end_of(worker).await?;
+    assert_eq!(code, 143, "{told}");
+    let folder = kept(&told)?;
+    assert_eq!(Path::new(folder).join("job/output").read_dir()?.count(), 10);
+
+    is_down.store(false, Ordering::Relaxed);
+    // It needs no key.
+    variables.remove("JOBCHUTE_MINER_KEY");
+    let user = variables.remove("JOBCHUTE_KEY").context("a key")?;
+    let (code, told) = ended(&variables, &["work", "--resume", folder]).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    assert!(!Path::new(folder).exists());
+    variables.insert("JOBCHUTE_KEY".to_owned(), user);
+    assert_eq!(files_of(&variables, &job).await?, 10);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_miner_leaves_what_the_next_one_names_and_another_brings_home() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let temporary = tempfile::tempdir()?;
+    variables.insert("TMPDIR".to_owned(), temporary.path().display().to_string());
+    let job = created(&variables).await?;
+    let (tried, is_down) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let (tries, down) = (tried.clone(), is_down.clone());
+    through(stack(), &mut variables, move |request| {
+        let fails = is_upload(request) && down.load(Ordering::Relaxed);
+        tries.fetch_add(fails.into(), Ordering::Relaxed);
+        if fails { Way::Refuse(503) } else { Way::Pass }
+    })
+    .await?;
+    let worker = working(&variables, &writes(3))?;
+    until("nothing is uploaded", || tried.load(Ordering::Relaxed) > 0).await?;
+    let elsewhere = || {
+        let entries = fs::read_dir(temporary.path()).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).next()
+    };
+    let folder = elsewhere().context("no folder")?;
+    // As long as somebody works in it, it is that one's.
+    let folder_name = folder.to_str().context("a path")?;
+    let (code, told) = ended(&variables, &["work", "--resume", folder_name]).await?;
+    assert!(code == 1 && told.contains("another process works in"), "{code}: {told}");
+    signal(worker.id().context("it runs")?, "KILL")?;
+    assert!(end_of(worker).await.is_err(), "killed");
+
+    is_down.store(false, Ordering::Relaxed);
+    let chute = variables["JOBCHUTE_CHUTE"].clone();
+    let mut next = command(&variables, &["work", "--chute", &chute, "--", "true"]).stdout(Stdio::piped()).spawn()?;
+    let mut lines = tokio::io::BufReader::new(next.stdout.take().context("its output")?);
+    let mut line = String::new();
+    while !line.ends_with(&format!("bring them home: jobchute work --resume {folder_name}\n")) {
+        assert!(tokio::io::AsyncBufReadExt::read_line(&mut lines, &mut line).await? > 0, "{line}");
+    }
+    assert!(line.starts_with("a former process has left a job:\n"), "{line}");
+    next.kill().await?;
+    let (code, told) = ended(&variables, &["work", "--resume", folder_name]).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    assert_eq!(files_of(&variables, &job).await?, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_ends_with_its_miner_however_that_ends() -> Result<()> {
+    for (name, code) in [("TERM", Some(143)), ("INT", Some(130)), ("HUP", Some(129)), ("KILL", None)] {
+        for start in ["sleep 600", "setsid sleep 600"] {
+            let variables = keys(stack()).await?;
+            let job = created(&variables).await?;
+            let folder = tempfile::tempdir()?;
+            let pid = folder.path().join("pid");
+            let worker = working(&variables, &starts(start, &pid))?;
+            appears(&pid).await?;
+            signal(worker.id().context("it runs")?, name)?;
+            let ended = end_of(worker).await;
+            assert_eq!(ended.as_ref().ok().map(|(code, _)| *code), code, "{name}");
+            ends(&pid).await?;
+            if let Ok((_, told)) = ended {
+                assert!(told.contains(&format!("{job}: stopped. Its lease ends in 90 s")), "{told}");
+            }
+            // Its lease ends: another miner gets it.
+            let list = printed(&variables, &["list"]).await?;
+            assert!(list.contains("running"), "{list}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_is_asked_to_end_may_do_so_in_its_own_way() -> Result<()> {
+    let variables = keys(stack()).await?;
+    created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let (ready, saved) = (folder.path().join("ready"), folder.path().join("saved"));
+    let script =
+        format!("trap 'echo >{}; exit 0' TERM; : >{}; while :; do sleep 0.05; done", saved.display(), ready.display());
+    let worker = working(&variables, &script)?;
+    appears(&ready).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    assert_eq!(end_of(worker).await?.0, 143);
+    assert!(saved.exists());
+    // What was cut short is not complete, whatever its exit code.
+    let list = printed(&variables, &["list"]).await?;
+    assert!(list.contains("running"), "{list}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_second_signal_does_not_wait_for_the_command() -> Result<()> {
+    let variables = keys(stack()).await?;
+    created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let (ready, asked) = (folder.path().join("ready"), folder.path().join("asked"));
+    let script = format!(
+        r#"echo part >"$JOBCHUTE_OUTPUT/a"; trap ': >{}' TERM; : >{}; while :; do sleep 0.05; done"#,
+        asked.display(),
+        ready.display()
+    );
+    let worker = working(&variables, &script)?;
+    let id = worker.id().context("it runs")?;
+    appears(&ready).await?;
+    signal(id, "INT")?;
+    appears(&asked).await?;
+    signal(id, "INT")?;
+    let (code, told) = end_of(worker).await?;
+    let kept = told.lines().find_map(|line| line.strip_prefix("its files are kept in ")).context("kept")?;
+    assert!(code == 130 && !told.contains("--resume"), "{code}: {told}");
+    assert_eq!(fs::read_to_string(Path::new(kept).join("a"))?, "part\n");
+    let folder = Path::new(kept).ancestors().nth(2).context("a folder")?;
+    let (code, told) = ended(&variables, &["work", "--resume", folder.to_str().context("a path")?]).await?;
+    assert!(code == 1 && told.contains("did not end"), "{code}: {told}");
+    fs::remove_dir_all(folder)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_is_claimed_as_a_signal_comes_goes_back_with_a_short_lease() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let miner = Arc::new(Mutex::new(None));
+    let id = miner.clone();
+    let seen = through(stack(), &mut variables, move |request| {
+        if request.ends_with("/claim") {
+            let id = id.lock().unwrap_or_else(PoisonError::into_inner);
+            assert!(id.is_some_and(|id| signal(id, "TERM").is_ok()));
+        }
+        Way::Pass
+    })
+    .await?;
+    let folder = tempfile::tempdir()?;
+    let began = folder.path().join("began");
+    let held = miner.lock().unwrap_or_else(PoisonError::into_inner);
+    let worker = working(&variables, &format!(": >{}", began.display()))?;
+    *{ held } = worker.id();
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && told.contains(&format!("{job}: stopped")), "{code}: {told}");
+    assert!(!began.exists());
+    assert_eq!(bodies(&seen, |request| request.ends_with("/heartbeat")).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_idle_miner_stops_at_once() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let looked = Arc::new(AtomicUsize::new(0));
+    let looks = looked.clone();
+    through(stack(), &mut variables, move |request| {
+        looks.fetch_add(request.ends_with("/claimable").into(), Ordering::Relaxed);
+        Way::Pass
+    })
+    .await?;
+    let temporary = tempfile::tempdir()?;
+    variables.insert("TMPDIR".to_owned(), temporary.path().display().to_string());
+    let worker = working(&variables, "true")?;
+    until("it does not look", || looked.load(Ordering::Relaxed) > 0).await?;
+    signal(worker.id().context("it runs")?, "HUP")?;
+    assert_eq!(end_of(worker).await?.0, 129);
+    assert_eq!(temporary.path().read_dir()?.count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_that_was_started_with_nohup_outlives_its_terminal() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let looked = Arc::new(AtomicUsize::new(0));
+    let looks = looked.clone();
+    through(stack(), &mut variables, move |request| {
+        looks.fetch_add(request.ends_with("/claimable").into(), Ordering::Relaxed);
+        Way::Pass
+    })
+    .await?;
+    let script = format!(
+        "trap '' HUP; exec {} work --chute {} -- true",
+        env!("CARGO_BIN_EXE_jobchute"),
+        variables["JOBCHUTE_CHUTE"]
+    );
+    let mut command = tokio::process::Command::new("sh");
+    let worker =
+        command.args(["-c", &script]).envs(&variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let id = worker.id().context("it runs")?;
+    until("it does not look", || looked.load(Ordering::Relaxed) > 0).await?;
+    signal(id, "HUP")?;
+    let before = looked.load(Ordering::Relaxed);
+    until("it does not look again", || looked.load(Ordering::Relaxed) > before).await?;
+    signal(id, "TERM")?;
+    assert_eq!(end_of(worker).await?.0, 143);
+    Ok(())
+}
