@@ -6,9 +6,12 @@ mod operation;
 mod refusals;
 mod signer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -25,12 +28,12 @@ use crate::{
     faults::{EngineCall, Fault, Faults, Service},
     lambda::Lambda,
     rights::{self, Rights},
-    s3,
+    s3::{self, Refusal},
     secrets::Secrets,
     server::{self, Body, Cut},
 };
 use operation::operation;
-use refusals::{denied, failure, s3_error};
+use refusals::{denied, failure};
 use signer::Signer;
 
 /// "DynamoDB: 16 MB for BatchWriteItem and TransactWriteItems".
@@ -88,8 +91,8 @@ impl Edge {
         match fault {
             Fault::None => {}
             Fault::Delay(time) => tokio::time::sleep(time).await,
-            Fault::FailBefore(status) => return refuse(service, request, status, false).await,
-            Fault::Throttle => return refuse(service, request, 503, true).await,
+            Fault::FailBefore(status) => return after_the_body(request, failure(service, status, false)).await,
+            Fault::Throttle => return after_the_body(request, failure(service, 503, true)).await,
             Fault::Cut => return Err(Cut),
             Fault::FailAfter => {
                 self.engine(service, &operation, &signer, request).await?;
@@ -163,8 +166,15 @@ impl Edge {
         if cors::is_preflight(request.method(), request.headers()) {
             let mut answer = match &allowed {
                 Some(_) => server::empty(200),
-                None => s3_error(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed."),
+                None => {
+                    Refusal::new(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed.").answer()
+                }
             };
+            answer.headers_mut().extend(allowed.unwrap_or_default());
+            return Ok(answer);
+        }
+        if let Some(refusal) = s3::refusal(request.method(), request.uri(), request.headers(), SystemTime::now()) {
+            let mut answer = after_the_body(request, refusal.answer()).await?;
             answer.headers_mut().extend(allowed.unwrap_or_default());
             return Ok(answer);
         }
@@ -198,16 +208,11 @@ impl Edge {
     }
 }
 
-/// Answers with an error after the body was read: a client must see the status, not a broken pipe.
-async fn refuse(
-    service: Service,
-    request: Request<Incoming>,
-    status: u16,
-    throttle: bool,
-) -> Result<Response<Body>, Cut> {
+/// Answers after the body was read: a client must see the status, not a broken pipe.
+async fn after_the_body(request: Request<Incoming>, answer: Response<Body>) -> Result<Response<Body>, Cut> {
     let mut body = request.into_body();
     while let Some(frame) = body.frame().await {
         frame.map_err(|_| Cut)?;
     }
-    Ok(failure(service, status, throttle))
+    Ok(answer)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::{
     faults::Service,
     rights::Right,
+    s3::Refusal,
     secrets,
     server::{self, Body},
 };
@@ -45,9 +46,6 @@ pub(super) fn denied(service: Service, function: &str, missing: &Right) -> Respo
     }
 }
 
-pub(super) fn s3_error(status: u16, code: &str, message: &str) -> Response<Body> {
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    );
-    server::answer(status, "application/xml", body)
+fn s3_error(status: u16, code: &'static str, message: &str) -> Response<Body> {
+    Refusal::new(status, code, message).answer()
 }

@@ -2,8 +2,10 @@
 //! are here. Not `s3s-fs`: its file names can't hold a key over some 140 bytes, it keeps bytes whose checksum was wrong,
 //! and has no versions.
 
+mod authentication;
 mod blobs;
 mod checksums;
+mod error;
 mod index;
 mod listings;
 mod operations;
@@ -20,7 +22,9 @@ use s3s::{
 };
 
 use crate::{credentials::SECRET_ACCESS_KEY, template};
+pub(crate) use authentication::refusal;
 use blobs::Blobs;
+pub(crate) use error::Refusal;
 use index::Index;
 use store::Store;
 
