@@ -23,6 +23,7 @@ mod gateway;
 mod hotkey;
 mod lambda;
 mod logs;
+mod loopback;
 mod process;
 mod rights;
 mod s3;

@@ -27,6 +27,7 @@ use crate::{
     dynamodb::DynamoDb,
     faults::{EngineCall, Fault, Faults, Service},
     lambda::Lambda,
+    loopback,
     rights::{self, Rights},
     s3::{self, Refusal},
     secrets::Secrets,
@@ -69,7 +70,15 @@ impl Edge {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        if let Some(name) = invoke::function(&request) {
+        if !loopback::is_named_so(&request) {
+            return after_the_body(request, refusals::forbidden("The Host is no name of this machine.")).await;
+        }
+        let invoked = invoke::function(&request);
+        // Only S3 has rules by which a page may call it.
+        if loopback::is_of_a_page(&request) && (invoked.is_some() || operation(&request).0 != Service::S3) {
+            return after_the_body(request, refusals::forbidden("No web page may call this.")).await;
+        }
+        if let Some(name) = invoked {
             return invoke::invoke(&self.lambda, &name, request).await;
         }
         let (service, operation) = operation(&request);

@@ -11,6 +11,11 @@ use crate::{
     server::{self, Body},
 };
 
+/// The refusal of what AWS has no word for: there, no endpoint trusts its callers for where they are.
+pub(super) fn forbidden(message: &str) -> Response<Body> {
+    server::json(403, &json!({"message": message}))
+}
+
 /// An engine's own way to fail, or to say that it is overloaded.
 pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response<Body> {
     let message = "The local stack was told to fail this call.";
