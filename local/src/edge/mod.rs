@@ -29,7 +29,7 @@ use crate::{
     lambda::Lambda,
     loopback,
     rights::{self, Rights},
-    s3::{self, Refusal},
+    s3::{self, Forbidden, Refusal},
     secrets::Secrets,
     server::{self, Body, Cut},
 };
@@ -195,10 +195,22 @@ impl Edge {
             }
             _ => (request.map(s3s::Body::from), String::new()),
         };
+        let mut request = request;
         let mut refusal = None;
         if let Some(function) = function {
             let needed = rights::of_s3(operation, request.uri(), request.headers(), &content);
-            refusal = self.rights.take(function, needed).err().map(|missing| denied(Service::S3, function, &missing));
+            if operation == "DeleteObjects" {
+                // Each object by itself.
+                let missing = |(index, right)| {
+                    let missing = self.rights.take(function, vec![right]).err()?;
+                    Some((index, refusals::reason(function, &missing)))
+                };
+                let forbidden = needed.into_iter().enumerate().filter_map(missing).collect();
+                request.extensions_mut().insert(Forbidden(forbidden));
+            } else {
+                refusal =
+                    self.rights.take(function, needed).err().map(|missing| denied(Service::S3, function, &missing));
+            }
         }
         let to_see = rights::to_see_what_is_missing(request.uri());
         let mut answer = match refusal {

@@ -37,10 +37,14 @@ pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response
     }
 }
 
+/// Why a function's call is refused.
+pub(super) fn reason(function: &str, Right { action, resource }: &Right) -> String {
+    format!("The role of {function} is not authorized to perform: {action} on resource: {resource}")
+}
+
 /// The refusal of a call that its role does not allow. It is as final as on AWS.
 pub(super) fn denied(service: Service, function: &str, missing: &Right) -> Response<Body> {
-    let Right { action, resource } = missing;
-    let message = format!("The role of {function} is not authorized to perform: {action} on resource: {resource}");
+    let message = reason(function, missing);
     match service {
         Service::S3 => s3_error(403, "AccessDenied", &message),
         Service::SecretsManager => secrets::error(400, "AccessDeniedException", &message),
