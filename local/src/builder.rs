@@ -28,7 +28,7 @@ use crate::{
     secrets::Secrets,
     share::CpuShare,
     stack::Stack,
-    template::Template,
+    template::{Table, Template},
     tls,
 };
 
@@ -256,7 +256,8 @@ impl Builder {
         let faults = Faults::default();
         let serving = TaskTracker::new();
         let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
-        let rights = Arc::new(Rights::new(granted.collect()));
+        let rights =
+            Arc::new(Rights::new(granted.collect(), template.tables.iter().map(Table::partition_key).collect()));
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some(), self.unversioned_objects)?,

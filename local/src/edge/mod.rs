@@ -132,7 +132,7 @@ impl Edge {
         }
         let (parts, body) = server::read(request, JSON_LIMIT).await?;
         let needed = match service {
-            Service::DynamoDb => rights::of_dynamodb(operation, &body),
+            Service::DynamoDb => self.rights.of_dynamodb(operation, &body),
             _ => rights::of_secrets(operation, &body),
         };
         if let Some(function) = signer.function()

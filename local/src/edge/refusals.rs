@@ -38,7 +38,7 @@ pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response
 }
 
 /// Why a function's call is refused.
-pub(super) fn reason(function: &str, Right { action, resource }: &Right) -> String {
+pub(super) fn reason(function: &str, Right { action, resource, .. }: &Right) -> String {
     format!("The role of {function} is not authorized to perform: {action} on resource: {resource}")
 }
 

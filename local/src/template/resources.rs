@@ -18,6 +18,15 @@ pub(crate) struct Table {
     pub(crate) ttl_attribute: Option<String>,
 }
 
+impl Table {
+    /// The table's name, and the attribute that is its partition key.
+    pub(crate) fn partition_key(&self) -> (String, String) {
+        let schema = self.create["KeySchema"].as_array().into_iter().flatten();
+        let key = schema.filter(|key| key["KeyType"] == "HASH").find_map(|key| key["AttributeName"].as_str());
+        (self.create["TableName"].as_str().unwrap_or_default().to_owned(), key.unwrap_or_default().to_owned())
+    }
+}
+
 /// An S3 bucket.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Bucket {

@@ -107,6 +107,17 @@ fn what_can_not_be_honoured_is_named() {
     assert_eq!(refusal(&managed), r#"GetJobFunction: the local stack can't honour the policy "AWSLambdaRole""#);
     let denied = "Policies: [{Statement: [{Effect: Deny, Action: a, Resource: b}]}]";
     assert_eq!(refusal(&SMALL.replace("MemorySize: 256", denied)), "GetJobFunction: a statement that is not Allow");
+    let statement = |condition: &str| {
+        let statement = format!("{{Effect: Allow, Action: dynamodb:Query, Resource: b, Condition: {condition}}}");
+        SMALL.replace("MemorySize: 256", &format!("Policies: [{{Statement: [{statement}]}}]"))
+    };
+    let ip = statement("{IpAddress: {aws:SourceIp: 10.0.0.0/8}}");
+    let expected =
+        r#"GetJobFunction: the local stack can't honour the condition {"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#;
+    assert_eq!(refusal(&ip), expected);
+    let query = statement("{'ForAllValues:StringLike': {dynamodb:LeadingKeys: ['a#*']}}");
+    let expected = "GetJobFunction: the local stack can't honour dynamodb:LeadingKeys for dynamodb:Query";
+    assert_eq!(refusal(&query), expected);
     let stream = SMALL.replace("Type: ScheduleV2", "Type: DynamoDB");
     assert_eq!(refusal(&stream), r#"GetJobFunction: the local stack can't honour the event Tick of type "DynamoDB""#);
     let queue = SMALL.replace("AWS::DynamoDB::Table", "AWS::Kinesis::Stream");
