@@ -102,7 +102,7 @@ impl Store {
 
     /// Whether an object that is stored now gets a version of its own.
     fn gets_a_version(&self, bucket: &str) -> S3Result<bool> {
-        let late = self.unversioned.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let late = self.unversioned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         Ok(self.versioned(bucket)? && late.is_err())
     }
 
