@@ -7,6 +7,7 @@ mod access_logs;
 mod artifacts;
 mod dashboard;
 mod day;
+mod environment;
 mod logs;
 mod metrics;
 mod rights;

@@ -54,8 +54,14 @@ pub(crate) enum SecretValue {
 
 pub(super) fn table(resolver: &Resolver<'_>, id: &str, properties: &Value) -> Result<Table> {
     let mut properties = object(resolver.value(properties)?)?;
-    // Backups, encryption at rest and tags have no local counterpart and change no answer.
-    for inert in ["ContributorInsightsSpecification", "PointInTimeRecoverySpecification", "SSESpecification", "Tags"] {
+    // Backups, encryption at rest and tags have no local counterpart and change no answer. No limit of throughput is reached here.
+    for inert in [
+        "ContributorInsightsSpecification",
+        "OnDemandThroughput",
+        "PointInTimeRecoverySpecification",
+        "SSESpecification",
+        "Tags",
+    ] {
         properties.remove(inert);
     }
     let ttl = properties.remove("TimeToLiveSpecification");

@@ -86,6 +86,18 @@ fn a_parameter_decides_conditions() {
 }
 
 #[test]
+fn a_limit_that_is_not_asked_for_is_none() {
+    let text = SMALL
+        .replace("HasDomain: !Not", "HasLimit: !Not [!Equals [!Ref Threshold, 0]]\n  HasDomain: !Not")
+        .replace("MemorySize: 256", "ReservedConcurrentExecutions: !If [HasLimit, !Ref Threshold, !Ref AWS::NoValue]");
+    let reserved = |threshold: &str| {
+        let given = BTreeMap::from([("Threshold".to_owned(), threshold.to_owned())]);
+        Template::parse(&text, &given).expect("usable").functions[0].reserved_concurrency
+    };
+    assert_eq!((reserved("5"), reserved("0")), (Some(5), None));
+}
+
+#[test]
 fn a_table_is_created_as_it_is_declared() {
     let template = parse(SMALL).expect("usable");
     assert_eq!(template.tables[0].ttl_attribute.as_deref(), Some("expires_at"));
