@@ -8,6 +8,7 @@ mod artifacts;
 mod dashboard;
 mod day;
 mod documents;
+mod environment;
 mod logs;
 mod metrics;
 mod projections;

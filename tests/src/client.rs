@@ -77,6 +77,10 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if method == Method::PUT && body.is_empty() {
+            // S3 wants it; hyper leaves it out.
+            request = request.header("content-length", "0");
+        }
         let response = request.body(body).send().await?;
         let url = response.url().clone();
         let answer = Answer::read(response).await?;
