@@ -3,7 +3,8 @@
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Job, World, redacted, text, upload};
+use sha2::{Digest, Sha256};
+use tests::{Answer, Client, Envelope, Job, World, redacted, text, upload};
 use uuid::Uuid;
 
 /// The route of one of the job's files.
@@ -219,5 +220,65 @@ async fn only_the_owner_downloads() {
     for id in [Uuid::new_v4().to_string(), "nonsense".to_owned()] {
         let answer = world.user.get(&format!("/jobs/{id}/download/{}", file_id(&job, "a.txt"))).await;
         assert_eq!(answer.error(), (404, Value::from(format!("Job {id} not found or does not belong to you"))));
+    }
+}
+
+/// What an uploader can say beside the bytes without S3 refusing it, and what nobody may hear of it.
+const BESIDE_THE_BYTES: [(&str, &str); 5] = [
+    ("content-encoding", "gzip"),
+    ("cache-control", "public, max-age=31536000, immutable"),
+    ("content-language", "tlh"),
+    ("content-disposition", "inline; filename=\"other.html\""),
+    ("expires", "Fri, 01 Jan 2100 00:00:00 GMT"),
+];
+
+/// Fetches a file the way a browser does, and finds nothing in the answer that its uploader said beside the bytes.
+async fn comes_bare(job: &Job, filename: &str, bytes: &[u8]) {
+    let redirect = job.owner.get(&route(job, filename)).await;
+    let expires = "response-expires=Thu%2C%2001%20Jan%201970%2000%3A00%3A00%20GMT&";
+    assert!(redirect.header("location").unwrap().contains(expires), "{}", redirect.header("location").unwrap());
+    let file = follow(&redirect, &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!((file.status, file.bytes == bytes), (200, true), "{filename}");
+    for (name, said) in BESIDE_THE_BYTES {
+        assert_ne!(file.header(name), Some(said), "{filename}");
+    }
+    assert_eq!(file.header("content-encoding"), Some("identity"), "{filename}: what no client decodes");
+    assert_eq!(file.header("cache-control"), Some("no-store"), "{filename}");
+    assert!(file.header("content-disposition").unwrap().starts_with("attachment; "), "{filename}");
+}
+
+#[tokio::test]
+async fn what_an_uploader_says_beside_the_bytes_does_not_reach_the_owner() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let bytes = b"some bytes that are no gzip".to_vec();
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    let files = json!([
+        {"filename": "declared", "size": bytes.len(), "sha256": sha256, "content_type": "text/plain"},
+        {"filename": "sized", "size": bytes.len()},
+    ]);
+    let report = json!({"status": "complete", "output_files": files, "output_filenames": ["bare", "brotli", "envelope"]});
+    let answer = job.finish(report).await.ok();
+    let envelope = Envelope::default();
+    for target in answer["uploads"].as_array().unwrap() {
+        let name = text(&target["filename"]);
+        let declared = target["headers"].as_object().unwrap().iter().map(|(name, value)| (&**name, text(value)));
+        let said = BESIDE_THE_BYTES.map(|(header, value)| match (header, &*name) {
+            ("content-encoding", "brotli") => (header, "br".to_owned()),
+            _ => (header, value.to_owned()),
+        });
+        let mut headers: Vec<_> = declared.chain(said).collect();
+        let mut body = bytes.clone();
+        if name == "envelope" {
+            headers.push(("content-type", envelope.header()));
+            body = envelope.of(&name, &bytes);
+        }
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let stored = Client::nobody().send(Method::PUT, &text(&target["url"]), body, &headers).await;
+        assert_eq!(stored.status, 200, "{name}: {}", stored.body);
+    }
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    for name in ["declared", "sized", "bare", "brotli", "envelope"] {
+        comes_bare(&job, name, &bytes).await;
     }
 }
