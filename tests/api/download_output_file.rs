@@ -104,12 +104,53 @@ async fn a_client_that_accepts_json_gets_the_url_in_it() {
     }
     "#);
     assert_eq!(Client::nobody().get(&url).await.bytes, b"hello");
-    for accept in ["*/*", "text/html", ""] {
-        assert_eq!(
-            world.user.send(Method::GET, &path, Vec::new(), &[("accept", accept)]).await.status,
-            307,
-            "{accept}"
-        );
+}
+
+#[tokio::test]
+async fn json_is_answered_to_whoever_prefers_it_to_the_file() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let file = |name: &str, kind: &str| json!({"filename": name, "content_type": kind});
+    let files = [file("text", "text/plain"), file("json", "application/json"), file("zip", "application/zip")];
+    let answer = job.finish(json!({"status": "complete", "output_files": files})).await.ok();
+    for target in answer["uploads"].as_array().unwrap() {
+        assert_eq!(tests::upload_to(target, b"{}").await.status, 200);
+    }
+    job.complete().await.ok();
+    let all = ["text", "json", "zip"];
+    let json: [(&str, &[&str]); 11] = [
+        ("application/json", &all),
+        ("APPLICATION/JSON", &all),
+        ("application/json; charset=utf-8", &all),
+        ("application/json, */*;q=0.1", &all),
+        ("*/*;q=0.5, Application/Json;q=0.9", &all),
+        ("application/json;q=0.5, text/html", &all),
+        ("application/json;q=0.5, text/plain", &["json", "zip"]),
+        ("application/json, text/*", &["json", "zip"]),
+        ("application/*;q=0.3", &["text"]),
+        ("nonsense, application/json", &all),
+        ("*/*, text/plain;q=0.2, application/json;q=0.5", &["text"]),
+    ];
+    let file = [
+        "*/*",
+        "",
+        "text/html",
+        "nonsense",
+        "application/json, text/plain, */*",
+        "application/json;q=0",
+        "application/json;q=0, */*",
+        "application/json;q=nonsense",
+        "application/jsonp",
+        "text/x-application/json",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    ];
+    let file = file.map(|accept| (accept, &[][..]));
+    for (accept, gets_json) in json.into_iter().chain(file) {
+        for name in all {
+            let answer = world.user.send(Method::GET, &route(&job, name), Vec::new(), &[("accept", accept)]).await;
+            let expected = if gets_json.contains(&name) { 200 } else { 307 };
+            assert_eq!(answer.status, expected, "{name} for {accept:?}");
+        }
     }
 }
 
