@@ -25,10 +25,16 @@ use uuid::Uuid;
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
 
-/// Where the miner runs the job.
+/// Characters of the longest name of a worker.
+const LONGEST_WORKER: usize = 64;
+
+/// Who of the miner's runs the job, and where.
 #[derive(ToSchema)]
 #[schema(as = Claim)]
 pub struct Input {
+    /// Which of the miner's processes asks: the job is this one's alone, though others have the same key.
+    #[schema(min_length = 1, max_length = 64)]
+    worker: Option<String>,
     /// The miner's name for the instance.
     instance_id: Option<String>,
     /// Where on earth.
@@ -62,7 +68,8 @@ pub struct JobAssignment<'a> {
     operation_id = "claim-job",
     tag = "miner",
     summary = "Claim a job",
-    description = "One miner wins; it may ask again. `job_status_url` carries the job token that opens the job's own routes.",
+    description = "One miner wins; it may ask again, as the same `worker`. `job_status_url` carries the job token that opens the job's \
+                   own routes. An account that lost the job may have it again 5 minutes after the requeue.",
     params(("job_id" = Uuid, Path, description = "A pending job.")),
     request_body(content = Input, description = "At most 16 KiB. May be empty."),
     responses(
@@ -77,12 +84,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     caller.require_miner()?;
     let not_found = || Error::no_job(path(&request, "job_id"));
     let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(not_found)?;
-    let instance = Input::read(&request, &job)?;
+    let (worker, instance) = Input::read(&request, &job)?;
+    let worker = worker.as_deref();
     // Without keys the miner would hold a job that it gets no token for.
     let keys = keys?;
 
     let guard = caller.guard.as_ref();
-    let job = match check(&job, &caller)? {
+    let job = match check(&job, &caller, worker, now)? {
         Claimed::ByCaller => {
             app.jobs.guard_repeat(guard, job.job_id).await?;
             job
@@ -91,6 +99,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             let miner = caller.miner();
             let claim = Claim {
                 miner: &miner,
+                account: caller.user.user_id,
+                worker,
                 hotkey: caller.hotkey.as_deref(),
                 instance: Some(instance),
                 now,
@@ -103,7 +113,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                     *claimed
                 }
                 // Lost to another miner, or won by an earlier try whose answer was lost.
-                Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {
+                Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller, worker, now)? {
                     Claimed::ByCaller => {
                         // The refused transaction has not remembered this signature.
                         app.jobs.guard_repeat(guard, job.job_id).await?;
@@ -123,14 +133,15 @@ enum Claimed {
     ByNobody,
 }
 
-/// Who has the job; an error when it is not, and will not be, the caller's.
-fn check(job: &Job, caller: &Caller) -> Result<Claimed> {
+/// Who has the job; an error when it is not, and will not be, the caller's. Workers that share a key are as different as miners.
+fn check(job: &Job, caller: &Caller, worker: Option<&str>, now: Timestamp) -> Result<Claimed> {
     let miner = caller.miner();
     let held = matches!(job.status, Status::Running | Status::CompletePendingUploads) || job.report.is_some();
-    if held && !job.terminal && job.miner.as_ref() == Some(&miner) {
+    let by_caller = job.miner.as_ref() == Some(&miner) && job.worker.as_deref() == worker;
+    if held && !job.terminal && by_caller {
         return Ok(Claimed::ByCaller);
     }
-    if job.lost_by.contains(&miner) {
+    if lifecycle::is_withheld(job, caller.user.user_id, &miner, now) {
         let detail = format!("Your hotkey has already attempted to claim job_id='{}'", job.job_id);
         return Err(Error::Forbidden(detail));
     }
@@ -159,10 +170,14 @@ fn assignment(app: &App, request: &Request, job: &Job, keys: &JobTokenKeys) -> R
 
 impl Input {
     /// Reads the body. 422 names every field that is wrong, and every port that is not covered.
-    fn read(request: &Request, job: &Job) -> Result<Instance> {
+    fn read(request: &Request, job: &Job) -> Result<(Option<String>, Instance)> {
         const MAPPINGS: &str = "a list of objects with internal_port, external_port and proto";
         let mut fields = Fields::new(object(request, BODY_LIMIT)?);
         let input = Self {
+            worker: fields.optional("worker", "a string of 1 to 64 characters", |raw| {
+                let worker: Option<String> = serde_json::from_str(raw.get()).ok();
+                worker.filter(|worker| (1..=LONGEST_WORKER).contains(&worker.chars().count()))
+            }),
             instance_id: fields.string("instance_id"),
             region: fields.string("region"),
             host: fields.string("host"),
@@ -178,7 +193,7 @@ impl Input {
             fields.refuse(Invalid::value(loc, message, serde_json::Value::Null));
         }
         fields.end()?;
-        let Self { instance_id, region, host, port_mappings } = input;
-        Ok(Instance { instance_id, region, host, port_mappings })
+        let Self { worker, instance_id, region, host, port_mappings } = input;
+        Ok((worker, Instance { instance_id, region, host, port_mappings }))
     }
 }

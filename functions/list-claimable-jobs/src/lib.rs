@@ -39,7 +39,7 @@ pub struct ClaimablePage {
     ),
     responses(
         (status = 200, description = "A page.", body = ClaimablePage),
-        (status = 401), (status = 403), (status = 422),
+        (status = 401), (status = 403), (status = 404), (status = 422),
     )
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
@@ -56,9 +56,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let (caller, found) = caller?;
     caller.require_miner()?;
     let (chute_id, page, listed) = listed?;
-    let (jobs, next) = match found.row::<Chute>(&chute_id)? {
-        Some(chute) if chute.busy => app.jobs.claimable_of_busy(chute_id, &page).await?,
-        _ => listed?,
+    let chute = found.row::<Chute>(&chute_id)?.ok_or_else(|| Error::no_chute(chute_id))?;
+    let (jobs, next) = match chute.busy {
+        true => app.jobs.claimable_of_busy(chute_id, &page).await?,
+        false => listed?,
     };
     Ok(reply::json(200, &ClaimablePage { jobs, next_cursor: next.map(show_cursor) }))
 }

@@ -45,11 +45,18 @@ const DELETE_TIME: i64 = 60;
 /// Seconds after which the reaper tries again what it could not do.
 const POSTPONED: i64 = 60;
 
+/// Seconds for which a job that was lost is withheld from whoever lost it. Others come first; a lone miner's job goes on.
+pub const WITHHELD: i64 = 300;
+
 /// A claim's details.
 #[derive(Debug)]
 pub struct Claim<'a> {
     /// Who claims.
     pub miner: &'a str,
+    /// Whose account that is.
+    pub account: Uuid,
+    /// Which of the miner's processes, when it said so.
+    pub worker: Option<&'a str>,
     /// The hotkey, when the claim was signed.
     pub hotkey: Option<&'a str>,
     /// What the miner says about where it runs.
@@ -86,6 +93,8 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
         .set("status", text(Status::Running.as_str()))
         .set("attempt", number(i64::from(job.attempt) + 1))
         .set("miner", text(claim.miner))
+        .set("miner_account", text(claim.account.to_string()))
+        .set_option("worker", claim.worker.map(text))
         .set("started_at", number(claim.now.millis()))
         .set("updated_at", number(claim.now.millis()))
         .set("deadline_at", number(claim.deadline.millis()))
@@ -176,22 +185,41 @@ pub fn complete_for_lost_miner(job: &Job, now: Timestamp) -> Result<Transition> 
     Ok(complete(job, now)?.when(lease_of(job)))
 }
 
-/// `running` → `pending`: the lease ran out, and an attempt is left. The miner may not claim this job again.
+/// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
 pub fn requeue(job: &Job, now: Timestamp) -> Transition {
-    let lost_by = job.lost_by.iter().chain(&job.miner).cloned().collect();
+    let still = job.lost.iter().filter(|(_, at)| is_withheld_since(**at, now));
+    let mut lost: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
+    // A claim of an earlier release has not left the account.
+    let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
+    lost.extend(loser.map(|loser| (loser, number(now.millis()))));
     lost_attempt(job)
         .set("status", text(Status::Pending.as_str()))
-        .set("lost_by", AttributeValue::Ss(lost_by))
+        .set("lost", AttributeValue::M(lost))
         .set("updated_at", number(now.millis()))
         .set("queue", text(keys::claimable(job.chute_id, job.shard)))
         .set("due_at", number(job.created_at.millis()))
+        .remove("lost_by")
         .remove("lease_expires_at")
         .remove("deadline_at")
         .remove("started_at")
         .remove("miner")
+        .remove("miner_account")
         .remove("miner_hotkey")
+        .remove("worker")
         .remove("instance")
         .remove("progress")
+}
+
+/// Whether the account has lost the job so lately that it is withheld from it, whichever of its keys and hotkeys asks.
+pub fn is_withheld(job: &Job, account: Uuid, miner: &str, now: Timestamp) -> bool {
+    let lost = [account.to_string().as_str(), miner].into_iter().find_map(|loser| job.lost.get(loser)).copied();
+    // An earlier release has left no times. What waits has not changed since it was requeued.
+    let before = job.lost_by.iter().any(|loser| loser == miner || *loser == account.to_string());
+    lost.or(before.then_some(job.updated_at)).is_some_and(|at| is_withheld_since(at, now))
+}
+
+fn is_withheld_since(lost_at: Timestamp, now: Timestamp) -> bool {
+    now < lost_at.plus_seconds(WITHHELD)
 }
 
 /// `running` → `timeout`: the lease ran out, and no attempt is left.

@@ -246,7 +246,7 @@ impl Jobs {
         filter: &Filter,
         page: &Page,
     ) -> Result<JobList<T>> {
-        let first = (0..SHARDS).map(|shard| self.from_time(index, key(shard), filter, page, SHARD_PAGE, None));
+        let first = (0..SHARDS).map(|shard| self.read_shard(index, key(shard), filter, page, SHARD_PAGE, None));
         let (mut shards, mut ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
         let (lacks, hiding) = lacking(&shards, index.order, page);
         let limit = match filter.is_empty() {
@@ -255,7 +255,7 @@ impl Jobs {
         };
         let more = hiding.iter().map(|shard| {
             let end = ends[*shard].take();
-            self.from_time(index, key(*shard as u8), filter, page, limit, end)
+            self.read_shard(index, key(*shard as u8), filter, page, limit, end)
         });
         for (shard, (more, _)) in hiding.iter().zip(try_join_all(more).await?) {
             shards[*shard].jobs.extend(more.jobs);
@@ -266,7 +266,7 @@ impl Jobs {
     }
 
     /// The next `limit` jobs of a shard from the page's beginning, or from where an earlier read ended, and where this one did.
-    async fn from_time(
+    async fn read_shard(
         &self,
         index: &Index,
         key: String,
