@@ -137,7 +137,7 @@ async fn serve(options: Options) -> Result<ExitCode> {
     let stack = builder.start().await?;
     println!("Jobchute listens on {}, the AWS endpoint of its engines on {}.", stack.url(), stack.aws_url());
     if let Some(file) = options.env_file {
-        let lines: String = stack.environment().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let lines: String = stack.environment().iter().map(variable).collect::<Result<_>>()?;
         std::fs::write(&file, lines).with_context(|| format!("can't write {}", file.display()))?;
     }
     if options.demo {
@@ -153,9 +153,24 @@ async fn serve(options: Options) -> Result<ExitCode> {
     std::future::pending().await
 }
 
+/// A line of an env file. The value is in quotes: cargo-lambda takes JSON in no other way, and knows no escape for every character.
+fn variable((name, value): (&String, &String)) -> Result<String> {
+    let quote = ['\'', '`'].into_iter().find(|quote| !value.contains(*quote));
+    let quote = quote.with_context(|| format!("an env file can't hold the value of {name}"))?;
+    Ok(format!("{name}={quote}{value}{quote}\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_is_quoted() {
+        let line = |value: &str| variable((&"A".to_owned(), &value.to_owned())).ok();
+        assert_eq!(line(r#"{"b":1}"#).as_deref(), Some("A='{\"b\":1}'\n"));
+        assert_eq!(line("it's").as_deref(), Some("A=`it's`\n"));
+        assert_eq!(line("'`"), None);
+    }
 
     #[test]
     fn options_are_read_or_refused() {
