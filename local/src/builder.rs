@@ -28,7 +28,7 @@ use crate::{
     secrets::Secrets,
     share::CpuShare,
     stack::Stack,
-    template::Template,
+    template::{Table, Template},
     tls,
 };
 
@@ -50,6 +50,7 @@ pub struct Builder {
     capacity: bool,
     cpu_share: Option<f64>,
     tls: bool,
+    unversioned_objects: u64,
     verbose: bool,
 }
 
@@ -83,6 +84,7 @@ impl Default for Builder {
             capacity: false,
             cpu_share: None,
             tls: false,
+            unversioned_objects: 0,
             verbose: std::env::var_os("RUST_LOG").is_some(),
         }
     }
@@ -181,6 +183,13 @@ impl Builder {
         self
     }
 
+    /// Gives the first objects that are stored the version id `null`, as a new bucket does: what was switched on with it takes up to
+    /// 15 minutes to reach all of S3 ("Enabling versioning on buckets").
+    pub fn unversioned_objects(mut self, objects: u64) -> Self {
+        self.unversioned_objects = objects;
+        self
+    }
+
     /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
@@ -249,10 +258,11 @@ impl Builder {
         let faults = Faults::default();
         let serving = TaskTracker::new();
         let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
-        let rights = Arc::new(Rights::new(granted.collect()));
+        let rights =
+            Arc::new(Rights::new(granted.collect(), template.tables.iter().map(Table::partition_key).collect()));
         let edge = Arc::new(Edge {
             dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
-            s3: s3::Engine::open(&template.buckets, folder, data.is_some())?,
+            s3: s3::Engine::open(&template.buckets, folder, data.is_some(), self.unversioned_objects)?,
             s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
             secrets: Secrets::open(&template.secrets, data)?,
             lambda: Arc::clone(&lambda),

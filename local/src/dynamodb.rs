@@ -1,6 +1,6 @@
 //! DynamoDB: `dynoxide`, behind its own HTTP server on a private port, so that requests get all of its checks.
 
-use std::{path::Path, time::Duration};
+use std::{io, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use hyper_util::{
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     Clock,
@@ -51,7 +52,7 @@ impl DynamoDb {
             create(&database, table)?;
         }
 
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("can't listen for DynamoDB")?;
+        let listener = listen().await.context("can't listen for DynamoDB")?;
         let authority = listener.local_addr().context("can't listen for DynamoDB")?.to_string();
         tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), stop.clone().cancelled_owned()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -74,6 +75,16 @@ impl DynamoDb {
         *request.uri_mut() = format!("http://{}/", self.authority).parse().map_err(|_| Cut)?;
         let response = self.client.request(request).await.map_err(|_| Cut)?;
         Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+/// The engine's own server lets any web page in, so it listens where no page looks: at one of the 16 million loopback addresses of
+/// Linux. Elsewhere there is only one.
+async fn listen() -> io::Result<TcpListener> {
+    let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
+    match TcpListener::bind((Ipv4Addr::new(127, a, b, c.clamp(1, 254)), 0)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
     }
 }
 

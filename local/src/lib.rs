@@ -22,6 +22,7 @@ mod faults;
 mod gateway;
 mod lambda;
 mod logs;
+mod loopback;
 mod process;
 mod rights;
 mod s3;

@@ -22,15 +22,21 @@ pub struct Right {
     pub action: String,
     /// An ARN.
     pub resource: String,
+    /// Partition keys of DynamoDB (`dynamodb:LeadingKeys`): the patterns of which one has to fit each that a call names, or those
+    /// that it names. A policy without any allows all.
+    pub leading_keys: Vec<String>,
 }
 
 impl Right {
     fn new(action: &str, resource: impl Into<String>) -> Self {
-        Self { action: action.to_owned(), resource: resource.into() }
+        Self { action: action.to_owned(), resource: resource.into(), leading_keys: Vec::new() }
     }
 
     fn allows(&self, needed: &Self) -> bool {
-        matches(&self.action, &needed.action) && matches(&self.resource, &needed.resource)
+        let fits = |key: &String| self.leading_keys.iter().any(|pattern| matches(pattern, key));
+        matches(&self.action, &needed.action)
+            && matches(&self.resource, &needed.resource)
+            && (self.leading_keys.is_empty() || needed.leading_keys.iter().all(fits))
     }
 }
 
@@ -48,13 +54,20 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Rights {
     granted: BTreeMap<String, BTreeSet<Right>>,
+    /// The name of each table's partition key.
+    partition_keys: BTreeMap<String, String>,
     used: Mutex<BTreeSet<(String, Right)>>,
 }
 
 impl Rights {
-    /// Rights by package.
-    pub(crate) fn new(granted: BTreeMap<String, BTreeSet<Right>>) -> Self {
-        Self { granted, used: Mutex::default() }
+    /// Rights by package, and partition keys by table.
+    pub(crate) fn new(granted: BTreeMap<String, BTreeSet<Right>>, partition_keys: BTreeMap<String, String>) -> Self {
+        Self { granted, partition_keys, used: Mutex::default() }
+    }
+
+    /// What a DynamoDB call needs.
+    pub(crate) fn of_dynamodb(&self, operation: &str, body: &[u8]) -> Vec<Right> {
+        of_dynamodb(operation, body, &self.partition_keys)
     }
 
     /// Uses all of `needed`, or tells which of it the function does not have.
@@ -79,15 +92,30 @@ impl Rights {
     }
 }
 
-/// What a DynamoDB call needs.
-pub(crate) fn of_dynamodb(operation: &str, body: &[u8]) -> Vec<Right> {
+/// What a DynamoDB call needs. `partition_keys` names each table's partition key.
+fn of_dynamodb(operation: &str, body: &[u8], partition_keys: &BTreeMap<String, String>) -> Vec<Right> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    let table = |name: &Value| table_arn(name.as_str().unwrap_or_default());
-    let right = |action: &str, resource: String| Right { action: format!("dynamodb:{action}"), resource };
+    // `item` is a whole item, or its key.
+    let right = |action: &str, table: &str, item: &Value| {
+        let key = partition_keys.get(table).map(|name| &item[name]).and_then(Value::as_object);
+        let key = key.and_then(|key| key.values().next()).and_then(Value::as_str);
+        let leading_keys = key.map(str::to_owned).into_iter().collect();
+        Right { action: format!("dynamodb:{action}"), resource: table_arn(table), leading_keys }
+    };
+    let name = |request: &Value| request["TableName"].as_str().unwrap_or_default().to_owned();
+    let written =
+        |request: &Value| if request["Item"].is_null() { request["Key"].clone() } else { request["Item"].clone() };
     match operation {
         "BatchGetItem" | "BatchWriteItem" => {
-            let tables = request["RequestItems"].as_object().into_iter().flat_map(|tables| tables.keys());
-            tables.map(|name| right(operation, table(&name.as_str().into()))).collect()
+            let mut rights = Vec::new();
+            for (table, asked) in request["RequestItems"].as_object().into_iter().flatten() {
+                let keys = asked["Keys"].as_array().into_iter().flatten().cloned();
+                let writes = asked.as_array().into_iter().flatten().filter_map(Value::as_object).flatten();
+                rights.extend(
+                    keys.chain(writes.map(|(_, write)| written(write))).map(|key| right(operation, table, &key)),
+                );
+            }
+            rights
         }
         // A transaction has no action of its own.
         "TransactWriteItems" | "TransactGetItems" => {
@@ -97,14 +125,14 @@ pub(crate) fn of_dynamodb(operation: &str, body: &[u8]) -> Vec<Right> {
                 "ConditionCheck" => "ConditionCheckItem".to_owned(),
                 kind => format!("{kind}Item"),
             };
-            items.map(|(kind, item)| right(&action(kind), table(&item["TableName"]))).collect()
+            items.map(|(kind, item)| right(&action(kind), &name(item), &written(item))).collect()
         }
         _ => {
-            let mut resource = table(&request["TableName"]);
+            let mut right = right(operation, &name(&request), &written(&request));
             if let Some(index) = request["IndexName"].as_str() {
-                resource = format!("{resource}/index/{index}");
+                right.resource = format!("{}/index/{index}", right.resource);
             }
-            vec![right(operation, resource)]
+            vec![right]
         }
     }
 }
@@ -182,7 +210,7 @@ mod tests {
         let body = br#"{"TransactItems":[{"Put":{"TableName":"jobs"}},{"Update":{"TableName":"registry"}},
             {"ConditionCheck":{"TableName":"jobs"}}]}"#;
         assert_eq!(
-            actions(of_dynamodb("TransactWriteItems", body)),
+            actions(of_dynamodb("TransactWriteItems", body, &BTreeMap::new())),
             [
                 "dynamodb:PutItem table/jobs",
                 "dynamodb:UpdateItem table/registry",
@@ -190,7 +218,46 @@ mod tests {
             ]
         );
         let query = br#"{"TableName":"jobs","IndexName":"queue"}"#;
-        assert_eq!(actions(of_dynamodb("Query", query)), ["dynamodb:Query table/jobs/index/queue"]);
+        assert_eq!(actions(of_dynamodb("Query", query, &BTreeMap::new())), ["dynamodb:Query table/jobs/index/queue"]);
+    }
+
+    #[test]
+    fn a_right_on_some_rows_is_none_on_others() {
+        let keys = BTreeMap::from([("registry".to_owned(), "pk".to_owned())]);
+        let granted = |action: &str| Right {
+            leading_keys: vec!["usage#*".to_owned(), "replay#*".to_owned()],
+            ..Right::new(action, table_arn("registry"))
+        };
+        let allowed = |operation: &str, body: &str| {
+            let needed = of_dynamodb(operation, body.as_bytes(), &keys);
+            assert!(!needed.is_empty(), "{body}");
+            let actions = ["PutItem", "UpdateItem", "BatchGetItem", "BatchWriteItem", "ConditionCheckItem"];
+            let granted = actions.map(|action| granted(&format!("dynamodb:{action}")));
+            needed.iter().all(|needed| granted.iter().any(|right| right.allows(needed)))
+        };
+        for (operation, body) in [
+            ("PutItem", r#"{"TableName":"registry","Item":{"pk":{"S":"KEY"},"x":{"S":"usage#"}}}"#),
+            ("UpdateItem", r#"{"TableName":"registry","Key":{"pk":{"S":"KEY"}}}"#),
+            ("BatchGetItem", r#"{"RequestItems":{"registry":{"Keys":[{"pk":{"S":"usage#a"}},{"pk":{"S":"KEY"}}]}}}"#),
+            (
+                "BatchWriteItem",
+                r#"{"RequestItems":{"registry":[{"PutRequest":{"Item":{"pk":{"S":"KEY"}}}},{"DeleteRequest":{"Key":{"pk":{"S":"usage#a"}}}}]}}"#,
+            ),
+            (
+                "TransactWriteItems",
+                r#"{"TransactItems":[{"Update":{"TableName":"registry","Key":{"pk":{"S":"replay#a"}}}},
+                    {"ConditionCheck":{"TableName":"registry","Key":{"pk":{"S":"KEY"}}}}]}"#,
+            ),
+        ] {
+            for key in ["usage#a#2026-01-01", "replay#0"] {
+                assert!(allowed(operation, &body.replace("KEY", key)), "{operation} {key}");
+            }
+            for key in ["user#a", "usage", "key#usage#", "Usage#a", ""] {
+                assert!(!allowed(operation, &body.replace("KEY", key)), "{operation} {key}");
+            }
+        }
+        // No such action is granted at all.
+        assert!(!allowed("DeleteItem", r#"{"TableName":"registry","Key":{"pk":{"S":"usage#a"}}}"#));
     }
 
     #[test]

@@ -212,3 +212,42 @@ async fn preflights_to_the_api_and_to_the_bucket_are_answered() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_web_page_reaches_no_engine_but_s3_and_that_by_its_rules() -> Result<()> {
+    let stack = Stack::start().await?;
+    let invoke = format!("{}/2015-03-31/functions/admin/invocations", stack.aws_url());
+    let create = json!({"command": "create_user", "roles": ["admin"]}).to_string();
+    let post = async |url: &str, headers: &[(&'static str, &str)]| {
+        let mut request = Client::new().post(url).body(create.clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok::<_, reqwest::Error>(request.send().await?.status().as_u16())
+    };
+    // DNS rebinding: the page's own name, at this address. A form or a fetch of another site: that site's origin.
+    for headers in [
+        &[("host", "attacker.example")][..],
+        &[("host", "attacker.example:3001")],
+        &[("host", "127.0.0.1.attacker.example")],
+        &[("origin", "https://attacker.example")],
+        &[("origin", "null")],
+        &[("origin", "http://localhost:3000")],
+    ] {
+        assert_eq!(post(&invoke, headers).await?, 403, "{headers:?}");
+        for target in ["DynamoDB_20120810.ListTables", "secretsmanager.GetSecretValue"] {
+            let headers = [headers, &[("x-amz-target", target)]].concat();
+            assert_eq!(post(stack.aws_url(), &headers).await?, 403, "{headers:?}");
+        }
+    }
+    assert!(stack.logs().is_empty(), "no function ran");
+    for host in ["localhost", "localhost:3001", "127.0.0.1", "[::1]:3001"] {
+        assert_eq!(post(&invoke, &[("host", host)]).await?, 200, "{host}");
+    }
+
+    let object = format!("{}/{}/key", stack.aws_url(), stack.resource("OutputsBucket")?);
+    let page = Client::new().get(object).header("origin", "https://example.com").send().await?;
+    assert_eq!((page.status().as_u16(), &page.headers()["access-control-allow-origin"]), (403, &"*".parse()?));
+    assert!(page.text().await?.contains("<Code>AccessDenied</Code>"), "S3's own refusal, for want of a signature");
+    Ok(())
+}

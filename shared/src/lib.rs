@@ -1,11 +1,12 @@
 //! What several functions use, in rooms. Each room imports only from rooms below it; a test keeps it so.
 //!
 //! ```text
-//! app  endpoint  serve     what a function is made of, and what every endpoint begins with
+//! serve  endpoint          the event loop, and what every endpoint begins with
+//! app                      what a function has at hand
 //! uploads                  where a miner sends its files
 //! auth                     who is calling: account credentials and job tokens
 //! http                     what a request says, and how an answer is worded
-//! outputs    tables        the stores: the bucket of output files, the two DynamoDB tables
+//! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
 //! model                    what jobs, chutes and users are, and what a job may become
 //! item                     the vocabulary of DynamoDB items
 //! error config quotas aws metrics time

@@ -4,8 +4,9 @@
 use std::{collections::BTreeSet, fs};
 
 use local::Stack;
-use serde_json::json;
-use tests::repository;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Client, repository};
 
 use crate::day::Day;
 
@@ -35,4 +36,60 @@ async fn a_call_without_a_right_is_refused() {
         line.text.contains("dynamodb:PutItem on resource: arn:aws:dynamodb:us-east-1:123456789012:table/"),
         "{line:?}"
     );
+}
+
+/// A call with the credentials of the stack's n-th environment: what a function could do if it were made to.
+async fn as_function(stack: &Stack, number: usize, operation: &str, request: Value) -> (u16, String) {
+    let credential = format!("ASIALOCAL{number:011}/20260101/us-east-1/dynamodb/aws4_request");
+    let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
+    let target = format!("DynamoDB_20120810.{operation}");
+    let headers = [
+        ("authorization", signed.as_str()),
+        ("x-amz-date", "20260101T000000Z"),
+        ("x-amz-target", &target),
+        ("content-type", "application/x-amz-json-1.0"),
+    ];
+    let body = request.to_string().into_bytes();
+    let answer = Client::nobody().send(Method::POST, stack.aws_url(), body, &headers).await;
+    let kind = answer.body["__type"].as_str().unwrap_or_default();
+    (answer.status, kind.rsplit('#').next().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_other_row() {
+    let stack = Stack::start().await.unwrap();
+    let table = stack.resource("RegistryTable").unwrap().to_owned();
+    let path = |route: &str| format!("{}/jobs/{route}", stack.url());
+    // One environment of each, in this order.
+    assert_eq!(Client::nobody().post(&path("x/y"), json!({})).await.status, 401);
+    assert_eq!(Client::nobody().put(&path("x/claim"), Value::Null).await.status, 401);
+    assert_eq!(Client::nobody().delete(&path("x")).await.status, 401);
+    let put = |key: &str| json!({"TableName": table, "Item": {"pk": {"S": key}}});
+    let update = |key: &str| {
+        let set = ("SET n = :n", json!({":n": {"N": "1"}}));
+        json!({"TableName": table, "Key": {"pk": {"S": key}}, "UpdateExpression": set.0, "ExpressionAttributeValues": set.1})
+    };
+    let (done, refused) = ((200, String::new()), (400, "AccessDeniedException".to_owned()));
+    let others = ["user#a", "key#a", "hotkey#a", "chute#a", "replay", "xreplay#a"];
+    for (number, package) in ["create-job", "claim-job", "delete-job"].iter().enumerate() {
+        assert_eq!(as_function(&stack, number, "PutItem", put("replay#a")).await, done, "{package}");
+        for key in others.iter().chain(&["usage#a#2026-01-01"]) {
+            assert_eq!(as_function(&stack, number, "PutItem", put(key)).await, refused, "{package} {key}");
+            let both = json!({"TransactItems": [{"Put": put("replay#b")}, {"Put": put(key)}]});
+            assert_eq!(as_function(&stack, number, "TransactWriteItems", both).await, refused, "{package} {key}");
+        }
+        let usage = as_function(&stack, number, "UpdateItem", update("usage#a#2026-01-01")).await;
+        assert_eq!(usage, if *package == "create-job" { done.clone() } else { refused.clone() }, "{package}");
+        for key in others.iter().chain(&["replay#a"]) {
+            assert_eq!(as_function(&stack, number, "UpdateItem", update(key)).await, refused, "{package} {key}");
+        }
+        let batch = json!({"RequestItems": {&table: [{"PutRequest": {"Item": {"pk": {"S": "replay#c"}}}}]}});
+        assert_eq!(as_function(&stack, number, "BatchWriteItem", batch).await, refused, "{package}");
+        let delete = json!({"TableName": table, "Key": {"pk": {"S": "replay#a"}}});
+        assert_eq!(as_function(&stack, number, "DeleteItem", delete).await, refused, "{package}");
+    }
+    let rows = stack.dynamodb("Scan", json!({"TableName": table})).await.unwrap();
+    let mut rows: Vec<_> = rows["Items"].as_array().unwrap().iter().map(|row| row["pk"]["S"].to_string()).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, ["\"replay#a\"", "\"usage#a#2026-01-01\""]);
 }

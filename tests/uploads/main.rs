@@ -12,6 +12,7 @@ mod memory;
 mod parts;
 mod sdk;
 mod unversioned;
+mod wall;
 
 use serde_json::Value;
 use tests::{Answer, Client, Envelope, text};

@@ -1,8 +1,10 @@
-//! A bucket that keeps no versions.
+//! A bucket that keeps no versions, or does not yet.
 
-use local::Stack;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use local::{SECRET_ACCESS_KEY, SESSION_TOKEN, Stack};
 use serde_json::json;
-use tests::{Envelope, Job, objects, template_with, text, upload};
+use tests::{Client, Envelope, Job, objects, s3, template_with, text, upload};
 
 use crate::{MIB, content, put_envelope};
 
@@ -33,4 +35,30 @@ async fn a_file_that_changed_after_the_end_is_refused_and_not_served() {
     let file_id = done["output_files"].as_object().unwrap().iter().find(|(_, file)| file["filename"] == "plain");
     let route = format!("{}/jobs/{}/download/{}", stack.url(), job.job_id, file_id.unwrap().0);
     job.owner.get(&route).await.is_error(409, "Output file changed after the job completed");
+}
+
+#[tokio::test]
+async fn a_version_called_null_is_deleted_by_its_name_and_its_right() {
+    let stack = Stack::builder().unversioned_objects(1).start().await.unwrap();
+    let (bucket, operator) = (stack.resource("OutputsBucket").unwrap(), s3(&stack));
+    operator.put_object().bucket(bucket).key("jobs/a").send().await.unwrap();
+    // The first environment of the stack, and its credentials.
+    assert_eq!(Client::nobody().delete(&format!("{}/jobs/x", stack.url())).await.status, 401);
+    let credentials = Credentials::from_keys("ASIALOCAL00000000000", SECRET_ACCESS_KEY, Some(SESSION_TOKEN.clone()));
+    let function = operator.config().to_builder().credentials_provider(credentials).build();
+    let function = aws_sdk_s3::Client::from_conf(function);
+
+    let delete = async |version: Option<&str>| {
+        let object = ObjectIdentifier::builder().key("jobs/a").set_version_id(version.map(str::to_owned));
+        let delete = Delete::builder().objects(object.build().unwrap()).build().unwrap();
+        let answer = function.delete_objects().bucket(bucket).delete(delete).send().await.unwrap();
+        let errors = answer.errors().iter().map(|error| (error.code.clone().unwrap(), error.message.clone().unwrap()));
+        (answer.deleted().len(), errors.collect::<Vec<_>>())
+    };
+    let (deleted, errors) = delete(None).await;
+    assert_eq!((deleted, errors[0].0.as_str()), (0, "AccessDenied"));
+    assert!(errors[0].1.contains("s3:DeleteObject on resource"), "{errors:?}");
+    assert_eq!(delete(Some("null")).await, (1, Vec::new()));
+    let left = operator.list_object_versions().bucket(bucket).send().await.unwrap();
+    assert_eq!((left.versions().len(), left.delete_markers().len()), (0, 0));
 }

@@ -6,9 +6,12 @@ mod operation;
 mod refusals;
 mod signer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -24,13 +27,14 @@ use crate::{
     dynamodb::DynamoDb,
     faults::{EngineCall, Fault, Faults, Service},
     lambda::Lambda,
+    loopback,
     rights::{self, Rights},
-    s3,
+    s3::{self, Forbidden, Refusal},
     secrets::Secrets,
     server::{self, Body, Cut},
 };
 use operation::operation;
-use refusals::{denied, failure, s3_error};
+use refusals::{denied, failure};
 use signer::Signer;
 
 /// "DynamoDB: 16 MB for BatchWriteItem and TransactWriteItems".
@@ -66,7 +70,15 @@ impl Edge {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        if let Some(name) = invoke::function(&request) {
+        if !loopback::is_named_so(&request) {
+            return after_the_body(request, refusals::forbidden("The Host is no name of this machine.")).await;
+        }
+        let invoked = invoke::function(&request);
+        // Only S3 has rules by which a page may call it.
+        if loopback::is_of_a_page(&request) && (invoked.is_some() || operation(&request).0 != Service::S3) {
+            return after_the_body(request, refusals::forbidden("No web page may call this.")).await;
+        }
+        if let Some(name) = invoked {
             return invoke::invoke(&self.lambda, &name, request).await;
         }
         let (service, operation) = operation(&request);
@@ -88,8 +100,8 @@ impl Edge {
         match fault {
             Fault::None => {}
             Fault::Delay(time) => tokio::time::sleep(time).await,
-            Fault::FailBefore(status) => return refuse(service, request, status, false).await,
-            Fault::Throttle => return refuse(service, request, 503, true).await,
+            Fault::FailBefore(status) => return after_the_body(request, failure(service, status, false)).await,
+            Fault::Throttle => return after_the_body(request, failure(service, 503, true)).await,
             Fault::Cut => return Err(Cut),
             Fault::FailAfter => {
                 self.engine(service, &operation, &signer, request).await?;
@@ -120,7 +132,7 @@ impl Edge {
         }
         let (parts, body) = server::read(request, JSON_LIMIT).await?;
         let needed = match service {
-            Service::DynamoDb => rights::of_dynamodb(operation, &body),
+            Service::DynamoDb => self.rights.of_dynamodb(operation, &body),
             _ => rights::of_secrets(operation, &body),
         };
         if let Some(function) = signer.function()
@@ -163,8 +175,15 @@ impl Edge {
         if cors::is_preflight(request.method(), request.headers()) {
             let mut answer = match &allowed {
                 Some(_) => server::empty(200),
-                None => s3_error(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed."),
+                None => {
+                    Refusal::new(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed.").answer()
+                }
             };
+            answer.headers_mut().extend(allowed.unwrap_or_default());
+            return Ok(answer);
+        }
+        if let Some(refusal) = s3::refusal(request.method(), request.uri(), request.headers(), SystemTime::now()) {
+            let mut answer = after_the_body(request, refusal.answer()).await?;
             answer.headers_mut().extend(allowed.unwrap_or_default());
             return Ok(answer);
         }
@@ -176,10 +195,22 @@ impl Edge {
             }
             _ => (request.map(s3s::Body::from), String::new()),
         };
+        let mut request = request;
         let mut refusal = None;
         if let Some(function) = function {
             let needed = rights::of_s3(operation, request.uri(), request.headers(), &content);
-            refusal = self.rights.take(function, needed).err().map(|missing| denied(Service::S3, function, &missing));
+            if operation == "DeleteObjects" {
+                // Each object by itself.
+                let missing = |(index, right)| {
+                    let missing = self.rights.take(function, vec![right]).err()?;
+                    Some((index, refusals::reason(function, &missing)))
+                };
+                let forbidden = needed.into_iter().enumerate().filter_map(missing).collect();
+                request.extensions_mut().insert(Forbidden(forbidden));
+            } else {
+                refusal =
+                    self.rights.take(function, needed).err().map(|missing| denied(Service::S3, function, &missing));
+            }
         }
         let to_see = rights::to_see_what_is_missing(request.uri());
         let mut answer = match refusal {
@@ -198,16 +229,11 @@ impl Edge {
     }
 }
 
-/// Answers with an error after the body was read: a client must see the status, not a broken pipe.
-async fn refuse(
-    service: Service,
-    request: Request<Incoming>,
-    status: u16,
-    throttle: bool,
-) -> Result<Response<Body>, Cut> {
+/// Answers after the body was read: a client must see the status, not a broken pipe.
+async fn after_the_body(request: Request<Incoming>, answer: Response<Body>) -> Result<Response<Body>, Cut> {
     let mut body = request.into_body();
     while let Some(frame) = body.frame().await {
         frame.map_err(|_| Cut)?;
     }
-    Ok(failure(service, status, throttle))
+    Ok(answer)
 }

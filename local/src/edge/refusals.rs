@@ -6,9 +6,15 @@ use serde_json::json;
 use crate::{
     faults::Service,
     rights::Right,
+    s3::Refusal,
     secrets,
     server::{self, Body},
 };
+
+/// The refusal of what AWS has no word for: there, no endpoint trusts its callers for where they are.
+pub(super) fn forbidden(message: &str) -> Response<Body> {
+    server::json(403, &json!({"message": message}))
+}
 
 /// An engine's own way to fail, or to say that it is overloaded.
 pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response<Body> {
@@ -31,10 +37,14 @@ pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response
     }
 }
 
+/// Why a function's call is refused.
+pub(super) fn reason(function: &str, Right { action, resource, .. }: &Right) -> String {
+    format!("The role of {function} is not authorized to perform: {action} on resource: {resource}")
+}
+
 /// The refusal of a call that its role does not allow. It is as final as on AWS.
 pub(super) fn denied(service: Service, function: &str, missing: &Right) -> Response<Body> {
-    let Right { action, resource } = missing;
-    let message = format!("The role of {function} is not authorized to perform: {action} on resource: {resource}");
+    let message = reason(function, missing);
     match service {
         Service::S3 => s3_error(403, "AccessDenied", &message),
         Service::SecretsManager => secrets::error(400, "AccessDeniedException", &message),
@@ -45,9 +55,6 @@ pub(super) fn denied(service: Service, function: &str, missing: &Right) -> Respo
     }
 }
 
-pub(super) fn s3_error(status: u16, code: &str, message: &str) -> Response<Body> {
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    );
-    server::answer(status, "application/xml", body)
+fn s3_error(status: u16, code: &'static str, message: &str) -> Response<Body> {
+    Refusal::new(status, code, message).answer()
 }

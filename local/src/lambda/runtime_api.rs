@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::invocation::PAYLOAD_LIMIT;
 use crate::{
-    account,
+    account, loopback,
     server::{self, Body},
     template::Function,
 };
@@ -105,6 +105,9 @@ impl RuntimeApi {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        if !loopback::is_named_so(&request) || loopback::is_of_a_page(&request) {
+            return refused(403, "Forbidden");
+        }
         let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
         let segments: Vec<&str> = path.split('/').collect();
         match (request.method(), segments.as_slice()) {

@@ -34,6 +34,9 @@ const SCHEMA: &str = "
 
 const VERSION_COLUMNS: &str = "key, version, blob, size, etag, modified, attributes, sequence";
 
+/// The version of what was stored when its bucket kept none.
+const UNVERSIONED: &str = "null";
+
 /// What an object carries besides its bytes.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Attributes {
@@ -73,7 +76,7 @@ pub(super) struct Version {
 pub(super) struct NewVersion<'a> {
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
-    /// Whether the key's earlier versions stay.
+    /// Whether it is a version of its own; otherwise it takes the place of the last that was none.
     pub(super) versioned: bool,
     /// `None` is a delete marker.
     pub(super) content: Option<&'a Content>,
@@ -125,12 +128,12 @@ impl Index {
         accept(newest(&transaction, bucket, key)?.as_ref())?;
         let mut freed = Vec::new();
         if !versioned {
-            freed.extend(remove_all(&transaction, bucket, key)?);
+            freed.extend(remove(&transaction, bucket, key, UNVERSIONED)?);
         }
         if let Some(upload) = upload {
             freed.extend(end_upload(&transaction, upload)?);
         }
-        let id = if versioned { Uuid::new_v4().simple().to_string() } else { "null".to_owned() };
+        let id = if versioned { Uuid::new_v4().simple().to_string() } else { UNVERSIONED.to_owned() };
         let modified = now();
         transaction.execute(
             "INSERT INTO versions (bucket, key, version, blob, size, etag, modified, attributes)
@@ -168,9 +171,7 @@ impl Index {
 
     /// Removes one version for good; its blob is returned.
     pub(super) fn remove(&self, bucket: &str, key: &str, id: &str) -> rusqlite::Result<Option<String>> {
-        let sql = "DELETE FROM versions WHERE bucket = ?1 AND key = ?2 AND version = ?3 RETURNING blob";
-        let removed = self.lock().query_row(sql, params![bucket, key, id], |row| row.get(0)).optional();
-        Ok(removed?.flatten())
+        remove(&self.lock(), bucket, key, id)
     }
 
     /// Removes every version of a key; their blobs are returned.
@@ -276,6 +277,12 @@ fn newest(connection: &Connection, bucket: &str, key: &str) -> rusqlite::Result<
     let sql =
         format!("SELECT {VERSION_COLUMNS} FROM versions WHERE bucket = ?1 AND key = ?2 ORDER BY sequence DESC LIMIT 1");
     connection.prepare_cached(&sql)?.query_row(params![bucket, key], version).optional()
+}
+
+fn remove(connection: &Connection, bucket: &str, key: &str, id: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "DELETE FROM versions WHERE bucket = ?1 AND key = ?2 AND version = ?3 RETURNING blob";
+    let removed = connection.query_row(sql, params![bucket, key, id], |row| row.get(0)).optional();
+    Ok(removed?.flatten())
 }
 
 fn remove_all(connection: &Connection, bucket: &str, key: &str) -> rusqlite::Result<Vec<String>> {

@@ -2,8 +2,10 @@
 //! are here. Not `s3s-fs`: its file names can't hold a key over some 140 bytes, it keeps bytes whose checksum was wrong,
 //! and has no versions.
 
+mod authentication;
 mod blobs;
 mod checksums;
+mod error;
 mod index;
 mod listings;
 mod operations;
@@ -20,8 +22,11 @@ use s3s::{
 };
 
 use crate::{credentials::SECRET_ACCESS_KEY, template};
+pub(crate) use authentication::refusal;
 use blobs::Blobs;
+pub(crate) use error::Refusal;
 use index::Index;
+pub(crate) use operations::Forbidden;
 use store::Store;
 
 /// The engine, ready to serve.
@@ -34,12 +39,13 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the buckets, with their bytes in `folder`; what they hold is forgotten at the end unless `keep`.
-    pub(crate) fn open(buckets: &[template::Bucket], folder: &Path, keep: bool) -> Result<Self> {
+    /// Opens the buckets, with their bytes in `folder`; what they hold is forgotten at the end unless `keep`. The first
+    /// `unversioned` objects get the version `null` though their bucket keeps versions.
+    pub(crate) fn open(buckets: &[template::Bucket], folder: &Path, keep: bool, unversioned: u64) -> Result<Self> {
         let blobs = Blobs::open(&folder.join("objects"))?;
         let index = Index::open(keep.then(|| folder.join("s3.sqlite")).as_deref())?;
         let buckets = buckets.iter().map(|bucket| (bucket.name.clone(), bucket.versioned)).collect();
-        let mut service = S3ServiceBuilder::new(Store { buckets, index, blobs });
+        let mut service = S3ServiceBuilder::new(Store { buckets, unversioned: unversioned.into(), index, blobs });
         service.set_auth(AnyKey);
         Ok(Self(service.build()))
     }

@@ -40,6 +40,11 @@ macro_rules! declared {
     };
 }
 
+/// The objects of a DeleteObjects that its caller may not delete, by their place in the request, and why. Of all others, S3 deletes
+/// those, and tells of these.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forbidden(pub(crate) BTreeMap<usize, String>);
+
 #[async_trait::async_trait]
 impl S3 for Store {
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
@@ -70,7 +75,7 @@ impl S3 for Store {
         let conditions = (input.if_match, input.if_none_match);
         let version = self.publish(&input.bucket, &input.key, &content, &attributes, None, conditions)?;
         Ok(S3Response::new(with_checksums!(
-            PutObjectOutput { e_tag: etag(&content), version_id: Some(version.id) },
+            PutObjectOutput { e_tag: etag(&content), version_id: stored(version.id) },
             checksums
         )))
     }
@@ -86,6 +91,7 @@ impl S3 for Store {
         let content_range =
             input.range.map(|_| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), content.size));
         let whole = input.checksum_mode.is_some() && range.end - range.start == content.size;
+        let told = self.told(&input.bucket, &version);
         let attributes = version.attributes;
         Ok(S3Response::new(with_checksums!(
             GetObjectOutput {
@@ -100,7 +106,7 @@ impl S3 for Store {
                 e_tag: etag(&content),
                 last_modified: Some(version.modified),
                 metadata: attributes.metadata,
-                version_id: Some(version.id),
+                version_id: told,
                 body: Some(self.blobs.read(&content.blob, range).await?),
             },
             if whole { attributes.checksums } else { Default::default() }
@@ -111,6 +117,7 @@ impl S3 for Store {
         let input = request.input;
         let (version, content) = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         preconditions(Some(&content.etag), input.if_match.as_ref(), None)?;
+        let told = self.told(&input.bucket, &version);
         let attributes = version.attributes;
         Ok(S3Response::new(with_checksums!(
             HeadObjectOutput {
@@ -124,7 +131,7 @@ impl S3 for Store {
                 e_tag: etag(&content),
                 last_modified: Some(version.modified),
                 metadata: attributes.metadata,
-                version_id: Some(version.id),
+                version_id: told,
             },
             if input.checksum_mode.is_some() { attributes.checksums } else { Default::default() }
         )))
@@ -167,7 +174,7 @@ impl S3 for Store {
                 last_modified: Some(version.modified),
                 ..Default::default()
             }),
-            version_id: Some(version.id),
+            version_id: stored(version.id),
             ..Default::default()
         }))
     }
@@ -184,11 +191,21 @@ impl S3 for Store {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let DeleteObjectsInput { bucket, delete, .. } = request.input;
+        let forbidden = request.extensions.get::<Forbidden>();
         if delete.objects.is_empty() || delete.objects.len() > PAGE as usize {
             return Err(s3_error!(MalformedXML));
         }
-        let mut deleted = Vec::new();
-        for object in delete.objects {
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        for (index, object) in delete.objects.into_iter().enumerate() {
+            if let Some(message) = forbidden.and_then(|forbidden| forbidden.0.get(&index)) {
+                errors.push(Error {
+                    code: Some("AccessDenied".to_owned()),
+                    key: Some(object.key),
+                    message: Some(message.clone()),
+                    version_id: object.version_id,
+                });
+                continue;
+            }
             let (id, marker) = self.delete(&bucket, &object.key, object.version_id.as_deref())?;
             deleted.push(DeletedObject {
                 key: Some(object.key),
@@ -198,7 +215,7 @@ impl S3 for Store {
             });
         }
         let deleted = (!delete.quiet.unwrap_or(false)).then_some(deleted);
-        Ok(S3Response::new(DeleteObjectsOutput { deleted, ..Default::default() }))
+        Ok(S3Response::new(DeleteObjectsOutput { deleted, errors: Some(errors), ..Default::default() }))
     }
 
     async fn list_objects_v2(
@@ -337,7 +354,7 @@ impl S3 for Store {
             bucket: Some(input.bucket),
             key: Some(input.key),
             e_tag: etag(&content),
-            version_id: Some(version.id),
+            version_id: stored(version.id),
             ..Default::default()
         }))
     }
@@ -351,6 +368,11 @@ impl S3 for Store {
         self.blobs.remove(self.index.abort(&input.upload_id).map_err(internal)?);
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
+}
+
+/// The id of a version that was just stored, if it is one of its own.
+fn stored(id: String) -> Option<String> {
+    Some(id).filter(|id| id != "null")
 }
 
 /// `bytes=first-last`, as UploadPartCopy wants it.

@@ -1,6 +1,9 @@
 //! Objects, versions and uploads under way: what may become of them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use s3s::{
@@ -25,6 +28,8 @@ pub(super) const PAGE: i32 = 1000;
 pub(super) struct Store {
     /// Whether each keeps versions.
     pub(super) buckets: BTreeMap<String, bool>,
+    /// Objects still to come that get no version of their own, though their bucket keeps versions.
+    pub(super) unversioned: AtomicU64,
     pub(super) index: Index,
     pub(super) blobs: Blobs,
 }
@@ -95,6 +100,17 @@ impl Store {
         Ok((content, sums.into()))
     }
 
+    /// Whether an object that is stored now gets a version of its own.
+    fn gets_a_version(&self, bucket: &str) -> S3Result<bool> {
+        let late = self.unversioned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        Ok(self.versioned(bucket)? && late.is_err())
+    }
+
+    /// The version's id as answers tell it: a bucket that never kept versions has none.
+    pub(super) fn told(&self, bucket: &str, version: &Version) -> Option<String> {
+        self.buckets.get(bucket).copied().unwrap_or(false).then(|| version.id.clone())
+    }
+
     /// Makes `content` the newest version; its file goes away again when it is refused.
     pub(super) fn publish(
         &self,
@@ -109,7 +125,7 @@ impl Store {
             let etag = newest.and_then(|version| version.content.as_ref()).map(|content| content.etag.as_str());
             preconditions(etag, conditions.0.as_ref(), conditions.1.as_ref()).map_err(Failure)
         };
-        let versioned = self.versioned(bucket)?;
+        let versioned = self.gets_a_version(bucket)?;
         let new = NewVersion { bucket, key, versioned, content: Some(content), attributes, upload };
         match self.index.add(&new, accept) {
             Ok((version, freed)) => {

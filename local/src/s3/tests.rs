@@ -19,7 +19,7 @@ fn store() -> (Store, TempDir) {
     let folder = TempDir::new().expect("a folder");
     let blobs = Blobs::open(folder.path()).expect("a folder for bytes");
     let index = Index::open(None).expect("an index");
-    (Store { buckets: BTreeMap::from([(BUCKET.to_owned(), true)]), index, blobs }, folder)
+    (Store { buckets: BTreeMap::from([(BUCKET.to_owned(), true)]), unversioned: 0.into(), index, blobs }, folder)
 }
 
 fn request<T>(input: T) -> S3Request<T> {
@@ -106,6 +106,47 @@ async fn an_overwritten_version_can_still_be_read() {
     store.delete(BUCKET, "k", Some(&checked)).expect("gone for good");
     assert_eq!(code(get(&store, "k", Some(&checked), None).await), "NoSuchVersion");
     assert_eq!(files(&folder), 1);
+}
+
+#[tokio::test]
+async fn in_a_new_bucket_versions_come_late() {
+    let (mut store, folder) = store();
+    store.unversioned = 2.into();
+    let put = async |body: &[u8]| {
+        let input = PutObjectInput { bucket: BUCKET.into(), key: "k".into(), body: bytes(body), ..Default::default() };
+        store.put_object(request(input)).await.expect("a put").output.version_id
+    };
+    let head = async || {
+        let input = HeadObjectInput { bucket: BUCKET.into(), key: "k".into(), ..Default::default() };
+        store.head_object(request(input)).await.expect("a head").output.version_id
+    };
+    assert_eq!((put(b"first").await, put(b"second").await), (None, None));
+    assert_eq!((head().await.as_deref(), files(&folder)), (Some("null"), 1));
+    let own = put(b"third").await.expect("a version");
+    assert_eq!(head().await.as_deref(), Some(own.as_str()));
+    assert_eq!(get(&store, "k", Some("null"), None).await.expect("the old one"), b"second");
+
+    store.delete(BUCKET, "k", None).expect("a delete marker");
+    assert_eq!(get(&store, "k", Some("null"), None).await.expect("the old one"), b"second");
+    assert_eq!(store.delete(BUCKET, "k", Some("null")).expect("gone for good"), (Some("null".to_owned()), false));
+    assert_eq!(code(get(&store, "k", Some("null"), None).await), "NoSuchVersion");
+    assert_eq!(get(&store, "k", Some(&own), None).await.expect("the new one"), b"third");
+}
+
+#[tokio::test]
+async fn a_bucket_without_versions_tells_none() {
+    let (mut store, folder) = store();
+    store.buckets.insert(BUCKET.to_owned(), false);
+    for body in [&b"first"[..], b"second"] {
+        let input = PutObjectInput { bucket: BUCKET.into(), key: "k".into(), body: bytes(body), ..Default::default() };
+        assert_eq!(store.put_object(request(input)).await.expect("a put").output.version_id, None);
+    }
+    let input = HeadObjectInput { bucket: BUCKET.into(), key: "k".into(), ..Default::default() };
+    assert_eq!(store.head_object(request(input)).await.expect("a head").output.version_id, None);
+    assert_eq!(
+        (get(&store, "k", Some("null"), None).await.expect("the object"), files(&folder)),
+        (b"second".into(), 1)
+    );
 }
 
 #[tokio::test]

@@ -97,21 +97,20 @@ pub(super) fn function(
         .map(|(name, value)| Ok((name.clone(), resolver.string(value).with_context(|| name.clone())?)))
         .collect::<Result<_>>()?;
 
-    let number = |name: &str, default: u64| match merged.get(name) {
-        None => Ok(default),
-        Some(value) => resolver.string(value)?.parse().with_context(|| format!("{name} is not a number")),
+    let number = |name: &str| {
+        // `AWS::NoValue` is as good as none.
+        let value = merged.get(name).map(|value| resolver.value(value)).transpose()?.filter(|value| !value.is_null());
+        let number = value.map(|value| resolver.string(&value)?.parse::<u64>().map_err(anyhow::Error::new)).transpose();
+        number.with_context(|| format!("{name} is not a number"))
     };
     let mut function = Function {
         id: id.to_owned(),
         package: package.to_owned(),
         name: resolver.physical(id)?,
         environment,
-        memory_mb: number("MemorySize", 128)?,
-        timeout: Duration::from_secs(number("Timeout", 3)?),
-        reserved_concurrency: match merged.get("ReservedConcurrentExecutions") {
-            None => None,
-            Some(_) => Some(usize::try_from(number("ReservedConcurrentExecutions", 0)?)?),
-        },
+        memory_mb: number("MemorySize")?.unwrap_or(128),
+        timeout: Duration::from_secs(number("Timeout")?.unwrap_or(3)),
+        reserved_concurrency: number("ReservedConcurrentExecutions")?.map(usize::try_from).transpose()?,
         rights: merged.get("Policies").map(|policies| rights(resolver, policies)).transpose()?.unwrap_or_default(),
         routes: Vec::new(),
         schedules: Vec::new(),

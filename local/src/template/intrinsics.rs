@@ -245,7 +245,9 @@ impl<'a> Resolver<'a> {
         Ok(match name.as_str() {
             "Fn::Equals" => {
                 ensure!(items.len() == 2, "Fn::Equals needs two values");
-                self.value(&items[0])? == self.value(&items[1])?
+                // CloudFormation compares strings, whatever the template has.
+                let text = |item| self.string(item);
+                text(&items[0])? == text(&items[1])?
             }
             "Fn::Not" => !self.test(items.first().context("Fn::Not needs a condition")?)?,
             "Fn::And" => items.iter().map(|item| self.test(item)).collect::<Result<Vec<_>>>()?.iter().all(|held| *held),

@@ -24,6 +24,7 @@ pub(crate) use resources::{Bucket, Secret, SecretValue, Table};
 const INERT_TYPES: &[&str] = &[
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::DomainName",
+    "AWS::Budgets::Budget",
     "AWS::CertificateManager::Certificate",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",

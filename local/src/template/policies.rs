@@ -19,18 +19,44 @@ pub(super) fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeS
         let statements = statements.with_context(|| format!("the local stack can't honour the policy {policy}"))?;
         for statement in list(statements) {
             let statement = object(statement.clone()).context("Policies")?;
-            only(&statement, &["Action", "Effect", "Resource", "Sid"]).context("Policies")?;
+            only(&statement, &["Action", "Condition", "Effect", "Resource", "Sid"]).context("Policies")?;
             let (Some(actions), Some(resources)) = (statement.get("Action"), statement.get("Resource")) else {
                 bail!("a statement without Action or Resource");
             };
             ensure!(statement.get("Effect").is_some_and(|effect| effect == "Allow"), "a statement that is not Allow");
+            let leading_keys = statement.get("Condition").map(leading_keys).transpose()?.unwrap_or_default();
             for (action, resource) in list(actions).iter().flat_map(|a| list(resources).iter().map(move |r| (a, r))) {
                 let text = |value: &Value| value.as_str().map(str::to_owned).context("expected a string");
-                rights.insert(Right { action: text(action)?, resource: text(resource)? });
+                let right =
+                    Right { action: text(action)?, resource: text(resource)?, leading_keys: leading_keys.clone() };
+                let of_items = ["Get", "Put", "Update", "Delete", "BatchGet", "BatchWrite", "ConditionCheck"];
+                ensure!(
+                    leading_keys.is_empty() || of_items.iter().any(|of| right.action == format!("dynamodb:{of}Item")),
+                    "the local stack can't honour dynamodb:LeadingKeys for {}",
+                    right.action
+                );
+                rights.insert(right);
             }
         }
     }
     Ok(rights)
+}
+
+/// The one condition that is understood: `ForAllValues:StringLike` or `ForAllValues:StringEquals` of `dynamodb:LeadingKeys`.
+fn leading_keys(condition: &Value) -> Result<Vec<String>> {
+    let known = || {
+        let (operator, keys) = condition.as_object().filter(|all| all.len() == 1)?.iter().next()?;
+        let (name, keys) = keys.as_object().filter(|all| all.len() == 1)?.iter().next()?;
+        let patterns: Vec<_> = list(keys).iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+        let wild = |characters: &[char]| patterns.iter().any(|pattern| pattern.contains(characters));
+        let readable = match operator.as_str() {
+            "ForAllValues:StringLike" => !wild(&['?']),
+            "ForAllValues:StringEquals" => !wild(&['*', '?']),
+            _ => false,
+        };
+        (readable && name == "dynamodb:LeadingKeys" && !patterns.is_empty()).then_some(patterns)
+    };
+    known().with_context(|| format!("the local stack can't honour the condition {condition}"))
 }
 
 /// CloudFormation takes one for a list of one.

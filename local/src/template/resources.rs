@@ -18,6 +18,15 @@ pub(crate) struct Table {
     pub(crate) ttl_attribute: Option<String>,
 }
 
+impl Table {
+    /// The table's name, and the attribute that is its partition key.
+    pub(crate) fn partition_key(&self) -> (String, String) {
+        let schema = self.create["KeySchema"].as_array().into_iter().flatten();
+        let key = schema.filter(|key| key["KeyType"] == "HASH").find_map(|key| key["AttributeName"].as_str());
+        (self.create["TableName"].as_str().unwrap_or_default().to_owned(), key.unwrap_or_default().to_owned())
+    }
+}
+
 /// An S3 bucket.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Bucket {
@@ -45,8 +54,14 @@ pub(crate) enum SecretValue {
 
 pub(super) fn table(resolver: &Resolver<'_>, id: &str, properties: &Value) -> Result<Table> {
     let mut properties = object(resolver.value(properties)?)?;
-    // Backups, encryption at rest and tags have no local counterpart and change no answer.
-    for inert in ["ContributorInsightsSpecification", "PointInTimeRecoverySpecification", "SSESpecification", "Tags"] {
+    // Backups, encryption at rest and tags have no local counterpart and change no answer. No limit of throughput is reached here.
+    for inert in [
+        "ContributorInsightsSpecification",
+        "OnDemandThroughput",
+        "PointInTimeRecoverySpecification",
+        "SSESpecification",
+        "Tags",
+    ] {
         properties.remove(inert);
     }
     let ttl = properties.remove("TimeToLiveSpecification");

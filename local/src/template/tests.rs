@@ -86,6 +86,18 @@ fn a_parameter_decides_conditions() {
 }
 
 #[test]
+fn a_limit_that_is_not_asked_for_is_none() {
+    let text = SMALL
+        .replace("HasDomain: !Not", "HasLimit: !Not [!Equals [!Ref Threshold, 0]]\n  HasDomain: !Not")
+        .replace("MemorySize: 256", "ReservedConcurrentExecutions: !If [HasLimit, !Ref Threshold, !Ref AWS::NoValue]");
+    let reserved = |threshold: &str| {
+        let given = BTreeMap::from([("Threshold".to_owned(), threshold.to_owned())]);
+        Template::parse(&text, &given).expect("usable").functions[0].reserved_concurrency
+    };
+    assert_eq!((reserved("5"), reserved("0")), (Some(5), None));
+}
+
+#[test]
 fn a_table_is_created_as_it_is_declared() {
     let template = parse(SMALL).expect("usable");
     assert_eq!(template.tables[0].ttl_attribute.as_deref(), Some("expires_at"));
@@ -107,6 +119,17 @@ fn what_can_not_be_honoured_is_named() {
     assert_eq!(refusal(&managed), r#"GetJobFunction: the local stack can't honour the policy "AWSLambdaRole""#);
     let denied = "Policies: [{Statement: [{Effect: Deny, Action: a, Resource: b}]}]";
     assert_eq!(refusal(&SMALL.replace("MemorySize: 256", denied)), "GetJobFunction: a statement that is not Allow");
+    let statement = |condition: &str| {
+        let statement = format!("{{Effect: Allow, Action: dynamodb:Query, Resource: b, Condition: {condition}}}");
+        SMALL.replace("MemorySize: 256", &format!("Policies: [{{Statement: [{statement}]}}]"))
+    };
+    let ip = statement("{IpAddress: {aws:SourceIp: 10.0.0.0/8}}");
+    let expected =
+        r#"GetJobFunction: the local stack can't honour the condition {"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#;
+    assert_eq!(refusal(&ip), expected);
+    let query = statement("{'ForAllValues:StringLike': {dynamodb:LeadingKeys: ['a#*']}}");
+    let expected = "GetJobFunction: the local stack can't honour dynamodb:LeadingKeys for dynamodb:Query";
+    assert_eq!(refusal(&query), expected);
     let stream = SMALL.replace("Type: ScheduleV2", "Type: DynamoDB");
     assert_eq!(refusal(&stream), r#"GetJobFunction: the local stack can't honour the event Tick of type "DynamoDB""#);
     let queue = SMALL.replace("AWS::DynamoDB::Table", "AWS::Kinesis::Stream");

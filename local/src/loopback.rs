@@ -1,0 +1,70 @@
+//! A server on loopback trusts whoever is on this machine, and so is any web page that is open on it. Two things tell a page: the
+//! name that it calls the server by, which is the page's own after DNS rebinding, and the header `Origin`, which a browser sends
+//! with every request that may change something.
+
+use std::net::IpAddr;
+
+use hyper::{
+    Request,
+    header::{HOST, ORIGIN},
+    http::uri::Authority,
+};
+
+/// Whether a request calls the server by a name that only this machine has: `localhost`, a name below it, or a loopback address.
+pub(crate) fn is_named_so<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter().peekable();
+    let absolute = request.uri().authority();
+    (hosts.peek().is_some() || absolute.is_some())
+        && absolute.is_none_or(|authority| is_loopback(authority.host()))
+        && hosts.all(|host| {
+            let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+            host.is_some_and(|authority| !authority.as_str().contains('@') && is_loopback(authority.host()))
+        })
+}
+
+/// Whether a web page sent a request.
+pub(crate) fn is_of_a_page<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(ORIGIN)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_taken() {
+        let named = |hosts: &[&str]| {
+            let request = hosts.iter().fold(Request::builder(), |request, host| request.header(HOST, *host));
+            is_named_so(&request.body(()).expect("a request"))
+        };
+        for host in
+            ["localhost", "localhost:3001", "LOCALHOST.", "127.0.0.1:1", "127.8.9.10", "[::1]:3001", "b.localhost:1"]
+        {
+            assert!(named(&[host]), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "127.0.0.1.example.com",
+            "localhost.example.com",
+            "notlocalhost",
+            "192.168.0.1:3001",
+            "0.0.0.0",
+            "[::2]",
+            "127.0.0.1@example.com",
+            "example.com@127.0.0.1",
+            "localhost, example.com",
+        ] {
+            assert!(!named(&[host]), "{host}");
+        }
+        assert!(!named(&[]) && !named(&["localhost", "example.com"]));
+        let absolute = Request::get("http://example.com/").header(HOST, "localhost").body(()).expect("a request");
+        assert!(!is_named_so(&absolute));
+    }
+}
