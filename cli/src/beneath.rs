@@ -30,7 +30,7 @@ pub(crate) struct Root {
 
 /// Why something is not opened.
 #[derive(Debug)]
-pub(crate) enum Odd {
+pub(crate) enum Unusable {
     LinkOut,
     LinkToFolder,
     LinkToNothing,
@@ -39,7 +39,7 @@ pub(crate) enum Odd {
     Failed(io::Error),
 }
 
-impl fmt::Display for Odd {
+impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LinkOut => f.write_str("a link out of the folder"),
@@ -51,7 +51,7 @@ impl fmt::Display for Odd {
     }
 }
 
-impl From<Errno> for Odd {
+impl From<Errno> for Unusable {
     fn from(error: Errno) -> Self {
         match error {
             Errno::LOOP => Self::Failed(io::Error::other("too many links")),
@@ -77,26 +77,26 @@ impl Root {
     }
 
     /// A folder in it.
-    pub(crate) fn below(&self, name: &str) -> Result<Self, Odd> {
+    pub(crate) fn below(&self, name: &str) -> Result<Self, Unusable> {
         let handle = openat(&self.handle, name, FOLDER, Mode::empty())?;
         Ok(Self { handle, path: self.path.join(name) })
     }
 
     /// Opens a regular file. A link counts as the regular file in the folder that it leads to.
-    pub(crate) fn file(&self, name: &Path) -> Result<File, Odd> {
+    pub(crate) fn file(&self, name: &Path) -> Result<File, Unusable> {
         let mut ahead: VecDeque<OsString> = parts(name);
         // The way from the root to here.
         let mut way: Vec<OwnedFd> = Vec::new();
         let mut links = 0;
         while let Some(part) = ahead.pop_front() {
             if part == ".." {
-                way.pop().ok_or(Odd::LinkOut)?;
+                way.pop().ok_or(Unusable::LinkOut)?;
                 continue;
             }
             let here = way.last().unwrap_or(&self.handle);
             let kind = match statat(here, &part, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                Err(Errno::NOENT) if links > 0 => return Err(Odd::LinkToNothing),
+                Err(Errno::NOENT) if links > 0 => return Err(Unusable::LinkToNothing),
                 Err(error) => return Err(error.into()),
             };
             match kind {
@@ -109,7 +109,7 @@ impl Root {
                     let target = Path::new(OsStr::from_bytes(target.as_bytes()));
                     let inside = if target.is_absolute() {
                         way.clear();
-                        target.strip_prefix(&self.path).map_err(|_| Odd::LinkOut)?
+                        target.strip_prefix(&self.path).map_err(|_| Unusable::LinkOut)?
                     } else {
                         target
                     };
@@ -125,32 +125,35 @@ impl Root {
                     let file = openat(here, &part, FILE, Mode::empty())?;
                     return match FileType::from_raw_mode(fstat(&file)?.st_mode) {
                         FileType::RegularFile => Ok(file.into()),
-                        other => Err(Odd::Kind(kind_of(other))),
+                        other => Err(Unusable::Kind(kind_of(other))),
                     };
                 }
                 _ if !ahead.is_empty() => return Err(Errno::NOTDIR.into()),
-                other => return Err(Odd::Kind(kind_of(other))),
+                other => return Err(Unusable::Kind(kind_of(other))),
             }
         }
-        Err(if links > 0 { Odd::LinkToFolder } else { Odd::Kind("a folder") })
+        Err(if links > 0 { Unusable::LinkToFolder } else { Unusable::Kind("a folder") })
     }
 
     /// The content of a regular file, if it is at most `limit` bytes. None when there is no such name.
-    pub(crate) fn content(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Odd> {
+    pub(crate) fn content(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Unusable> {
         let file = match self.file(Path::new(name)) {
-            Err(Odd::Failed(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(Unusable::Failed(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
         let mut content = Vec::new();
-        file.take(limit + 1).read_to_end(&mut content).map_err(Odd::Failed)?;
+        file.take(limit + 1).read_to_end(&mut content).map_err(Unusable::Failed)?;
         if content.len() as u64 > limit {
-            return Err(Odd::Failed(io::Error::other(format!("larger than {limit} bytes"))));
+            return Err(Unusable::Failed(io::Error::other(format!("larger than {limit} bytes"))));
         }
         Ok(Some(content))
     }
 
     /// What is in a folder, which is named from the root and may not be behind a link.
-    pub(crate) fn entries(&self, folder: &Path) -> Result<impl Iterator<Item = Result<(OsString, Entry), Odd>>, Odd> {
+    pub(crate) fn entries(
+        &self,
+        folder: &Path,
+    ) -> Result<impl Iterator<Item = Result<(OsString, Entry), Unusable>>, Unusable> {
         let mut way = openat(&self.handle, ".", FOLDER, Mode::empty())?;
         for part in parts(folder) {
             way = openat(&way, &part, FOLDER, Mode::empty())?;

@@ -12,7 +12,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     api::Api,
-    beneath::{Odd, Root},
+    beneath::{Root, Unusable},
     refusal::refused,
     screen::tell,
     work::{
@@ -86,7 +86,7 @@ async fn made(folder: &Folder, program: &str, last_words: &str) -> Result<Report
     Ok(match end.failure(program) {
         Some(why) => Report::failure(&format!("{why}\n{last_words}"), files, &skipped),
         None => {
-            let root = Root::open(&folder.job()).map_err(Odd::Failed);
+            let root = Root::open(&folder.job()).map_err(Unusable::Failed);
             Report::success(root.and_then(|root| root.content("result.json", LARGEST_RESULT)), files, &skipped)
         }
     })

@@ -121,6 +121,7 @@ impl Folder {
     pub(crate) fn begin(&self, assignment: &Assignment) -> Result<()> {
         state::write(&self.path.join("private/assignment.json"), assignment)?;
         fs::write(self.arguments(), assignment.job_data.get())?;
+        state::reserve(&self.path.join("private"))?;
         Ok(())
     }
 

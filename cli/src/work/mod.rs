@@ -1,5 +1,6 @@
 //! `jobchute work`: a miner that runs a command for every job of a chute.
 
+mod attempt;
 mod claim;
 pub(crate) mod command;
 mod delivery;
@@ -12,7 +13,6 @@ pub(crate) mod supervisor;
 mod upload;
 
 use std::{
-    convert::Infallible,
     env,
     ffi::{OsStr, OsString},
     os::unix::fs::PermissionsExt,
@@ -33,31 +33,14 @@ use crate::{
     signals::Signals,
 };
 
+use attempt::{Outcome, Unfit};
 use claim::Search;
-use command::Running;
-use delivery::{Delivered, deliver};
 use folder::{Assignment, Folder};
-use supervisor::End;
 
 /// Time between two looks for work.
 const POLL: Duration = Duration::from_secs(2);
 /// How long a claim that was sent is waited for after a signal.
 const LAST_CLAIM: Duration = Duration::from_secs(5);
-
-/// How one job ended here.
-enum Outcome {
-    /// With this status of the job.
-    Ended(String),
-    /// The command does not start, for this job as for any other.
-    CannotRun(String),
-    /// A signal came before the command's end.
-    Stopped,
-}
-
-/// This machine can't run a job: neither can it run the next one. The job is not to blame.
-#[derive(Debug, thiserror::Error)]
-#[error("jobs can't be run here: {0:#}")]
-struct Unfit(Error);
 
 /// Claims and runs one job after the other; with `once`, one, and is as successful as that.
 pub(crate) async fn work(
@@ -88,16 +71,11 @@ pub(crate) async fn resume(api: &Api, signals: &Signals, path: &Path) -> Result<
             folder.output().display()
         );
     }
-    let done = tokio::select! {
-        done = deliver(api, &assignment, &folder, "the command", "") => done,
-        never = announce(signals) => match never {},
-        lost = lease::hold(api, &assignment, &folder) => Err(lost),
+    let outcome = tokio::select! {
+        outcome = attempt::resume(api, signals, &assignment, folder) => outcome,
         () = signals.second() => return Ok(stopped(signals)),
     };
-    Ok(match told(&assignment, home(done, folder).map(Outcome::Ended))? {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(if told(&assignment, outcome)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn stopped(signals: &Signals) -> ExitCode {
@@ -120,7 +98,7 @@ async fn every(api: &Api, signals: &Signals, chute: &str, once: bool, command: &
         let folder = Folder::create()?;
         let Some(assignment) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
         tell(format_args!("claimed {}", assignment.job_id));
-        let complete = told(&assignment, run(api, signals, &assignment, folder, command).await)?;
+        let complete = told(&assignment, attempt::run(api, signals, &assignment, folder, command).await)?;
         if once && signals.exit_code().is_none_or(|_| complete) {
             return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -172,99 +150,4 @@ async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<O
             () = signals.first() => return Ok(None),
         }
     }
-}
-
-/// Runs one job to its end, while heartbeats hold it.
-async fn run(
-    api: &Api,
-    signals: &Signals,
-    assignment: &Assignment,
-    folder: Folder,
-    command: &[OsString],
-) -> Result<Outcome> {
-    let done = tokio::select! {
-        done = attempt(api, signals, assignment, &folder, command) => done,
-        // Dropping the attempt kills its command.
-        lost = lease::hold(api, assignment, &folder) => Err(lost),
-    };
-    let cannot_run = match folder.end() {
-        Ok(Some(end @ End::CannotRun(_))) => end.failure(&command[0].to_string_lossy()),
-        _ => None,
-    };
-    match done {
-        Ok(None) => {
-            lease::give_back(api, assignment).await;
-            Ok(Outcome::Stopped)
-        }
-        Ok(Some(delivered)) => {
-            let status = home(Ok(delivered), folder)?;
-            Ok(cannot_run.map_or(Outcome::Ended(status), Outcome::CannotRun))
-        }
-        Err(error) => {
-            if error.is::<Unfit>() {
-                lease::give_back(api, assignment).await;
-            }
-            Err(error)
-        }
-    }
-}
-
-/// The job's status. Its folder goes only when the API has confirmed all that is in it.
-fn home(done: Result<Delivered>, folder: Folder) -> Result<String> {
-    let Delivered { status, confirmed, lacks } = done?;
-    match (confirmed, lacks) {
-        (true, false) => folder.remove(),
-        (true, true) => folder.set_delivered(),
-        // It says itself that it stays.
-        (false, _) => {}
-    }
-    Ok(status)
-}
-
-/// Runs the command and delivers what it leaves. None: a signal came before its end.
-async fn attempt(
-    api: &Api,
-    signals: &Signals,
-    assignment: &Assignment,
-    folder: &Folder,
-    command: &[OsString],
-) -> Result<Option<Delivered>> {
-    let Some(last_words) = execute(signals, assignment, folder, command).await.map_err(Unfit)? else {
-        return Ok(None);
-    };
-    let program = command[0].to_string_lossy();
-    tokio::select! {
-        delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
-        never = announce(signals) => match never {},
-    }
-}
-
-/// Says what the first signal means while a job is delivered.
-async fn announce(signals: &Signals) -> Infallible {
-    signals.first().await;
-    tell("delivering what was reported, and then no more; another signal stops at once");
-    std::future::pending().await
-}
-
-/// Runs the command to its end: the last of its error output. None: a signal came before.
-async fn execute(
-    signals: &Signals,
-    assignment: &Assignment,
-    folder: &Folder,
-    command: &[OsString],
-) -> Result<Option<String>> {
-    folder.begin(assignment).context("the job's folder can't be written")?;
-    let mut running = Running::start(folder, assignment, command)?;
-    tokio::select! {
-        ended = running.ended() => ended?,
-        () = signals.first() => {
-            running.stop().await;
-            return Ok(None);
-        }
-    }
-    if !folder.has_ended() {
-        process::end_descendants();
-        folder.set_end(&End::Lost)?;
-    }
-    Ok(Some(running.last_words()))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    beneath::{Entry, Odd, Root},
+    beneath::{Entry, Root, Unusable},
     screen,
 };
 
@@ -49,8 +49,8 @@ impl Skipped {
         Self { path: path.to_string_lossy().into_owned(), reason: reason.to_string(), is_file: true }
     }
 
-    fn odd(path: &Path, odd: Odd) -> Self {
-        Self { is_file: matches!(odd, Odd::Failed(_)), ..Self::files(path, odd) }
+    fn unusable(path: &Path, why: Unusable) -> Self {
+        Self { is_file: matches!(why, Unusable::Failed(_)), ..Self::files(path, why) }
     }
 }
 
@@ -58,15 +58,15 @@ impl Skipped {
 pub(crate) const OUTPUT: &str = "output";
 
 /// Opens the output folder. The command may have put something else in its place.
-pub(crate) fn open(job: &Path) -> Result<Root, Odd> {
-    Root::open(job).map_err(Odd::Failed)?.below(OUTPUT)
+pub(crate) fn open(job: &Path) -> Result<Root, Unusable> {
+    Root::open(job).map_err(Unusable::Failed)?.below(OUTPUT)
 }
 
 /// Every file in the output folder and below, and what there is that is none. Hashes them: it takes its time.
 pub(crate) fn find(job: &Path) -> (Vec<Output>, Vec<Skipped>) {
     let root = match open(job) {
         Ok(root) => root,
-        Err(odd) => return (Vec::new(), vec![Skipped::odd(Path::new("JOBCHUTE_OUTPUT"), odd)]),
+        Err(why) => return (Vec::new(), vec![Skipped::unusable(Path::new("JOBCHUTE_OUTPUT"), why)]),
     };
     let (mut names, mut skipped) = names(&root);
     names.sort();
@@ -76,9 +76,9 @@ pub(crate) fn find(job: &Path) -> (Vec<Output>, Vec<Skipped>) {
     let mut found = Vec::new();
     for filename in names {
         // The same rules hold again when it is sent. Its handle is not kept: a thousand are more than a process may have open.
-        match root.file(Path::new(&filename)).and_then(|file| digest(file).map_err(Odd::Failed)) {
+        match root.file(Path::new(&filename)).and_then(|file| digest(file).map_err(Unusable::Failed)) {
             Ok((size, sha256)) => found.push(Output { filename, size, sha256 }),
-            Err(odd) => skipped.push(Skipped::odd(Path::new(&filename), odd)),
+            Err(why) => skipped.push(Skipped::unusable(Path::new(&filename), why)),
         }
     }
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -91,8 +91,8 @@ fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
     while let Some(folder) = folders.pop() {
         let entries = match root.entries(&folder) {
             Ok(entries) => entries,
-            Err(odd) => {
-                skipped.push(Skipped::odd(&folder, odd));
+            Err(why) => {
+                skipped.push(Skipped::unusable(&folder, why));
                 continue;
             }
         };
@@ -105,8 +105,8 @@ fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
             }
             let (path, kind) = match entry {
                 Ok((name, kind)) => (folder.join(name), kind),
-                Err(odd) => {
-                    skipped.push(Skipped::odd(&folder, odd));
+                Err(why) => {
+                    skipped.push(Skipped::unusable(&folder, why));
                     break;
                 }
             };
@@ -118,7 +118,7 @@ fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
                 (Entry::Folder, _) => folders.push(path),
                 (Entry::Other, Some(name)) => match root.file(&path) {
                     Ok(_) => names.push(name.to_owned()),
-                    Err(odd) => skipped.push(Skipped::odd(&path, odd)),
+                    Err(why) => skipped.push(Skipped::unusable(&path, why)),
                 },
             }
         }

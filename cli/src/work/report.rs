@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    beneath::Odd,
+    beneath::Unusable,
     refusal::Refusal,
     work::outputs::{Output, Skipped, told},
 };
@@ -43,15 +43,15 @@ impl Report {
     }
 
     /// Of a command that succeeded.
-    pub(crate) fn success(result: Result<Option<Vec<u8>>, Odd>, files: Vec<Output>, skipped: &[Skipped]) -> Self {
+    pub(crate) fn success(result: Result<Option<Vec<u8>>, Unusable>, files: Vec<Output>, skipped: &[Skipped]) -> Self {
         let mut report = Self::new(Status::Complete, files, skipped);
         match result.map(|content| text_of(content.unwrap_or_default())) {
             Ok(Ok(result)) => report.result = result,
             Ok(Err(why)) => report.lose_result(&why),
-            Err(odd) => {
+            Err(why) => {
                 // What is no file holds nothing.
-                let lacks = report.lacks || matches!(odd, Odd::Failed(_));
-                report.lose_result(&format!("can't be read: {odd}"));
+                let lacks = report.lacks || matches!(why, Unusable::Failed(_));
+                report.lose_result(&format!("can't be read: {why}"));
                 report.lacks = lacks;
             }
         }

@@ -9,11 +9,31 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
+/// The file that takes room, and its bytes.
+const RESERVE: &str = "reserve";
+const ROOM: usize = 64 << 10;
+
+/// Takes room for [`write`] on a disk that the command may fill.
+pub(crate) fn reserve(folder: &Path) -> io::Result<()> {
+    fs::write(folder.join(RESERVE), [b'.'; ROOM])
+}
+
 /// Writes a file, which only this user may read, as a whole or not at all.
 pub(crate) fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let text = serde_json::to_vec(content)?;
+    match try_write(folder, path, &text) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            fs::remove_file(folder.join(RESERVE))?;
+            try_write(folder, path, &text)
+        }
+        written => written,
+    }
+}
+
+fn try_write(folder: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
+    file.write_all(text)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(folder)?.sync_all()

@@ -86,7 +86,7 @@ async fn one(
 ) -> Result<()> {
     // Opened by the same rules as when it was found, and then used for all of its parts.
     let source = outputs::open(job).and_then(|folder| folder.file(Path::new(&file.filename)));
-    let source = source.map_err(|odd| Error::msg(odd.to_string()))?;
+    let source = source.map_err(|why| Error::msg(why.to_string()))?;
     ensure!(source.metadata()?.len() == file.size, "it has changed since it was reported");
     let source = Arc::new(source);
     // An answer that would be too long leaves the targets out.

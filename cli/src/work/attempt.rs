@@ -1,0 +1,137 @@
+//! One job, from its claim to its delivery.
+
+use std::{convert::Infallible, ffi::OsString};
+
+use anyhow::{Context, Error, Result};
+
+use crate::{
+    api::Api,
+    process,
+    screen::tell,
+    signals::Signals,
+    work::{
+        command::Running,
+        delivery::{Delivered, deliver},
+        folder::{Assignment, Folder},
+        lease,
+        supervisor::End,
+    },
+};
+
+/// How one job ended here.
+pub(crate) enum Outcome {
+    /// With this status of the job.
+    Ended(String),
+    /// The command does not start, for this job as for any other.
+    CannotRun(String),
+    /// A signal came before the command's end.
+    Stopped,
+}
+
+/// This machine can't run a job: neither can it run the next one. The job is not to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("jobs can't be run here: {0:#}")]
+pub(crate) struct Unfit(Error);
+
+/// Runs one job to its end, while heartbeats hold it.
+pub(crate) async fn run(
+    api: &Api,
+    signals: &Signals,
+    assignment: &Assignment,
+    folder: Folder,
+    command: &[OsString],
+) -> Result<Outcome> {
+    let done = tokio::select! {
+        done = attempt(api, signals, assignment, &folder, command) => done,
+        // Dropping the attempt kills its command.
+        lost = lease::hold(api, assignment, &folder) => Err(lost),
+    };
+    let cannot_run = match folder.end() {
+        Ok(Some(end @ End::CannotRun(_))) => end.failure(&command[0].to_string_lossy()),
+        _ => None,
+    };
+    match done {
+        Ok(None) => {
+            lease::give_back(api, assignment).await;
+            Ok(Outcome::Stopped)
+        }
+        Ok(Some(delivered)) => {
+            let ended = settle(delivered, folder);
+            Ok(cannot_run.map_or(ended, Outcome::CannotRun))
+        }
+        Err(error) => {
+            if error.is::<Unfit>() {
+                lease::give_back(api, assignment).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Delivers what another process has left of a job whose command has ended.
+pub(crate) async fn resume(api: &Api, signals: &Signals, assignment: &Assignment, folder: Folder) -> Result<Outcome> {
+    let delivered = tokio::select! {
+        done = deliver(api, assignment, &folder, "the command", "") => done?,
+        never = announce(signals) => match never {},
+        lost = lease::hold(api, assignment, &folder) => return Err(lost),
+    };
+    Ok(settle(delivered, folder))
+}
+
+/// Removes the folder when the API has confirmed all that is in it. Otherwise the folder says itself that it stays.
+fn settle(delivered: Delivered, folder: Folder) -> Outcome {
+    match (delivered.confirmed, delivered.lacks) {
+        (true, false) => folder.remove(),
+        (true, true) => folder.set_delivered(),
+        (false, _) => {}
+    }
+    Outcome::Ended(delivered.status)
+}
+
+/// Runs the command and delivers what it leaves. None: a signal came before its end.
+async fn attempt(
+    api: &Api,
+    signals: &Signals,
+    assignment: &Assignment,
+    folder: &Folder,
+    command: &[OsString],
+) -> Result<Option<Delivered>> {
+    let Some(last_words) = execute(signals, assignment, folder, command).await.map_err(Unfit)? else {
+        return Ok(None);
+    };
+    let program = command[0].to_string_lossy();
+    tokio::select! {
+        delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
+        never = announce(signals) => match never {},
+    }
+}
+
+/// Says what the first signal means while a job is delivered.
+async fn announce(signals: &Signals) -> Infallible {
+    signals.first().await;
+    tell("delivering what was reported, and then no more; another signal stops at once");
+    std::future::pending().await
+}
+
+/// Runs the command to its end: the last of its error output. None: a signal came before.
+async fn execute(
+    signals: &Signals,
+    assignment: &Assignment,
+    folder: &Folder,
+    command: &[OsString],
+) -> Result<Option<String>> {
+    folder.begin(assignment).context("the job's folder can't be written")?;
+    let mut running = Running::start(folder, assignment, command)?;
+    tokio::select! {
+        ended = running.ended() => ended?,
+        () = signals.first() => {
+            running.stop().await;
+            return Ok(None);
+        }
+    }
+    if !folder.has_ended() {
+        process::end_descendants();
+        folder.set_end(&End::Lost)?;
+    }
+    Ok(Some(running.last_words()))
+}
