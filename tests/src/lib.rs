@@ -5,6 +5,7 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod answer;
 mod client;
 mod description;
 mod engine;
@@ -22,7 +23,8 @@ use std::{
     thread,
 };
 
-pub use client::{Answer, Client};
+pub use answer::Answer;
+pub use client::Client;
 pub use description::check as check_answer;
 pub use engine::{dynamodb, item, objects, s3, unfinished_uploads};
 pub use envelope::Envelope;

@@ -8,6 +8,7 @@ mod quota;
 mod replay;
 mod store;
 mod transaction;
+mod usage;
 
 pub use change::{Change, Outcome};
 pub use insert::Inserted;

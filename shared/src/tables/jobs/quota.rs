@@ -1,44 +1,34 @@
-//! Quotas: what a user may create in a UTC day, and what has been counted.
-//!
-//! A job is counted in the same transaction that inserts it, under a condition: N creates at once with one slot left give exactly one
-//! job. A busy user's quota is cut in slices, one for each shard that counts.
+//! A user's quota for a UTC day. A busy user's is cut in slices, one for each shard that counts.
 
-use std::{
-    collections::HashMap,
-    sync::{MutexGuard, PoisonError},
-};
-
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use uuid::Uuid;
 
-use super::store::Jobs;
 use crate::{
-    error::{Error, Result},
-    item::{keys, number, schema, shards, text},
-    model::{Job, Usage, User},
+    error::Error,
+    item::{keys, shards},
+    model::{Usage, User},
     quotas::Quotas,
-    tables::read::{Found, Read},
-    time::{DAY, Timestamp},
+    tables::read::Read,
+    time::Timestamp,
 };
 
-/// Quotas that are remembered as used up.
-const REMEMBERED: usize = 1000;
-
 /// What a user may create on a day: on one chute, and on all of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct DailyQuota {
-    user_id: Uuid,
+    pub(super) user_id: Uuid,
     pub(super) chute_id: Uuid,
     /// `YYYY-MM-DD`.
-    day: String,
+    pub(super) day: String,
     seconds_left: i64,
     /// Jobs on the chute.
-    of_chute: u64,
+    pub(super) of_chute: u64,
     /// Jobs in all.
-    total: u64,
+    pub(super) total: u64,
     /// Shards that count them.
     pub(super) shards: u8,
 }
+
+/// Whose quota, for which chute, on which day, and how much in how many shards: what tells one quota from another.
+pub(super) type QuotaKey = (Uuid, Uuid, String, [u64; 2], u8);
 
 /// The shards that count one job: of all the user's, and of those on the chute.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +39,10 @@ pub(super) struct Shards {
 
 /// A count in a usage row, with the placeholders of its attribute and of its bound.
 pub(super) struct Counted {
-    name: &'static str,
-    most: &'static str,
-    attribute: String,
-    bound: u64,
+    pub(super) name: &'static str,
+    pub(super) most: &'static str,
+    pub(super) attribute: String,
+    pub(super) bound: u64,
 }
 
 impl DailyQuota {
@@ -72,6 +62,10 @@ impl DailyQuota {
     /// Asks for what the user has used, for [`Jobs::has_room`].
     pub fn ask(read: &mut Read, user_id: Uuid, now: Timestamp) {
         read.key(keys::usage(user_id, &now.date(), 0));
+    }
+
+    pub(super) fn key(&self) -> QuotaKey {
+        (self.user_id, self.chute_id, self.day.clone(), [self.of_chute, self.total], self.shards)
     }
 
     /// 429 with these counts.
@@ -113,68 +107,5 @@ impl DailyQuota {
     pub(super) fn count_chute(&self, shard: u8) -> Counted {
         let bound = shards::slice(self.of_chute, self.shards, shard);
         Counted { name: "#chute", most: ":chute", attribute: keys::usage_of_chute(self.chute_id), bound }
-    }
-}
-
-impl Jobs {
-    /// 429 when the quota is known to be used up, which spares a transaction that would be refused. What one of several shards has
-    /// counted tells nothing: there it is known once this process has refused. The first refusal comes with the transaction, so
-    /// that a bad body is answered before it.
-    pub fn has_room(&self, quota: &DailyQuota, found: &Found) -> Result<()> {
-        if quota.shards > 1 {
-            let used_up = self.remembered().get(quota).cloned();
-            return used_up.map_or(Ok(()), |usage| Err(quota.exceeded(&usage)));
-        }
-        let usage: Usage = found.by_key(&keys::usage(quota.user_id, &quota.day, 0))?.unwrap_or_default();
-        let room = usage.of_chute(quota.chute_id) < quota.of_chute && usage.total() < quota.total;
-        if room { Ok(()) } else { Err(quota.exceeded(&usage)) }
-    }
-
-    /// Remembers that a busy user's quota is used up. It stays so: counts only grow within a day.
-    pub(super) fn remember(&self, used_up: &DailyQuota, usage: &Usage) {
-        let mut remembered = self.remembered();
-        if remembered.len() >= REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(used_up.clone(), usage.clone());
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, HashMap<DailyQuota, Usage>> {
-        self.used_up.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts the job in a shard's row, under each of these attributes, unless one is at its bound.
-    pub(super) fn count(&self, job: &Job, shard: u8, counted: &[Counted]) -> Result<Update> {
-        let add: Vec<_> = counted.iter().map(|count| format!("{} :one", count.name)).collect();
-        let room = |count: &Counted| format!("(attribute_not_exists({0}) OR {0} < {1})", count.name, count.most);
-        let room: Vec<_> = counted.iter().map(room).collect();
-        let mut update = Update::builder()
-            .table_name(&self.tables.registry)
-            .key("pk", text(keys::usage(job.user_id, &job.created_at.date(), shard)))
-            .update_expression(format!("ADD {} SET #expires = :expires, #v = :v", add.join(", ")))
-            .condition_expression(room.join(" AND "));
-        for Counted { name, most, attribute, bound } in counted {
-            update = update.expression_attribute_names(*name, attribute);
-            update = update.expression_attribute_values(*most, AttributeValue::N(bound.to_string()));
-        }
-        update
-            .expression_attribute_names("#expires", "expires_at")
-            .expression_attribute_names("#v", schema::ATTRIBUTE)
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":v", number(schema::VERSION))
-            .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| Error::internal("create job: usage", error))
-    }
-
-    /// What each shard has counted on the quota's day.
-    pub(super) async fn usage(&self, quota: &DailyQuota) -> Result<Vec<Usage>> {
-        let row = |shard| keys::usage(quota.user_id, &quota.day, shard);
-        let pks: Vec<_> = (0..quota.shards).map(row).collect();
-        let mut read = Read::default();
-        pks.iter().for_each(|pk| read.key(pk.clone()));
-        let found = read.run(&self.tables).await?;
-        pks.iter().map(|pk| Ok(found.by_key(pk)?.unwrap_or_default())).collect()
     }
 }

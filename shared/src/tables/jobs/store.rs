@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::quota::DailyQuota;
+use super::quota::QuotaKey;
 use crate::{
     error::{Context, Result},
     item::text,
@@ -20,7 +20,7 @@ use crate::{
 pub struct Jobs {
     pub(super) tables: Tables,
     /// Quotas of busy users that this process has found used up, and what was counted then.
-    pub(super) used_up: Arc<Mutex<HashMap<DailyQuota, Usage>>>,
+    pub(super) used_up: Arc<Mutex<HashMap<QuotaKey, Usage>>>,
 }
 
 impl Jobs {

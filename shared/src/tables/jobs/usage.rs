@@ -1,0 +1,87 @@
+//! What has been counted of a user's quota. A job is counted in the same transaction that inserts it, under a condition: N creates at
+//! once with one slot left give exactly one job.
+
+use std::{
+    collections::HashMap,
+    sync::{MutexGuard, PoisonError},
+};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
+
+use super::{
+    quota::{Counted, DailyQuota, QuotaKey},
+    store::Jobs,
+};
+use crate::{
+    error::{Error, Result},
+    item::{keys, number, schema, text},
+    model::{Job, Usage},
+    tables::read::{Found, Read},
+    time::DAY,
+};
+
+/// Quotas that are remembered as used up.
+const REMEMBERED: usize = 1000;
+
+impl Jobs {
+    /// 429 when the quota is known to be used up, which spares a transaction that would be refused. What one of several shards has
+    /// counted tells nothing: there it is known once this process has refused. The first refusal comes with the transaction, so
+    /// that a bad body is answered before it.
+    pub fn has_room(&self, quota: &DailyQuota, found: &Found) -> Result<()> {
+        if quota.shards > 1 {
+            let used_up = self.remembered().get(&quota.key()).cloned();
+            return used_up.map_or(Ok(()), |usage| Err(quota.exceeded(&usage)));
+        }
+        let usage: Usage = found.by_key(&keys::usage(quota.user_id, &quota.day, 0))?.unwrap_or_default();
+        let room = usage.of_chute(quota.chute_id) < quota.of_chute && usage.total() < quota.total;
+        if room { Ok(()) } else { Err(quota.exceeded(&usage)) }
+    }
+
+    /// Remembers that a busy user's quota is used up. It stays so: counts only grow within a day.
+    pub(super) fn remember(&self, used_up: &DailyQuota, usage: &Usage) {
+        let mut remembered = self.remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(used_up.key(), usage.clone());
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<QuotaKey, Usage>> {
+        self.used_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the job in a shard's row, under each of these attributes, unless one is at its bound.
+    pub(super) fn count(&self, job: &Job, shard: u8, counted: &[Counted]) -> Result<Update> {
+        let add: Vec<_> = counted.iter().map(|count| format!("{} :one", count.name)).collect();
+        let room = |count: &Counted| format!("(attribute_not_exists({0}) OR {0} < {1})", count.name, count.most);
+        let room: Vec<_> = counted.iter().map(room).collect();
+        let mut update = Update::builder()
+            .table_name(&self.tables.registry)
+            .key("pk", text(keys::usage(job.user_id, &job.created_at.date(), shard)))
+            .update_expression(format!("ADD {} SET #expires = :expires, #v = :v", add.join(", ")))
+            .condition_expression(room.join(" AND "));
+        for Counted { name, most, attribute, bound } in counted {
+            update = update.expression_attribute_names(*name, attribute);
+            update = update.expression_attribute_values(*most, AttributeValue::N(bound.to_string()));
+        }
+        update
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_names("#v", schema::ATTRIBUTE)
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":v", number(schema::VERSION))
+            .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal("create job: usage", error))
+    }
+
+    /// What each shard has counted on the quota's day.
+    pub(super) async fn usage(&self, quota: &DailyQuota) -> Result<Vec<Usage>> {
+        let row = |shard| keys::usage(quota.user_id, &quota.day, shard);
+        let pks: Vec<_> = (0..quota.shards).map(row).collect();
+        let mut read = Read::default();
+        pks.iter().for_each(|pk| read.key(pk.clone()));
+        let found = read.run(&self.tables).await?;
+        pks.iter().map(|pk| Ok(found.by_key(pk)?.unwrap_or_default())).collect()
+    }
+}

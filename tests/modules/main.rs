@@ -1,0 +1,79 @@
+//! No circle among the modules of a crate: each can be read after those that it uses, and without those that use it. A parent that
+//! declares a child, or re-exports what is in it, does not use it yet. `#[cfg(test)]` and comments do not count.
+
+// A test that cannot go on says why and stops.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod circles;
+
+use std::{fs, process::Command};
+
+use circles::circles;
+use serde_json::Value;
+
+#[test]
+fn no_crate_has_a_circle() {
+    let metadata = Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version=1"]).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let targets = metadata["packages"].as_array().unwrap().iter().flat_map(|package| package["targets"].as_array());
+    let mut found = Vec::new();
+    for target in targets.flatten() {
+        let circles = circles(target["src_path"].as_str().unwrap().as_ref());
+        found.extend(circles.into_iter().map(|circle| format!("{}: {circle}", target["name"])));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The circles of a crate that is one file.
+fn circles_of(text: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lib.rs");
+    fs::write(&root, text).unwrap();
+    circles(&root)
+}
+
+#[test]
+fn a_circle_is_found_however_a_path_is_written() {
+    let b = "pub mod b { pub const Y: u8 = 1; fn f() { crate::a::X; } }";
+    for a in [
+        "use crate::b::Y;",
+        "use super::{b::{Y as Z}};",
+        "use crate::b;",
+        "use crate::*;",
+        "use crate::b::*;",
+        "use crate::Y;",
+        "use crate::named::Y;",
+        "pub use crate::b::Y;",
+        "fn f() -> u8 { 0..crate::b::Y }",
+        "fn f() { println!(\"{}\", super::b::Y) }",
+        "fn f() { use crate::b::{Y}; }",
+        "#[serde(default = \"crate::b::y\")] struct S;",
+        "struct S { field: Vec<crate::b::T> }",
+    ] {
+        let text = format!("pub use b::Y; pub use b as named; pub mod a {{ pub const X: u8 = 0; {a} }} {b}");
+        assert_eq!(circles_of(&text), ["crate::a → crate::b, crate::b → crate::a"], "{a}");
+    }
+}
+
+#[test]
+fn a_parent_and_its_child_can_be_a_circle() {
+    let circle = ["crate::a → crate::a::b, crate::a::b → crate::a"];
+    assert_eq!(circles_of("mod a { mod b { use super::X; } const X: u8 = b::Y; }"), circle);
+    assert_eq!(circles_of("mod a { mod b { use super::*; } use b::Y; }"), circle);
+    assert_eq!(circles_of("mod a { mod b { fn f() -> super::X {} } pub(crate) use b::Y; struct X(Y); }"), circle);
+    let three = "mod a { use crate::b::B; } mod b { use crate::c::C; } mod c { use crate::a::A; }";
+    assert_eq!(circles_of(three), ["crate::a → crate::b, crate::b → crate::c, crate::c → crate::a"]);
+}
+
+#[test]
+fn what_is_no_use_is_no_circle() {
+    for text in [
+        "mod a { pub use b::Y; mod b { use super::X; } const X: u8 = 0; }",
+        "mod a { pub use b::*; mod b { use super::X; } }",
+        "mod a { use crate::b::B; } mod b { #[cfg(test)] mod tests { use crate::a::A; } \n/// [`crate::a::A`]\nfn f() {} }",
+        "mod a { use crate::b::Y; fn f() { self.b(); } } mod b { use a::X; fn f(a: A) { a.b } }",
+        "pub use a::A; mod a {} mod b { use crate::A; }",
+    ] {
+        assert_eq!(circles_of(text), [""; 0], "{text}");
+    }
+}
