@@ -1,7 +1,9 @@
 //! `POST /jobs/{chute_id}/{method}`: a user creates a job on a chute.
 
+use std::collections::BTreeMap;
+
 use lambda_http::{Body, Request, Response, http::HeaderValue};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 use shared::{
     App, Error, Result,
@@ -29,6 +31,9 @@ pub struct Arguments {
     /// Gigabytes of disk, stored as a whole number. 10 unless the job asks for more.
     #[schema(exclusive_minimum = 10, exclusive_maximum = 1000)]
     _disk_gb: Option<f64>,
+    // Whatever the chute's method takes.
+    #[serde(flatten)]
+    _others: BTreeMap<String, Value>,
 }
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that

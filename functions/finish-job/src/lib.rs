@@ -22,7 +22,7 @@ use crate::report::{Input, Report};
     summary = "Report the result, get upload URLs",
     description = "Python's `NaN` is taken in `result`, and stored as null. Repeating the same report gives fresh URLs and \
                    forgets nothing. Send each file as its entry in `uploads` says, then complete the job.",
-    security((), ("job_token" = [])),
+    security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),

@@ -30,7 +30,7 @@ const LONGEST_DECLARATION: usize = 8 << 10;
 #[expect(dead_code, reason = "what `Input` is read from")]
 pub(crate) struct Report {
     /// `error` unless the miner says otherwise.
-    #[schema(inline, value_type = Reported, required = false)]
+    #[schema(value_type = Reported, required = false)]
     status: Option<Reported>,
     /// Any JSON, at most 128 KiB.
     #[schema(value_type = Option<Value>)]
