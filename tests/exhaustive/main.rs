@@ -119,7 +119,7 @@ fn new_job() -> Job {
 }
 
 impl World {
-    /// Writes, if the guards hold. Whether they did.
+    /// Writes, if the conditions hold. Whether they did.
     fn apply(&mut self, transition: Transition) -> bool {
         let before = parse(&self.job);
         let Some(after) = transition.apply(before.to_item().unwrap()) else { return false };

@@ -13,7 +13,7 @@ use shared::{
     },
     metrics::Metric,
     model::{
-        Instance, Job, PortMapping, Status,
+        Instance, Job, Port, PortMapping, Status,
         lifecycle::{self, Claim},
     },
     tables::jobs::Outcome,
@@ -31,7 +31,7 @@ const LONGEST_WORKER: usize = 64;
 /// Who of the miner's runs the job, and where.
 #[derive(ToSchema)]
 #[schema(as = Claim)]
-pub struct Input {
+pub struct ClaimBody {
     /// Which of the miner's processes asks: the job is this one's alone, though others have the same key.
     #[schema(min_length = 1, max_length = 64)]
     worker: Option<String>,
@@ -71,7 +71,7 @@ pub struct JobAssignment<'a> {
     description = "One miner wins; it may ask again, as the same `worker`. `job_status_url` carries the job token that opens the job's \
                    own routes. An account that lost the job may have it again 5 minutes after the requeue.",
     params(("job_id" = Uuid, Path, description = "A pending job.")),
-    request_body(content = Input, description = "At most 16 KiB. May be empty."),
+    request_body(content = ClaimBody, description = "At most 16 KiB. May be empty."),
     responses(
         (status = 200, description = "The job is the caller's.", body = JobAssignment<'_>),
         (status = 401), (status = 403), (status = 404), (status = 409), (status = 422),
@@ -79,12 +79,13 @@ pub struct JobAssignment<'a> {
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let (read, keys) = tokio::join!(app.caller_and_job(&request), app.job_tokens()?.keys_at(now));
+    let credentials = app.credentials(&request)?;
+    let (read, keys) = tokio::join!(app.caller_and_job(credentials, &request), app.job_tokens()?.keys_at(now));
     let (caller, job) = read?;
     caller.require_miner()?;
     let not_found = || Error::no_job(path(&request, "job_id"));
     let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(not_found)?;
-    let (worker, instance) = Input::read(&request, &job)?;
+    let (worker, instance) = ClaimBody::read(&request, &job)?;
     let worker = worker.as_deref();
     // Without keys the miner would hold a job that it gets no token for.
     let keys = keys?;
@@ -168,7 +169,7 @@ fn assignment(app: &App, request: &Request, job: &Job, keys: &JobTokenKeys) -> R
     Ok(reply::json(200, &assignment))
 }
 
-impl Input {
+impl ClaimBody {
     /// Reads the body. 422 names every field that is wrong, and every port that is not covered.
     fn read(request: &Request, job: &Job) -> Result<(Option<String>, Instance)> {
         const MAPPINGS: &str = "a list of objects with internal_port, external_port and proto";
@@ -183,14 +184,16 @@ impl Input {
             host: fields.string("host"),
             port_mappings: fields.optional("port_mappings", MAPPINGS, |raw| serde_json::from_str(raw.get()).ok()),
         };
-        let uncovered = job.ports.iter().filter(|port| {
+        let covers = |port: &Port| {
             let mut mappings = input.port_mappings.iter().flatten();
-            !mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
-        });
-        for port in uncovered.take_while(|_| fields.are_good()).collect::<Vec<_>>() {
-            let message = format!("Port {}/{} is not mapped", port.port, port.proto);
-            let loc = vec!["body".into(), "port_mappings".into()];
-            fields.refuse(Invalid::value(loc, message, serde_json::Value::Null));
+            mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
+        };
+        if fields.are_good() {
+            for port in job.ports.iter().filter(|port| !covers(port)) {
+                let message = format!("Port {}/{} is not mapped", port.port, port.proto);
+                let loc = vec!["body".into(), "port_mappings".into()];
+                fields.refuse(Invalid::value(loc, message, serde_json::Value::Null));
+            }
         }
         fields.end()?;
         let Self { worker, instance_id, region, host, port_mappings } = input;

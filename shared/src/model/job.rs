@@ -120,7 +120,7 @@ pub struct Job {
     /// Index `by_user`: whose list it is in, and which shard of it. None once it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Which shard of its chute's queue it waits in.
+    /// Which shard of its chute's queue it waits in. The table keeps the attribute's first name.
     #[serde(rename = "lane", default, skip_serializing_if = "is_first")]
     pub shard: u8,
     /// Index `queue`: what needs attention.

@@ -1,4 +1,4 @@
-//! A job's life: every change of state, with the guards that DynamoDB checks in the same write.
+//! A job's life: every change of state, with the conditions that DynamoDB checks in the same write.
 //!
 //! ```text
 //!                                 finish: complete, with files
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Nothing reads, decides and then writes blindly: a refused write returns the job as it was, and the answer follows from that.
-//! A miner's guard names its attempt, so that one whose attempt was lost can change nothing. The reaper's guard names the lease
+//! A miner's condition names its attempt, so that one whose attempt was lost can change nothing. The reaper's condition names the lease
 //! that ran out, so that a heartbeat in between wins.
 
 use std::collections::HashMap;
@@ -32,9 +32,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    item::{Guard, Transition, keys, number, schema, text},
+    item::{Condition, keys, number, schema, text},
     time::{DAY, Timestamp},
 };
+
+pub use crate::item::Transition;
 
 /// Seconds that a heartbeat holds a job for.
 pub const HEARTBEAT: i64 = 90;
@@ -84,12 +86,12 @@ pub struct Report<'a> {
     pub now: Timestamp,
 }
 
-/// `pending` → `running`: the attempt after the one that was read begins. One winner: the guard names that attempt.
+/// `pending` → `running`: the attempt after the one that was read begins. One winner: the condition names that attempt.
 pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
     let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
     Ok(live_job()
-        .when(Guard::Is("status", text(Status::Pending.as_str())))
-        .when(Guard::Is("attempt", number(job.attempt.into())))
+        .when(Condition::Is("status", text(Status::Pending.as_str())))
+        .when(Condition::Is("attempt", number(job.attempt.into())))
         .set("status", text(Status::Running.as_str()))
         .set("attempt", number(i64::from(job.attempt) + 1))
         .set("miner", text(claim.miner))
@@ -106,8 +108,8 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
 /// The running job's miner is alive: it holds the job for a short while more, until the deadline.
 pub fn heartbeat(job_id: Uuid, attempt: u32, progress: Option<f64>, now: Timestamp) -> Transition {
     let change = attempt_of(attempt)
-        .when(Guard::Is("status", text(Status::Running.as_str())))
-        .when(Guard::Above("deadline_at", now.millis()))
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .when(Condition::Above("deadline_at", now.millis()))
         .set("updated_at", number(now.millis()))
         .leased(job_id, now.plus_seconds(HEARTBEAT));
     match progress {
@@ -135,8 +137,8 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
     let change = attempt_of(attempt)
         // The list of files, and the room for it, would come back as they went out: 400 KB to read.
         .returning_before()
-        .when(Guard::Is("status", text(Status::Running.as_str())))
-        .when(Guard::Absent("report"))
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .when(Condition::Absent("report"))
         .set("status", text(status.as_str()))
         .set("report", text(report.digest))
         .set("files", files)
@@ -154,7 +156,7 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
 /// One file arrived through the API.
 pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
     reported_by(attempt)
-        .when(Guard::Exists(format!("files.{file_id}")))
+        .when(Condition::Exists(format!("files.{file_id}")))
         .set(format!("files.{file_id}.{}", OutputFile::UPLOADED), AttributeValue::Bool(true))
         .set("updated_at", number(now.millis()))
 }
@@ -163,7 +165,7 @@ pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
 pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timestamp) -> Result<Transition> {
     let file = serde_dynamo::to_attribute_value(file).map_err(|error| Error::internal("renew: file", error))?;
     Ok(reported_by(attempt)
-        .when(Guard::Exists(format!("files.{file_id}")))
+        .when(Condition::Exists(format!("files.{file_id}")))
         .set(format!("files.{file_id}"), file)
         .set("updated_at", number(now.millis())))
 }
@@ -238,7 +240,7 @@ pub fn time_out(job: &Job, now: Timestamp) -> Transition {
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
     let change = live_job()
-        .when(Guard::Is("user_id", text(job.user_id.to_string())))
+        .when(Condition::Is("user_id", text(job.user_id.to_string())))
         .set("deleted_at", number(now.millis()))
         .set("gone_at", number(gone.millis()))
         .set("job_args", text("{}"))
@@ -251,12 +253,12 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
         .remove("owner");
     match &job.report {
         Some(report) => change
-            .when(Guard::Is("report", text(report)))
+            .when(Condition::Is("report", text(report)))
             .set("queue", text(keys::due(job.job_id)))
             .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
             .remove("expires_at"),
         None => change
-            .when(Guard::Absent("report"))
+            .when(Condition::Absent("report"))
             .set("expires_at", number(tokens_end(job, now).seconds()))
             .remove("queue")
             .remove("due_at"),
@@ -265,7 +267,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
 
 /// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
 pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
-    let change = Transition::default().when(Guard::Exists("deleted_at".to_owned()));
+    let change = Transition::default().when(Condition::Exists("deleted_at".to_owned()));
     match now >= gone {
         true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
         false => change.set("due_at", number(gone.millis())),
@@ -280,34 +282,36 @@ fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
 /// The reaper could not look after a job: others that are due come first, and this one again after a while.
 pub fn postpone(due_at: i64, now: Timestamp) -> Transition {
     Transition::default()
-        .when(Guard::Is("due_at", number(due_at)))
+        .when(Condition::Is("due_at", number(due_at)))
         .set("due_at", number(now.plus_seconds(POSTPONED).millis()))
 }
 
 /// A job that this release understands, and that is not being deleted.
 fn live_job() -> Transition {
-    Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).when(Guard::Absent("deleted_at"))
+    Transition::default()
+        .when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION))
+        .when(Condition::Absent("deleted_at"))
 }
 
 /// What only the miner that holds the job may do: an earlier attempt is fenced off.
 fn attempt_of(attempt: u32) -> Transition {
-    live_job().when(Guard::Is("attempt", number(attempt.into())))
+    live_job().when(Condition::Is("attempt", number(attempt.into())))
 }
 
 /// What that miner may do between its report and the job's end.
 fn reported_by(attempt: u32) -> Transition {
     attempt_of(attempt)
-        .when(Guard::Exists("report".to_owned()))
-        .when(Guard::Is("terminal", AttributeValue::Bool(false)))
+        .when(Condition::Exists("report".to_owned()))
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
 }
 
 /// What the reaper may do with an attempt whose lease ran out, as it was read.
 fn lost_attempt(job: &Job) -> Transition {
-    attempt_of(job.attempt).when(Guard::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
+    attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
 }
 
-fn lease_of(job: &Job) -> Guard {
-    Guard::Is("lease_expires_at", number(job.lease_expires_at.map_or(0, Timestamp::millis)))
+fn lease_of(job: &Job) -> Condition {
+    Condition::Is("lease_expires_at", number(job.lease_expires_at.map_or(0, Timestamp::millis)))
 }
 
 impl Transition {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     item::{Cursor, Item, Order, Page, cursor, keys, number, schema, shards::SHARDS, text},
-    model::{ChuteSnapshot, Port, Status, User},
+    model::{Chute, ChuteSnapshot, Port, Status, User},
     time::{Timestamp, rfc3339, rfc3339_option},
 };
 
@@ -170,15 +170,28 @@ impl Jobs {
         Ok((due, answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by))))
     }
 
-    /// A page of a chute's pending jobs, oldest first, out of its first shard: all of them unless the chute is busy.
-    pub async fn claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
-        // Nobody could claim what a newer release has made.
+    /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. It is made beside the read
+    /// that tells.
+    pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
         self.one_shard(&CLAIMABLE, &keys::claimable(chute_id, 0), &Filter::default(), page.limit, page.after).await
     }
 
-    /// The same of a busy chute, out of all its shards.
-    pub async fn claimable_of_busy(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
-        self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute_id, shard), &Filter::default(), page).await
+    /// A page of the chute's pending jobs, oldest first. `begun` is the first query.
+    pub async fn claimable(
+        &self,
+        chute: &Chute,
+        page: &Page,
+        begun: Result<JobList<ClaimableJob>>,
+    ) -> Result<JobList<ClaimableJob>> {
+        if !chute.busy {
+            return begun;
+        }
+        self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute.chute_id, shard), &Filter::default(), page).await
+    }
+
+    /// The parts of the queue that [`Jobs::due`] reads one by one.
+    pub fn due_shards(&self) -> impl Iterator<Item = u8> + use<> {
+        0..keys::DUE_SHARDS
     }
 
     /// The first query of a page of a user's list: what the page holds and one more, which tells whether there is another page.
@@ -232,6 +245,7 @@ impl Jobs {
             .limit(read.cast_signed())
             .set_exclusive_start_key(after.map(|after| start(index, key, after)));
         let answer = filter.add_to(request).send().await.context(index.doing)?;
+        // Nobody here can show or claim what a newer release has made.
         let jobs = jobs(index, schema::known(answer.items.unwrap_or_default()))?;
         Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, index.sorted_by))))
     }
