@@ -11,7 +11,7 @@ use hyper::{
 };
 
 /// Whether a request calls the server by a name that only this machine has: `localhost`, a name below it, or a loopback address.
-pub(crate) fn is_named_so<B>(request: &Request<B>) -> bool {
+pub(crate) fn has_loopback_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter().peekable();
     let absolute = request.uri().authority();
     (hosts.peek().is_some() || absolute.is_some())
@@ -23,7 +23,7 @@ pub(crate) fn is_named_so<B>(request: &Request<B>) -> bool {
 }
 
 /// Whether a web page sent a request.
-pub(crate) fn is_of_a_page<B>(request: &Request<B>) -> bool {
+pub(crate) fn comes_from_a_page<B>(request: &Request<B>) -> bool {
     request.headers().contains_key(ORIGIN)
 }
 
@@ -41,7 +41,7 @@ mod tests {
     fn only_names_of_this_machine_are_taken() {
         let named = |hosts: &[&str]| {
             let request = hosts.iter().fold(Request::builder(), |request, host| request.header(HOST, *host));
-            is_named_so(&request.body(()).expect("a request"))
+            has_loopback_host(&request.body(()).expect("a request"))
         };
         for host in
             ["localhost", "localhost:3001", "LOCALHOST.", "127.0.0.1:1", "127.8.9.10", "[::1]:3001", "b.localhost:1"]
@@ -65,6 +65,6 @@ mod tests {
         }
         assert!(!named(&[]) && !named(&["localhost", "example.com"]));
         let absolute = Request::get("http://example.com/").header(HOST, "localhost").body(()).expect("a request");
-        assert!(!is_named_so(&absolute));
+        assert!(!has_loopback_host(&absolute));
     }
 }

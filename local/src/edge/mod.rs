@@ -70,12 +70,12 @@ impl Edge {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        if !loopback::is_named_so(&request) {
+        if !loopback::has_loopback_host(&request) {
             return after_the_body(request, refusals::forbidden("The Host is no name of this machine.")).await;
         }
         let invoked = invoke::function(&request);
         // Only S3 has rules by which a page may call it.
-        if loopback::is_of_a_page(&request) && (invoked.is_some() || operation(&request).0 != Service::S3) {
+        if loopback::comes_from_a_page(&request) && (invoked.is_some() || operation(&request).0 != Service::S3) {
             return after_the_body(request, refusals::forbidden("No web page may call this.")).await;
         }
         if let Some(name) = invoked {

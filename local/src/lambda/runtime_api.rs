@@ -105,7 +105,7 @@ impl RuntimeApi {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        if !loopback::is_named_so(&request) || loopback::is_of_a_page(&request) {
+        if !loopback::has_loopback_host(&request) || loopback::comes_from_a_page(&request) {
             return refused(403, "Forbidden");
         }
         let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
