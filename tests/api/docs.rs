@@ -48,14 +48,30 @@ async fn a_page_and_all_that_it_loads_come_from_here_with_a_strict_policy() {
 
 #[tokio::test]
 async fn a_file_is_compressed_for_who_can_read_it() {
-    let plain = get("/docs/swagger-ui.css", &[]).await;
+    let plain = get("/docs/docs.css", &[]).await;
     assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")));
-    let gzip = get("/docs/swagger-ui.css", &[("accept-encoding", "deflate, gzip, br")]).await;
+    let gzip = get("/docs/docs.css", &[("accept-encoding", "deflate, gzip, br")]).await;
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
-    assert!(gzip.bytes.len() * 4 < plain.bytes.len());
     let mut unpacked = Vec::new();
     GzDecoder::new(&gzip.bytes[..]).read_to_end(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain.bytes);
+}
+
+#[tokio::test]
+async fn the_bundle_is_compressed_whatever_is_asked_for() {
+    let vendored = repository("functions/docs/assets/swagger-ui");
+    for name in ["swagger-ui.css", "swagger-ui-bundle.js"] {
+        let file = fs::read(vendored.join(name)).unwrap();
+        for accepted in [None, Some("identity"), Some("gzip;q=0"), Some("gzip, br")] {
+            let headers: Vec<_> = accepted.map(|codings| ("accept-encoding", codings)).into_iter().collect();
+            let answer = get(&format!("/docs/{name}"), &headers).await;
+            assert_eq!(answer.header("content-encoding"), Some("gzip"), "{name} {accepted:?}");
+            assert!(answer.bytes.len() * 3 < file.len(), "{name}: {} bytes", answer.bytes.len());
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&answer.bytes[..]).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == file, "{name}");
+        }
+    }
 }
 
 #[tokio::test]

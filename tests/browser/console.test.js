@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
+import { findings, jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -273,3 +273,58 @@ test("older jobs are shown as they are now, and survive a page without jobs", as
   assert.ok(await entry.isVisible());
   await context.close();
 });
+
+test("numbers, the order of keys and characters that nobody sees are shown as they are", async () => {
+  const args = '{"10":18446744073709551616,"9":1.0e5,"seed":123456789012345678901234567890}';
+  const id = jobchute(stack.env, "create", stack.env.JOBCHUTE_CHUTE, "run", args);
+  const name = "invoice\u202Efdp.exe";
+  await work(`echo '{"2":9007199254740993,"1":0.10,"text":"\u202Ereversed"}' >"$JOBCHUTE_RESULT"; echo x >"$JOBCHUTE_OUTPUT/${name}"`);
+  // A miner takes the oldest first.
+  while (!jobchute(stack.env, "list").match(`${id}.*complete`)) await work(`echo x >"$JOBCHUTE_OUTPUT/${name}"`);
+  const { page, context, complaints } = await signedIn();
+  // What the API answers to a job with such a result.
+  await page.route(`**/jobs/${id}`, async (route) => {
+    const answer = await route.fetch();
+    const sent = args.slice(1, -1);
+    const body = (await answer.text())
+      .replace(/"job_args":\{[^}]*\}/, () => `"job_args":{${sent}}`)
+      .replace(/"result":(null|\{[^}]*\})/, () => '"result":{"2":9007199254740993,"1":0.10,"text":"\u202Ereversed"}');
+    await route.fulfill({ response: answer, body });
+  });
+  await page.locator(`[data-job="${id}"]`).click();
+  const job = page.locator("#job");
+  await job.getByRole("button", { name: "Download: invoice\\u202efdp.exe" }).waitFor();
+  assert.ok(!(await job.innerText()).includes("\u202E"));
+  const result = await job.getByRole("region", { name: "Result" }).innerText();
+  assert.equal(result, '{\n  "2": 9007199254740993,\n  "1": 0.10,\n  "text": "\\u202ereversed"\n}');
+  await job.locator("summary").click();
+  const shown = await job.getByRole("region", { name: "Arguments" }).innerText();
+  assert.equal(shown, '{\n  "10": 18446744073709551616,\n  "9": 1.0e5,\n  "seed": 123456789012345678901234567890\n}');
+  await page.screenshot({ path: `${screenshots}/console-as-written.png` });
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe-core finds nothing at the sign-in, the list, a job and the dialog, ${colorScheme}`, async () => {
+    const id = create();
+    await work(`echo '{"a":1}' >"$JOBCHUTE_RESULT"; echo x >"$JOBCHUTE_OUTPUT/x"`);
+    const signIn = await openPage(browser, stack.url, "/console", { colorScheme });
+    await signIn.page.getByLabel("API key or JWT").waitFor();
+    assert.deepEqual(await findings(signIn.page), []);
+    await signIn.page.screenshot({ path: `${screenshots}/console-sign-in-${colorScheme}.png` });
+    await signIn.context.close();
+    const { page, context } = await signedIn({ colorScheme });
+    await page.locator(`[data-job="${id}"]`).waitFor();
+    assert.deepEqual(await findings(page), []);
+    await page.locator(`[data-job="${id}"]`).click();
+    await page.locator("#job").getByText(id).waitFor();
+    await page.locator("#job summary").click();
+    assert.deepEqual(await findings(page), []);
+    await page.screenshot({ path: `${screenshots}/console-job-${colorScheme}.png` });
+    await page.getByRole("button", { name: "Delete…" }).click();
+    await page.getByRole("dialog").waitFor();
+    assert.deepEqual(await findings(page), []);
+    await context.close();
+  });
+}

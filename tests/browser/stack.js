@@ -1,11 +1,12 @@
 // The local stack and a browser, for the tests of the pages.
 
 import { spawn, execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
+const axe = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
 export const screenshots = `${target}/ci/screenshots`;
 mkdirSync(screenshots, { recursive: true });
@@ -69,4 +70,11 @@ export async function openPage(browser, url, path, options = {}) {
   page.on("pageerror", (error) => complaints.push(String(error)));
   await page.goto(path);
   return { page, context, foreign, complaints };
+}
+
+/** What axe-core finds on the page, by rule. Rules are facts of WCAG and good practice; none is left out. */
+export async function findings(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
 }

@@ -16,8 +16,8 @@ export class Refused extends Error {
   }
 }
 
-/** The JSON that a request answers. */
-export async function call(method, path) {
+/** What a request answers: the JSON, and its text. */
+async function call(method, path) {
   const headers = { authorization: `Bearer ${key.get()}`, accept: "application/json" };
   let answer;
   try {
@@ -25,13 +25,26 @@ export async function call(method, path) {
   } catch {
     throw new Refused(0, "The API can't be reached. Trying again…");
   }
-  const body = await answer.json().catch(() => ({}));
-  if (answer.ok) return body;
+  const text = await answer.text().catch(() => "");
+  const body = parsed(text);
+  if (answer.ok) return { body, text };
   const detail = Array.isArray(body.detail) ? body.detail.map((error) => error.msg).join(". ") : body.detail;
   throw new Refused(answer.status, detail ?? body.message ?? `Status ${answer.status}`);
 }
 
-export const listJobs = (query) => call("GET", `/jobs?${query}`);
-export const getJob = (id) => call("GET", `/jobs/${id}`);
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+export const listJobs = async (query) => (await call("GET", `/jobs?${query}`)).body;
+/** A job, and the `text` that it came as. */
+export async function getJob(id) {
+  const { body, text } = await call("GET", `/jobs/${id}`);
+  return { ...body, text };
+}
 export const deleteJob = (id) => call("DELETE", `/jobs/${id}`);
-export const download = (id, file) => call("GET", `/jobs/${id}/download/${file}`);
+export const download = async (id, file) => (await call("GET", `/jobs/${id}/download/${file}`)).body;

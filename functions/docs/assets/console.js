@@ -1,6 +1,7 @@
 // The console: asks for the jobs again and again while somebody looks at them, and for one job until it is over.
 
 import { deleteJob, download, getJob, key, listJobs } from "./api.js";
+import { visible } from "./text.js";
 import { gone, listed, passTime, runs, whole, words } from "./view.js";
 
 const LIST_EVERY = 3000;
@@ -37,7 +38,7 @@ function trouble(what, error) {
   if (error?.status === 401) return signOut("The API does not know this key.");
   if (error) troubles.set(what, error.message);
   else troubles.delete(what);
-  const text = [...new Set(troubles.values())].join(" ");
+  const text = visible([...new Set(troubles.values())].join(" "));
   if ($("trouble").textContent !== text) $("trouble").textContent = text;
   $("trouble").hidden = !text;
 }
@@ -138,7 +139,7 @@ async function refreshJob() {
     const answer = await getJob(id);
     if (mine !== round) return;
     // What stands still can be selected and read out.
-    if (JSON.stringify(answer) !== JSON.stringify(job)) showJob(answer);
+    if (answer.text !== job?.text) showJob(answer);
     else if ($("runs")) $("runs").textContent = runs(answer);
     trouble("job", null);
     if (answer.terminal) return;
@@ -163,7 +164,7 @@ function showJob(answer) {
   const same = [...$("job").querySelectorAll("a, button, h2, pre, summary")].find((it) => label(it) === focused);
   same?.focus({ preventScroll: true });
   arrive();
-  const news = `${job.chute.name} · ${job.method}: ${words(job.status)}`;
+  const news = visible(`${job.chute.name} · ${job.method}: ${words(job.status)}`);
   if ($("news").textContent !== news) $("news").textContent = news;
 }
 
@@ -188,7 +189,7 @@ async function onDownload(file, button) {
   try {
     const { url, filename } = await download(job.job_id, file);
     // S3 sends it as an attachment: the page stays.
-    Object.assign(document.createElement("a"), { href: url, download: filename }).click();
+    Object.assign(document.createElement("a"), { href: url, download: visible(filename) }).click();
   } catch (error) {
     trouble("action", error);
   }
@@ -197,9 +198,10 @@ async function onDownload(file, button) {
 
 function onDelete(it) {
   doomed = it.job_id;
-  $("confirm-text").textContent =
+  $("confirm-text").textContent = visible(
     `${it.chute.name} · ${it.method}, ${it.job_id}. It is gone for everyone` +
-    `${it.terminal ? "" : ", its miner is told to stop"}, and can't be brought back.`;
+      `${it.terminal ? "" : ", its miner is told to stop"}, and can't be brought back.`,
+  );
   $("confirm").showModal();
 }
 

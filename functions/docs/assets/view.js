@@ -1,9 +1,14 @@
 // What jobs look like. Everything that comes from a job is set as text, never as HTML.
 
-/** An element with properties and children; null children are left out. */
+import { members, pretty, visible } from "./text.js";
+
+const shown = (it) => (typeof it === "string" ? visible(it) : it);
+
+/** An element with properties and children; null children are left out. Whatever a text says, all of it can be seen. */
 function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  const made = document.createElement(name);
+  for (const [property, value] of Object.entries(properties)) made[property] = shown(value);
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map(shown));
   return made;
 }
 
@@ -99,17 +104,17 @@ function files(job, onDownload) {
   if (!all.length) return null;
   const row = ([id, file]) => {
     const get = element("button", { type: "button", disabled: !file.uploaded }, file.uploaded ? "Download" : "Not there");
-    get.setAttribute("aria-label", `${get.textContent}: ${file.filename}`);
+    get.ariaLabel = visible(`${get.textContent}: ${file.filename}`);
     get.addEventListener("click", () => onDownload(id, get));
     const about = [bytes(file.size), file.content_type, file.sha256 && `SHA-256 ${file.sha256.slice(0, 12)}…`];
     const quiet = element("span", { className: "quiet", title: file.sha256 ?? "" }, about.filter(Boolean).join(" · "));
-    return element("li", {}, element("span", { className: "file" }, element("b", {}, file.filename), quiet), get);
+    return element("li", {}, element("span", { className: "file" }, element("bdi", {}, file.filename), quiet), get);
   };
   return element("div", {}, element("h3", {}, `Files (${all.length})`), element("ul", { className: "files" }, all.map(row)));
 }
 
-function json(name, value) {
-  return element("pre", { tabIndex: 0, role: "region", ariaLabel: name }, JSON.stringify(value, null, 2));
+function json(name, text) {
+  return element("pre", { tabIndex: 0, role: "region", ariaLabel: name }, pretty(text));
 }
 
 function back() {
@@ -125,6 +130,7 @@ export function gone() {
 export function whole(job, { onDownload, onDelete }) {
   const remove = element("button", { type: "button", className: "danger" }, "Delete…");
   remove.addEventListener("click", () => onDelete(job));
+  const written = members(job.text);
   const attempt = job.attempt > 0 ? `${job.attempt} of ${job.max_attempts}` : null;
   return [
     back(),
@@ -142,8 +148,8 @@ export function whole(job, { onDownload, onDelete }) {
       fact("Region", job.instance?.region),
     ),
     files(job, onDownload),
-    job.result !== null ? element("div", {}, element("h3", {}, "Result"), json("Result", job.result)) : null,
-    element("details", {}, element("summary", {}, "Arguments"), json("Arguments", job.job_args)),
+    job.result !== null ? element("div", {}, element("h3", {}, "Result"), json("Result", written.get("result"))) : null,
+    element("details", {}, element("summary", {}, "Arguments"), json("Arguments", written.get("job_args"))),
     remove,
   ];
 }
