@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     dynamodb::DynamoDb,
     edge::Edge,
+    engines,
     faults::Faults,
     gateway::Gateway,
     lambda::{Lambda, Settings},
@@ -234,10 +235,10 @@ impl Builder {
         let logs = Arc::new(Logs::new(self.verbose));
         let tasks = TaskTracker::new();
         let aws_url = format!("http://{aws_address}");
-        let mut endpoints = endpoints(&aws_url);
+        let mut endpoints = engines::endpoints(&aws_url);
         if self.tls {
             let tls = tls::start(aws_address, folder, &stop).await?;
-            endpoints = self::endpoints(&tls.url);
+            endpoints = engines::endpoints(&tls.url);
             endpoints.insert("AWS_CA_BUNDLE".to_owned(), tls.authority.to_string_lossy().into_owned());
         }
         let share = self.cpu_share.map(CpuShare::new).transpose()?;
@@ -298,12 +299,6 @@ impl Builder {
             _temporary: temporary,
         })
     }
-}
-
-/// The variables by which the functions' SDKs find their engines.
-fn endpoints(url: &str) -> BTreeMap<String, String> {
-    let engines = ["DYNAMODB", "S3", "SECRETS_MANAGER"];
-    engines.map(|engine| (format!("AWS_ENDPOINT_URL_{engine}"), url.to_owned())).into()
 }
 
 async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {

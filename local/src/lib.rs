@@ -18,6 +18,7 @@ mod cors;
 mod credentials;
 mod dynamodb;
 mod edge;
+mod engines;
 mod faults;
 mod gateway;
 mod lambda;

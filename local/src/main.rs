@@ -5,7 +5,7 @@ mod demo;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use local::Stack;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +21,8 @@ Usage: cargo run -- [options]
   --release     build and run the functions optimised
   --artifacts DIR
                 run what `sam build` has made in DIR, which is .aws-sam/build
+  --env-file FILE
+                write the functions' variables to FILE, for `cargo lambda watch --env-file FILE`
   --verbose     show the functions' logs
   --help        this text
 
@@ -43,13 +45,22 @@ struct Options {
     once: bool,
     release: bool,
     artifacts: Option<PathBuf>,
+    env_file: Option<PathBuf>,
     verbose: bool,
 }
 
 fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     use lexopt::prelude::{Long, Short, Value, ValueExt as _};
-    let mut options =
-        Options { port: 3000, data: None, demo: true, once: false, release: false, artifacts: None, verbose: false };
+    let mut options = Options {
+        port: 3000,
+        data: None,
+        demo: true,
+        once: false,
+        release: false,
+        artifacts: None,
+        env_file: None,
+        verbose: false,
+    };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => options.port = arguments.value()?.parse()?,
@@ -58,6 +69,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("once") => options.once = true,
             Long("release") => options.release = true,
             Long("artifacts") => options.artifacts = Some(arguments.value()?.into()),
+            Long("env-file") => options.env_file = Some(arguments.value()?.into()),
             Long("verbose") => options.verbose = true,
             Long("help") | Short('h') => return Ok(Command::Help(HELP)),
             Value(command) if command == "bench" => {
@@ -124,6 +136,10 @@ async fn serve(options: Options) -> Result<ExitCode> {
     }
     let stack = builder.start().await?;
     println!("Jobchute listens on {}, the AWS endpoint of its engines on {}.", stack.url(), stack.aws_url());
+    if let Some(file) = options.env_file {
+        let lines: String = stack.environment().iter().map(variable).collect::<Result<_>>()?;
+        std::fs::write(&file, lines).with_context(|| format!("can't write {}", file.display()))?;
+    }
     if options.demo {
         let outcome = demo::run(&stack).await;
         if options.once {
@@ -137,17 +153,33 @@ async fn serve(options: Options) -> Result<ExitCode> {
     std::future::pending().await
 }
 
+/// A line of an env file. The value is in quotes: cargo-lambda takes JSON in no other way, and knows no escape for every character.
+fn variable((name, value): (&String, &String)) -> Result<String> {
+    let quote = ['\'', '`'].into_iter().find(|quote| !value.contains(*quote));
+    let quote = quote.with_context(|| format!("an env file can't hold the value of {name}"))?;
+    Ok(format!("{name}={quote}{value}{quote}\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_variable_is_quoted() {
+        let line = |value: &str| variable((&"A".to_owned(), &value.to_owned())).ok();
+        assert_eq!(line(r#"{"b":1}"#).as_deref(), Some("A='{\"b\":1}'\n"));
+        assert_eq!(line("it's").as_deref(), Some("A=`it's`\n"));
+        assert_eq!(line("'`"), None);
+    }
+
+    #[test]
     fn options_are_read_or_refused() {
         let options = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
-        let given = options(&["--port=4000", "--data", "x", "--once", "--artifacts", "y"]).expect("valid");
+        let given =
+            options(&["--port=4000", "--data", "x", "--once", "--artifacts", "y", "--env-file=z"]).expect("valid");
         let Command::Serve(given) = given else { panic!("it serves") };
         assert_eq!((given.port, given.data, given.once), (4000, Some("x".into()), true));
-        assert_eq!(given.artifacts, Some("y".into()));
+        assert_eq!((given.artifacts, given.env_file), (Some("y".into()), Some("z".into())));
         assert!(matches!(options(&["--help"]), Ok(Command::Help(HELP))));
         assert!(matches!(options(&["bench", "--help"]), Ok(Command::Help(bench::HELP))));
         assert!(matches!(options(&["bench", "--stored", "1000,100"]), Ok(Command::Bench(_))));

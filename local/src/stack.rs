@@ -1,6 +1,12 @@
 //! The whole stack in one process.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
@@ -11,8 +17,10 @@ use tokio_util::{
 };
 
 use crate::{
+    account::REGION,
     clock::Clock,
-    credentials::ACCESS_KEY_ID,
+    credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY},
+    engines,
     faults::{EngineCall, Fault, Faults},
     lambda::Lambda,
     logs::{LogLine, Logs},
@@ -114,6 +122,21 @@ impl Stack {
         let schedule = function.and_then(|function| function.schedules.first());
         let schedule = schedule.with_context(|| format!("{package} has no schedule"))?;
         self.invoke(package, schedule::event(schedule, &self.clock)?).await
+    }
+
+    /// What every function finds in its environment here, with an operator's credentials: enough to run any of them elsewhere, such as
+    /// under `cargo lambda watch --env-file`. Empty values are left out.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<_, _> = self.template.functions.iter().flat_map(|f| f.environment.clone()).collect();
+        all.extend(engines::endpoints(&self.aws_url));
+        let credentials = [
+            ("AWS_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+        ];
+        all.extend(credentials.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        all.retain(|_, value| !value.is_empty());
+        all
     }
 
     /// Ends every execution environment that waits for work: the next request of each function is a cold start.

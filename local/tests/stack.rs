@@ -251,3 +251,28 @@ async fn a_web_page_reaches_no_engine_but_s3_and_that_by_its_rules() -> Result<(
     assert!(page.text().await?.contains("<Code>AccessDenied</Code>"), "S3's own refusal, for want of a signature");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_function_runs_anywhere_with_the_stacks_variables() -> Result<()> {
+    let stack = Stack::builder().parameter("ApiBaseUrl", "").start().await?;
+    let variables = stack.environment();
+    assert!(variables.values().all(|value| !value.is_empty() && !value.contains('\n')), "{variables:?}");
+    for name in ["JOBS_TABLE", "OUTPUTS_BUCKET", "JOB_TOKEN_SECRET", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_REGION"] {
+        assert!(variables.contains_key(name), "{name}");
+    }
+    // It starts, which it does not without its variables, and looks for a Runtime API that nobody serves.
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let mut function = tokio::process::Command::new(stack.binary("create-job").context("a binary")?)
+        .env_clear()
+        .envs(&variables)
+        .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string())
+        .envs([("AWS_LAMBDA_FUNCTION_NAME", "f"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
+        .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")])
+        .kill_on_drop(true)
+        .spawn()?;
+    tokio::select! {
+        asked = listener.accept() => asked.map(drop)?,
+        ended = function.wait() => anyhow::bail!("it ended: {}", ended?),
+    }
+    Ok(())
+}

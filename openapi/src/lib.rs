@@ -20,8 +20,7 @@ pub use refusals::{Error, GatewayError, ValidationError};
 const EXAMPLES: &str = include_str!("../examples.json");
 
 /// Schemas of what clients send. All others are of answers, which name every field, null or not.
-const REQUESTS: &[&str] =
-    &["Arguments", "Claim", "Declaration", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
+const REQUESTS: &[&str] = &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
 /// Fields that answers leave out.
 const LEFT_OUT: &[&str] = &["ctx", "uploads"];
 
@@ -33,6 +32,7 @@ const LEFT_OUT: &[&str] = &["ctx", "uploads"];
                        files go straight to S3 and back.\n\nUsers and miners show an API key or a JWT, or sign each request \
                        with an sr25519 hotkey. A claimed job's own \
                        routes take a job token as a parameter.",
+        contact(name = "The maintainers of Jobchute"),
     ),
     servers((url = "/")),
     paths(
@@ -77,31 +77,38 @@ impl Modify for Schemes {
         let token = "A JWT for one job, or one of its files: `job_status_url` and `renew_url` hold it.";
         let token = ApiKey::Query(ApiKeyValue::with_description("token", token));
         components.add_security_scheme("job_token", SecurityScheme::ApiKey(token));
-        for (name, header, description) in [
-            ("hotkey", "X-Chutes-Hotkey", "SS58 address of the hotkey that signs."),
-            ("nonce", "X-Chutes-Nonce", "Unix seconds, less than 600 from now."),
-            (
-                "signature",
-                "X-Chutes-Signature",
-                "sr25519, in hex, over `{hotkey}:{nonce}:{SHA-256 of the body in hex}` for POST and PUT, over \
-                 `{hotkey}:{nonce}:{METHOD}:{path without query}` for GET and DELETE. Good for one change.",
-            ),
-        ] {
-            let key = ApiKey::Header(ApiKeyValue::with_description(header, description));
-            components.add_security_scheme(name, SecurityScheme::ApiKey(key));
-        }
+        // One scheme for the three headers of a signature. As three, a generated client that has only a key sends it in each of
+        // them, and is refused for a signature that it never made.
+        let signature = "sr25519, in hex, over `{hotkey}:{nonce}:{SHA-256 of the body in hex}` for POST and PUT, over \
+                         `{hotkey}:{nonce}:{METHOD}:{path without query}` for GET and DELETE. Good for one change. \
+                         `X-Chutes-Hotkey` and `X-Chutes-Nonce` come with it.";
+        let signature = ApiKey::Header(ApiKeyValue::with_description("X-Chutes-Signature", signature));
+        components.add_security_scheme("signature", SecurityScheme::ApiKey(signature));
     }
 }
+
+/// Headers that come with a signature. Nobody reads them without one.
+const SIGNED_WITH: &[(&str, &str, &str)] = &[
+    ("hotkey", "X-Chutes-Hotkey", "With a signature: the SS58 address of the hotkey that signs."),
+    ("nonce", "X-Chutes-Nonce", "With a signature: Unix seconds, less than 600 from now."),
+];
 
 /// The whole document.
 pub fn document() -> Value {
     let api = serde_json::to_value(Api::openapi());
     let mut document = api.expect("a description without maps of other keys than strings is JSON");
     let examples: Value = serde_json::from_str(EXAMPLES).expect("examples.json is JSON");
+    open_objects(&mut document);
+    merge_parts(&mut document["components"]["schemas"]);
     for (name, schema) in object(&mut document["components"]["schemas"]) {
         if !REQUESTS.contains(&name.as_str()) {
             require_all(schema);
         }
+    }
+    for (name, header, description) in SIGNED_WITH {
+        let parameter =
+            json!({"name": header, "in": "header", "description": description, "schema": {"type": "string"}});
+        document["components"]["parameters"][name] = parameter;
     }
     let mut statuses = BTreeSet::new();
     for (_, methods) in object(&mut document["paths"]) {
@@ -121,7 +128,12 @@ pub fn document() -> Value {
 fn complete(operation: &mut Value, examples: &Value) -> BTreeSet<u16> {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     if operation.get("security").is_none() {
-        operation["security"] = json!([{"bearer": []}, {"hotkey": [], "nonce": [], "signature": []}]);
+        // Tools take the first alternative: a key alone is enough.
+        operation["security"] = json!([{"bearer": []}, {"signature": []}]);
+        let with = SIGNED_WITH.iter().map(|(name, ..)| json!({"$ref": format!("#/components/parameters/{name}")}));
+        let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        parameters.extend(with);
+        operation["parameters"] = parameters.into();
     }
     let examples = &examples[&id];
     for (status, response) in object(&mut operation["responses"]) {
@@ -153,14 +165,53 @@ fn add_examples(place: &mut Value, examples: &Value) {
     content["examples"] = examples.into();
 }
 
-/// A schema of an answer, and those inside of it: every property is there.
+/// A schema of an answer: every property is there.
 fn require_all(schema: &mut Value) {
-    if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
-        parts.iter_mut().for_each(require_all);
-    }
     let Some(properties) = schema["properties"].as_object() else { return };
     let required: Vec<_> = properties.keys().filter(|name| !LEFT_OUT.contains(&name.as_str())).cloned().collect();
     schema["required"] = required.into();
+}
+
+/// Says of every object without named properties that it takes any: generators make a type without fields of it otherwise.
+fn open_objects(value: &mut Value) {
+    let is_object =
+        |kind: &Value| kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object")));
+    let others = value.get("additionalProperties").cloned();
+    let others = others.or_else(|| value.get("properties").is_none().then(|| json!({})));
+    if value.get("type").is_some_and(is_object) && others == Some(json!({})) {
+        value["additionalProperties"] = true.into();
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(open_objects),
+        Value::Array(entries) => entries.iter_mut().for_each(open_objects),
+        _ => {}
+    }
+}
+
+/// Makes one object of what a type flattens: `allOf` says the same, but generators make two types of it, or none. What only stood
+/// for such a part goes.
+fn merge_parts(schemas: &mut Value) {
+    let all = schemas.clone();
+    let mut parts = BTreeSet::new();
+    for (_, schema) in object(schemas) {
+        let Some(Value::Array(flattened)) = schema.as_object_mut().and_then(|fields| fields.remove("allOf")) else {
+            continue;
+        };
+        schema["type"] = "object".into();
+        for part in &flattened {
+            let name = part["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+            parts.extend(name.map(str::to_owned));
+            let part = name.map_or(part, |name| &all[name]);
+            for (name, property) in part["properties"].as_object().into_iter().flatten() {
+                schema["properties"][name] = property.clone();
+            }
+            let required = schema["required"].as_array().into_iter().chain(part["required"].as_array()).flatten();
+            schema["required"] = required.cloned().collect::<Vec<_>>().into();
+        }
+    }
+    if let Some(schemas) = schemas.as_object_mut() {
+        schemas.retain(|name, _| !parts.contains(name));
+    }
 }
 
 fn object(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {

@@ -27,6 +27,8 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{config_bag::ConfigBag, timeout::TimeoutConfig};
 
+use crate::config::Environment;
+
 /// How many calls to each engine a function has made, every attempt counted: they are the bill.
 #[derive(Debug, Clone, Default)]
 pub struct EngineCalls {
@@ -79,17 +81,16 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Reads Lambda's variables. An error names the one that is missing.
-    pub fn from_env() -> Result<Self, String> {
-        let required =
-            |variable: &str| std::env::var(variable).map_err(|_| format!("environment variable {variable} is not set"));
+    /// Reads Lambda's variables, of which an empty one is missing. An error names the one that is.
+    pub fn from_env() -> Result<Self, lambda_http::Error> {
+        let env = Environment::of_process();
         let credentials = Credentials::from_keys(
-            required("AWS_ACCESS_KEY_ID")?,
-            required("AWS_SECRET_ACCESS_KEY")?,
-            std::env::var("AWS_SESSION_TOKEN").ok(),
+            env.required("AWS_ACCESS_KEY_ID")?,
+            env.required("AWS_SECRET_ACCESS_KEY")?,
+            env.optional("AWS_SESSION_TOKEN"),
         );
         Ok(Self {
-            region: Region::new(required("AWS_REGION")?),
+            region: Region::new(env.required("AWS_REGION")?),
             credentials,
             http: http_client()?,
             calls: EngineCalls::default(),
@@ -106,13 +107,13 @@ impl Aws {
             .retry_config(retries())
             .timeout_config(timeouts(Duration::from_secs(3)))
             .interceptor(CountCalls(self.calls.dynamodb.clone()));
-        config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok());
+        config.set_endpoint_url(endpoint("AWS_ENDPOINT_URL_DYNAMODB"));
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// An S3 client.
     pub fn s3(&self) -> Lazy<aws_sdk_s3::Client> {
-        let (aws, endpoint) = (self.clone(), std::env::var("AWS_ENDPOINT_URL_S3").ok());
+        let (aws, endpoint) = (self.clone(), endpoint("AWS_ENDPOINT_URL_S3"));
         LazyLock::new(Box::new(move || aws.new_s3(endpoint)))
     }
 
@@ -141,7 +142,7 @@ impl Aws {
 
     /// A Secrets Manager client.
     pub fn secrets(&self) -> Lazy<aws_sdk_secretsmanager::Client> {
-        let (aws, endpoint) = (self.clone(), std::env::var("AWS_ENDPOINT_URL_SECRETS_MANAGER").ok());
+        let (aws, endpoint) = (self.clone(), endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
         LazyLock::new(Box::new(move || aws.new_secrets(endpoint)))
     }
 
@@ -157,6 +158,11 @@ impl Aws {
         config.set_endpoint_url(endpoint);
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
+}
+
+/// Where a service is reached, when it is not where the SDK knows it to be.
+fn endpoint(variable: &'static str) -> Option<String> {
+    Environment::of_process().optional(variable)
 }
 
 /// The SDK's standard retries with shorter pauses: a caller waits for them.
@@ -193,9 +199,9 @@ const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
 /// Amazon's roots; or, as in every AWS SDK, the PEM file that `AWS_CA_BUNDLE` names.
 fn trusted() -> Result<TrustStore, String> {
-    let roots = match std::env::var("AWS_CA_BUNDLE") {
-        Ok(file) => std::fs::read(file).map_err(|_| "environment variable AWS_CA_BUNDLE names no file")?,
-        Err(_) => AMAZON_ROOTS.into(),
+    let roots = match Environment::of_process().optional("AWS_CA_BUNDLE") {
+        Some(file) => std::fs::read(file).map_err(|_| "environment variable AWS_CA_BUNDLE names no file")?,
+        None => AMAZON_ROOTS.into(),
     };
     Ok(TrustStore::empty().with_pem_certificate(roots))
 }

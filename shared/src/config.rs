@@ -24,6 +24,13 @@ impl std::fmt::Debug for ConfigError {
     }
 }
 
+impl Environment<fn(&str) -> Option<String>> {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        Self(|variable| std::env::var(variable).ok())
+    }
+}
+
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
     /// A variable that must be there and not empty.
     pub fn required(&self, variable: &'static str) -> Result<String, ConfigError> {
@@ -77,7 +84,7 @@ pub struct Config {
 impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(&Environment(|variable: &str| std::env::var(variable).ok()))
+        Self::read(&Environment::of_process())
     }
 
     /// Reads any environment.

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
     model::Job,
-    tables::{Found, Read},
+    tables::Read,
     time::Timestamp,
 };
 
@@ -18,24 +18,20 @@ impl App {
         Credentials::verify(request, &self.user_jwt_keys)
     }
 
-    /// Who is calling, and what else was read. One round trip, and a second for hotkeys.
-    pub async fn caller_beside(&self, request: &Request, read: Read) -> Result<(Caller, Found)> {
-        self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await
-    }
-
-    /// Who is calling, and the job in the path, if there is one; also one that is being deleted.
-    pub async fn caller_and_job(&self, request: &Request) -> Result<(Caller, Option<Job>)> {
+    /// Who is calling, and the job in the path, if there is one; also one that is being deleted. One round trip, and a second for
+    /// hotkeys. Credentials come first, so that what runs beside this costs nothing for a caller without good ones.
+    pub async fn caller_and_job(&self, credentials: Credentials, request: &Request) -> Result<(Caller, Option<Job>)> {
         let mut read = Read::default();
         if let Some(job_id) = path_uuid(request, "job_id") {
             read.job(job_id);
         }
-        let (caller, mut found) = self.caller_beside(request, read).await?;
+        let (caller, mut found) = credentials.caller_beside(&self.tables, read, |_, _| ()).await?;
         Ok((caller, found.take_job()?))
     }
 
     /// The job in the path, which the caller owns; 404 when it does not, or when the job is being deleted.
     pub async fn own_job(&self, request: &Request) -> Result<Job> {
-        let (caller, job) = self.caller_and_job(request).await?;
+        let (caller, job) = self.caller_and_job(self.credentials(request)?, request).await?;
         job.filter(|job| job.user_id == caller.user.user_id && job.deleted_at.is_none())
             .ok_or_else(|| Error::not_own_job(path(request, "job_id")))
     }

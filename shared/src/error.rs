@@ -148,6 +148,11 @@ impl Error {
         Error::NotFound(format!("Job {job_id} not found or does not belong to you"))
     }
 
+    /// 404 for a chute that does not exist, or that is not open to the caller.
+    pub fn no_chute(chute_id: impl fmt::Display) -> Self {
+        Error::NotFound(format!("Chute {chute_id} not found"))
+    }
+
     /// 500 whose cause is not an engine's answer.
     pub fn internal(doing: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
         Error::Internal(Cause { doing: doing.into(), error: error.to_string() })
@@ -228,10 +233,12 @@ where
     R: fmt::Debug + 'static,
 {
     let mut told = error.to_string();
-    if let Some(service) = error.as_service_error() {
-        let (code, message) = (service.code().unwrap_or("no code"), service.message().unwrap_or("no message"));
-        return format!("{told}: {code}: {message}");
+    if let Some(service) = error.as_service_error()
+        && let Some(code) = service.code()
+    {
+        return format!("{told}: {code}: {}", service.message().unwrap_or("no message"));
     }
+    // Without a code, the answer is none of the service's: what could not be read of it is in the sources.
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         told.push_str(": ");
@@ -239,4 +246,36 @@ where
         source = error.source();
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_smithy_runtime_api::{client::orchestrator::HttpResponse, http::StatusCode};
+    use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
+    use super::*;
+
+    fn answered(error: GetItemError) -> Error {
+        let status = StatusCode::try_from(502).expect("a status");
+        let response = HttpResponse::new(status, SdkBody::from("<html>what a user wrote</html>"));
+        engine_error("get job: GetItem", &SdkError::service_error(error, response))
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_parsed_is_logged_with_what_was_wrong_with_it() {
+        let error = answered(GetItemError::unhandled("expected value at line 1 column 1"));
+        assert!(matches!(error, Error::Unavailable(_)), "another try may be answered better");
+        let told = &error.cause().expect("a cause").error;
+        assert!(told.contains("expected value at line 1 column 1"), "{told}");
+        assert!(!told.contains("no code") && !told.contains("what a user wrote"), "{told}");
+    }
+
+    #[test]
+    fn a_services_own_error_is_logged_by_its_code_and_message() {
+        let metadata = ErrorMetadata::builder().code("AccessDeniedException").message("not this table").build();
+        let error = answered(GetItemError::generic(metadata));
+        assert!(matches!(error, Error::Internal(_)));
+        assert!(error.cause().expect("a cause").error.ends_with(": AccessDeniedException: not this table"));
+    }
 }

@@ -105,9 +105,21 @@ where
 
 /// Gives up in time to say so: 503, and the caller may repeat.
 async fn before_deadline<T>(context: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let left = context.deadline.saturating_sub(Timestamp::system().millis().unsigned_abs());
-    let left = Duration::from_millis(left).saturating_sub(RESERVE);
-    tokio::time::timeout(left, work).await.unwrap_or_else(|_| Err(Error::unavailable("request", "no time left")))
+    match time_left(context.deadline, Timestamp::system()) {
+        Some(left) => {
+            let done = tokio::time::timeout(left, work).await;
+            done.unwrap_or_else(|_| Err(Error::unavailable("request", "no time left")))
+        }
+        None => work.await,
+    }
+}
+
+/// Time until a deadline, in milliseconds since 1970, but for what the answer needs. None when it is no such time: `cargo lambda
+/// watch` (1.9.2) sends how long the function may run. No function of the past century is still running.
+fn time_left(deadline: u64, now: Timestamp) -> Option<Duration> {
+    const YEAR_2000: u64 = 946_684_800_000;
+    let left = deadline.saturating_sub(now.millis().unsigned_abs());
+    (deadline >= YEAR_2000).then(|| Duration::from_millis(left).saturating_sub(RESERVE))
 }
 
 fn take_cause(error: &mut Error) -> Option<Cause> {
@@ -181,4 +193,20 @@ fn log(app: &App, id: &str, route: &str, job_id: &str, status: u16, started: Ins
 /// Lines that are not a request's, such as the runtime's own.
 fn log_json() {
     tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_current_span(false).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_leaves_time_for_the_answer_and_one_of_the_past_century_is_none() {
+        let now = Timestamp::from_millis(1_795_000_000_000);
+        assert_eq!(time_left(1_795_000_010_000, now), Some(Duration::from_millis(9_500)));
+        assert_eq!(time_left(1_795_000_000_100, now), Some(Duration::ZERO));
+        assert_eq!(time_left(1_794_999_000_000, now), Some(Duration::ZERO), "it is over");
+        for duration in [0, 1, 600_000, 900_000, 86_400_000] {
+            assert_eq!(time_left(duration, now), None, "{duration} is a duration");
+        }
+    }
 }

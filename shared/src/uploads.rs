@@ -11,13 +11,13 @@ use crate::{
     error::{Error, Result},
     http::{UploadPart, UploadTarget, UploadTargets},
     model::{FileKeys, Job, OutputFile, lifecycle},
-    outputs::{ArrivedParts, Bucket, Head, MultipartUpload, Presigner, is_in_parts, missing_parts, parts},
+    outputs::{
+        ArrivedParts, Bucket, Head, MultipartUpload, PARTS_IN_AN_ANSWER, Presigner, is_in_parts, missing_parts, parts,
+    },
     tables::jobs::{Change, Jobs},
     time::Timestamp,
 };
 
-/// Parts that one answer gives; asking again, for a file, gives the next that are missing.
-const MOST_PARTS: usize = 1000;
 /// Multipart uploads begun at the same time.
 const AT_ONCE: usize = 16;
 
@@ -63,7 +63,8 @@ impl Uploads<'_> {
         }
         let threshold = self.threshold;
         let in_parts: Vec<_> = files.iter().map(|(_, file)| file).filter(|file| is_in_parts(file, threshold)).collect();
-        let whole = in_parts.iter().map(|file| parts(file).take(MOST_PARTS).count()).sum::<usize>() <= MOST_PARTS;
+        let whole = in_parts.iter().map(|file| parts(file).take(PARTS_IN_AN_ANSWER).count()).sum::<usize>()
+            <= PARTS_IN_AN_ANSWER;
         let mut begun = match repeated && whole && !in_parts.is_empty() {
             true => self.bucket.uploads(job.file_keys().prefix()).await?,
             false => BTreeMap::new(),
@@ -106,7 +107,7 @@ impl Uploads<'_> {
         Ok(Maker {
             bucket: self.bucket,
             presigner: self.bucket.presigner(self.window).await?,
-            tokens: self.tokens.keys().await?,
+            token_keys: self.tokens.keys().await?,
             claims: self.claims,
             keys: job.file_keys(),
             renew_url: format!("{}/jobs/{}/upload?token=", self.api_base, job.job_id),
@@ -119,7 +120,7 @@ impl Uploads<'_> {
 struct Maker<'a> {
     bucket: &'a Bucket,
     presigner: Presigner<'a>,
-    tokens: Arc<JobTokenKeys>,
+    token_keys: Arc<JobTokenKeys>,
     claims: &'a JobClaims,
     keys: FileKeys,
     /// Where a fresh target is to be had, but for the token.
@@ -151,7 +152,7 @@ impl Maker<'_> {
             headers,
             expires_at: self.presigner.expires_at,
             parts: None,
-            renew_url: format!("{}{}", self.renew_url, self.tokens.sign(&self.claims.for_file(&file.filename))?),
+            renew_url: format!("{}{}", self.renew_url, self.token_keys.sign(&self.claims.for_file(&file.filename))?),
         })
     }
 
@@ -166,7 +167,7 @@ impl Maker<'_> {
         let key = self.key(file);
         // On the heap: a thousand of these futures are made at once, and few are under way.
         if let Some((upload, arrived)) = Box::pin(upload(self.bucket, &key, file, begun)).await? {
-            for part in missing_parts(file, &arrived).into_iter().take(MOST_PARTS) {
+            for part in missing_parts(file, &arrived).into_iter().take(PARTS_IN_AN_ANSWER) {
                 let url = self.presigner.part(&upload, part.number, part.size)?;
                 parts.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });
             }

@@ -127,6 +127,46 @@ async fn the_winner_may_ask_again_and_gets_the_same_assignment() {
 }
 
 #[tokio::test]
+async fn workers_that_share_a_key_are_as_different_as_miners() {
+    let world = World::new().await;
+    let (_, key) = World::account(json!(["miner"])).await;
+    let shared = Client::with_key(key);
+    let job_id = world.create().await;
+    let as_worker = async |worker: &str| claim(&shared, &job_id, json!({"worker": worker})).await;
+    let workers: Vec<_> = (0..8).map(|number| format!("gpu-{number}")).collect();
+    let answers = join_all(workers.iter().map(|worker| as_worker(worker))).await;
+    let (winners, losers): (Vec<_>, Vec<_>) =
+        workers.iter().zip(&answers).partition(|(_, answer)| answer.status == 200);
+    assert_eq!((winners.len(), losers.len()), (1, 7));
+    for (loser, answer) in losers {
+        answer.is_error(409, &taken(&job_id));
+        as_worker(loser).await.is_error(409, &taken(&job_id));
+    }
+    let (winner, assignment) = winners[0];
+    assert_eq!(as_worker(winner).await.ok(), assignment.body, "a lost answer can be asked for again");
+    claim(&shared, &job_id, Value::Null).await.is_error(409, &taken(&job_id));
+
+    // A miner that names no worker is one.
+    let job_id = world.create().await;
+    let first = claim(&shared, &job_id, Value::Null).await.ok();
+    assert_eq!(claim(&shared, &job_id, json!({"worker": null})).await.ok(), first);
+    claim(&shared, &job_id, json!({"worker": "gpu-1"})).await.is_error(409, &taken(&job_id));
+}
+
+#[tokio::test]
+async fn a_worker_has_a_name_of_1_to_64_characters() {
+    let world = World::new().await;
+    let job_id = world.create().await;
+    let longest = "ü".repeat(64);
+    for worker in [json!(""), json!("x".repeat(65)), json!(1), json!(["a"])] {
+        let (status, detail) = claim(&world.miner, &job_id, json!({"worker": worker})).await.error();
+        assert_eq!((status, &detail[0]["loc"]), (422, &json!(["body", "worker"])), "{worker}");
+        assert_eq!(detail[0]["msg"], "Input should be a string of 1 to 64 characters");
+    }
+    claim(&world.miner, &job_id, json!({"worker": longest})).await.ok();
+}
+
+#[tokio::test]
 async fn a_job_that_is_taken_or_over_is_nobody_elses() {
     let world = World::new().await;
     let other = World::another_miner().await;

@@ -1,5 +1,8 @@
 //! `POST /jobs/{chute_id}/{method}`.
 
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
 use local::Stack;
 use reqwest::Method;
@@ -249,30 +252,26 @@ async fn a_disk_is_more_than_10_and_less_than_1000_gigabytes() {
 async fn an_unknown_chute_or_job_is_not_found() {
     let world = World::new().await;
     let nowhere = Uuid::new_v4().to_string();
-    for (chute_id, method) in [
-        (nowhere.as_str(), "train"),
-        (&world.chute_id, "nonsense"),
-        (&world.chute_id, "Train"),
-        (&world.chute_id, "train%20"),
-        (&world.chute_id, "%00"),
-        ("nonsense", "train"),
-        ("1", "train"),
-    ] {
+    for (chute_id, method) in [(nowhere.as_str(), "train"), (nowhere.as_str(), "nonsense"), ("nonsense", "train"), ("1", "train")] {
         let answer = world.user.post(&format!("/jobs/{chute_id}/{method}"), json!({})).await;
         answer.is_error(404, &format!("Chute {chute_id} not found"));
+    }
+    for (method, shown) in [("nonsense", "nonsense"), ("Train", "Train"), ("train%20", "train "), ("%00", "\0")] {
+        let answer = world.user.post(&format!("/jobs/{}/{method}", world.chute_id), json!({})).await;
+        answer.is_error(404, &format!("Chute {} has no job named '{shown}'", world.chute_id));
     }
     assert_eq!(world.user.post(&format!("/jobs/{}/%C3%BC%2F..", world.chute_id), json!({})).await.error().0, 404);
 }
 
 #[tokio::test]
-async fn an_unknown_chute_comes_before_the_quota() {
+async fn an_unknown_chute_or_job_comes_before_the_quota() {
     let world = World::new().await;
     set_quotas(&world, json!({"*": 0})).await;
     let nowhere = Uuid::new_v4().to_string();
-    for (chute_id, method) in [(nowhere.as_str(), "train"), (world.chute_id.as_str(), "nonsense")] {
-        let answer = world.user.post(&format!("/jobs/{chute_id}/{method}"), json!({})).await;
-        answer.is_error(404, &format!("Chute {chute_id} not found"));
-    }
+    let answer = world.user.post(&format!("/jobs/{nowhere}/train"), json!({})).await;
+    answer.is_error(404, &format!("Chute {nowhere} not found"));
+    let answer = world.user.post(&format!("/jobs/{}/nonsense", world.chute_id), json!({})).await;
+    answer.is_error(404, &format!("Chute {} has no job named 'nonsense'", world.chute_id));
     create(&world, b"").await.is_error(429, &exceeded(0, 0, 0, 0));
 }
 
@@ -303,8 +302,11 @@ async fn a_private_chute_is_its_owners_and_of_those_it_is_shared_with() {
     assert_eq!((&job["user_id"], &job["chute"]["public"]), (&world.user_id.into(), &false.into()));
     let path = format!("/jobs/{}/train", world.chute_id);
     assert_eq!(Client::with_key(friend_key).post(&path, json!({})).await.ok()["user_id"], friend_id);
-    let refused = Client::with_key(stranger_key).post(&path, json!({})).await;
-    refused.is_error(404, &format!("Chute {} not found", world.chute_id));
+    let stranger = Client::with_key(stranger_key);
+    for method in ["train", "nonsense"] {
+        let refused = stranger.post(&format!("/jobs/{}/{method}", world.chute_id), json!({})).await;
+        refused.is_error(404, &format!("Chute {} not found", world.chute_id));
+    }
     assert_eq!(world.miner.post(&path, json!({})).await.status, 404);
 }
 
@@ -415,4 +417,56 @@ async fn defect_11_many_creates_at_once_never_exceed_the_quota() {
     let day = &text(&created[0].body["created_at"])[..10];
     let usage = item(stack(), "RegistryTable", "pk", &format!("usage#{}#{day}", world.user_id)).await;
     assert_eq!(usage["total"], json!({"N": "2"}));
+}
+
+/// The same bytes in gzip.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(bytes).and_then(|()| gzip.finish()).expect("memory")
+}
+
+#[tokio::test]
+async fn a_body_may_begin_with_a_byte_order_mark_and_come_in_gzip() {
+    let world = World::new().await;
+    let path = format!("/jobs/{}/train", world.chute_id);
+    let marked = "\u{feff}{\"epochs\":3}".as_bytes();
+    let in_gzip = [("content-encoding", "gzip"), ("content-type", "application/json")];
+    for (body, headers) in [
+        (marked.to_vec(), &[("content-type", "application/json")][..]),
+        (gzip(b"{\"epochs\":3}"), &in_gzip[..]),
+        (gzip(marked), &in_gzip[..]),
+    ] {
+        let job = world.user.send(Method::POST, &path, body, headers).await.ok();
+        assert_eq!(job["job_args"], json!({"epochs": 3, "_disk_gb": 10}));
+    }
+    // A hotkey signs what it sends, and the same arguments are the same request.
+    let hotkey = Client::with_hotkey(World::hotkey(&world.user_id).await);
+    hotkey.send(Method::POST, &path, gzip(b"{\"epochs\":3}"), &in_gzip).await.ok();
+    let key = ("idempotency-key", "compressed");
+    let plain = world.user.send(Method::POST, &path, b"{}".to_vec(), &[key]).await.ok();
+    let replayed = world.user.send(Method::POST, &path, gzip(b"{}"), &[key, in_gzip[0]]).await;
+    assert_eq!((replayed.header("idempotent-replayed"), &replayed.body), (Some("true"), &plain));
+
+    let bomb = gzip(&vec![b' '; 64 << 20]);
+    let refused = world.user.send(Method::POST, &path, bomb, &in_gzip).await;
+    refused.is_error(413, "Request body is larger than 131072 bytes");
+    let refused = world.user.send(Method::POST, &path, b"{}".to_vec(), &in_gzip).await;
+    refused.is_error(422, "The request body is no gzip, as Content-Encoding says");
+    let refused = world.user.send(Method::POST, &path, b"{}".to_vec(), &[("content-encoding", "br")]).await;
+    refused.is_error(422, "Content-Encoding of a request should be gzip, or left out");
+}
+
+#[tokio::test]
+async fn arguments_nest_no_deeper_than_the_answers_that_hold_them_can_be_read() {
+    let world = World::new().await;
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1)).into_bytes();
+    let job = create(&world, &nested(100)).await;
+    assert!(job.body["job_args"]["a"].is_array(), "{}", job.body);
+    let assignment = world.miner.put(&format!("/jobs/{}/claim", text(&job.body["job_id"])), Value::Null).await;
+    assert!(assignment.body["job_data"]["a"].is_array(), "{}", assignment.body);
+    for levels in [101, 125, 126, 127, 128, 5_000] {
+        let (status, detail) = create(&world, &nested(levels)).await.error();
+        assert_eq!((status, &detail[0]["type"]), (422, &"json_invalid".into()), "{levels}");
+        assert_eq!(detail[0]["ctx"]["error"], "nested more than 100 levels deep", "{levels}");
+    }
 }

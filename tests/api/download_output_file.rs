@@ -3,7 +3,8 @@
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Job, World, redacted, text, upload};
+use sha2::{Digest, Sha256};
+use tests::{Answer, Client, Envelope, Job, World, redacted, text, upload};
 use uuid::Uuid;
 
 /// The route of one of the job's files.
@@ -103,12 +104,53 @@ async fn a_client_that_accepts_json_gets_the_url_in_it() {
     }
     "#);
     assert_eq!(Client::nobody().get(&url).await.bytes, b"hello");
-    for accept in ["*/*", "text/html", ""] {
-        assert_eq!(
-            world.user.send(Method::GET, &path, Vec::new(), &[("accept", accept)]).await.status,
-            307,
-            "{accept}"
-        );
+}
+
+#[tokio::test]
+async fn json_is_answered_to_whoever_prefers_it_to_the_file() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let file = |name: &str, kind: &str| json!({"filename": name, "content_type": kind});
+    let files = [file("text", "text/plain"), file("json", "application/json"), file("zip", "application/zip")];
+    let answer = job.finish(json!({"status": "complete", "output_files": files})).await.ok();
+    for target in answer["uploads"].as_array().unwrap() {
+        assert_eq!(tests::upload_to(target, b"{}").await.status, 200);
+    }
+    job.complete().await.ok();
+    let all = ["text", "json", "zip"];
+    let json: [(&str, &[&str]); 11] = [
+        ("application/json", &all),
+        ("APPLICATION/JSON", &all),
+        ("application/json; charset=utf-8", &all),
+        ("application/json, */*;q=0.1", &all),
+        ("*/*;q=0.5, Application/Json;q=0.9", &all),
+        ("application/json;q=0.5, text/html", &all),
+        ("application/json;q=0.5, text/plain", &["json", "zip"]),
+        ("application/json, text/*", &["json", "zip"]),
+        ("application/*;q=0.3", &["text"]),
+        ("nonsense, application/json", &all),
+        ("*/*, text/plain;q=0.2, application/json;q=0.5", &["text"]),
+    ];
+    let file = [
+        "*/*",
+        "",
+        "text/html",
+        "nonsense",
+        "application/json, text/plain, */*",
+        "application/json;q=0",
+        "application/json;q=0, */*",
+        "application/json;q=nonsense",
+        "application/jsonp",
+        "text/x-application/json",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    ];
+    let file = file.map(|accept| (accept, &[][..]));
+    for (accept, gets_json) in json.into_iter().chain(file) {
+        for name in all {
+            let answer = world.user.send(Method::GET, &route(&job, name), Vec::new(), &[("accept", accept)]).await;
+            let expected = if gets_json.contains(&name) { 200 } else { 307 };
+            assert_eq!(answer.status, expected, "{name} for {accept:?}");
+        }
     }
 }
 
@@ -219,5 +261,65 @@ async fn only_the_owner_downloads() {
     for id in [Uuid::new_v4().to_string(), "nonsense".to_owned()] {
         let answer = world.user.get(&format!("/jobs/{id}/download/{}", file_id(&job, "a.txt"))).await;
         assert_eq!(answer.error(), (404, Value::from(format!("Job {id} not found or does not belong to you"))));
+    }
+}
+
+/// What an uploader can say beside the bytes without S3 refusing it, and what nobody may hear of it.
+const BESIDE_THE_BYTES: [(&str, &str); 5] = [
+    ("content-encoding", "gzip"),
+    ("cache-control", "public, max-age=31536000, immutable"),
+    ("content-language", "tlh"),
+    ("content-disposition", "inline; filename=\"other.html\""),
+    ("expires", "Fri, 01 Jan 2100 00:00:00 GMT"),
+];
+
+/// Fetches a file the way a browser does, and finds nothing in the answer that its uploader said beside the bytes.
+async fn comes_bare(job: &Job, filename: &str, bytes: &[u8]) {
+    let redirect = job.owner.get(&route(job, filename)).await;
+    let expires = "response-expires=Thu%2C%2001%20Jan%201970%2000%3A00%3A00%20GMT&";
+    assert!(redirect.header("location").unwrap().contains(expires), "{}", redirect.header("location").unwrap());
+    let file = follow(&redirect, &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!((file.status, file.bytes == bytes), (200, true), "{filename}");
+    for (name, said) in BESIDE_THE_BYTES {
+        assert_ne!(file.header(name), Some(said), "{filename}");
+    }
+    assert_eq!(file.header("content-encoding"), Some("identity"), "{filename}: what no client decodes");
+    assert_eq!(file.header("cache-control"), Some("no-store"), "{filename}");
+    assert!(file.header("content-disposition").unwrap().starts_with("attachment; "), "{filename}");
+}
+
+#[tokio::test]
+async fn what_an_uploader_says_beside_the_bytes_does_not_reach_the_owner() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let bytes = b"some bytes that are no gzip".to_vec();
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    let files = json!([
+        {"filename": "declared", "size": bytes.len(), "sha256": sha256, "content_type": "text/plain"},
+        {"filename": "sized", "size": bytes.len()},
+    ]);
+    let report = json!({"status": "complete", "output_files": files, "output_filenames": ["bare", "brotli", "envelope"]});
+    let answer = job.finish(report).await.ok();
+    let envelope = Envelope::default();
+    for target in answer["uploads"].as_array().unwrap() {
+        let name = text(&target["filename"]);
+        let declared = target["headers"].as_object().unwrap().iter().map(|(name, value)| (&**name, text(value)));
+        let said = BESIDE_THE_BYTES.map(|(header, value)| match (header, &*name) {
+            ("content-encoding", "brotli") => (header, "br".to_owned()),
+            _ => (header, value.to_owned()),
+        });
+        let mut headers: Vec<_> = declared.chain(said).collect();
+        let mut body = bytes.clone();
+        if name == "envelope" {
+            headers.push(("content-type", envelope.header()));
+            body = envelope.of(&name, &bytes);
+        }
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let stored = Client::nobody().send(Method::PUT, &text(&target["url"]), body, &headers).await;
+        assert_eq!(stored.status, 200, "{name}: {}", stored.body);
+    }
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    for name in ["declared", "sized", "bare", "brotli", "envelope"] {
+        comes_bare(&job, name, &bytes).await;
     }
 }

@@ -108,6 +108,10 @@ async fn a_stranger_costs_no_call() {
     let (a_job, other) = (format!("/jobs/{}", job.job_id), job.with_token("eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0.e30.x"));
     for answer in [
         Client::nobody().get(&a_job).await,
+        Client::nobody().get("/jobs").await,
+        Client::nobody().get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await,
+        Client::with_key("cpk_nonsense").get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await,
+        Client::nobody().put(&format!("{a_job}/claim"), Value::Null).await,
         Client::nobody().delete(&a_job).await,
         Client::with_key("cpk_nonsense").get(&a_job).await,
         Client::nobody().send(Method::GET, &a_job, Vec::new(), &[("authorization", "Bearer a.b.c")]).await,

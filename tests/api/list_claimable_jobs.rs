@@ -73,7 +73,13 @@ async fn a_chute_without_pending_jobs_has_an_empty_list() {
     let world = World::new().await;
     let nothing = json!({"jobs": [], "next_cursor": null});
     assert_eq!(list(&world, "").await, nothing);
-    assert_eq!(ask(&world, &format!("chute_id={}", Uuid::new_v4())).await.ok(), nothing);
+}
+
+#[tokio::test]
+async fn a_chute_that_does_not_exist_is_not_found() {
+    let world = World::new().await;
+    let nowhere = Uuid::new_v4();
+    ask(&world, &format!("chute_id={nowhere}")).await.is_error(404, &format!("Chute {nowhere} not found"));
 }
 
 #[tokio::test]

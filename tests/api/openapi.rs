@@ -38,6 +38,76 @@ fn every_route_of_the_template_is_described_and_no_other() {
     assert_eq!(described, deployed);
 }
 
+/// Every schema below a value, with where it stands.
+fn schemas<'a>(place: &str, value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        let place = format!("{place}/{name}");
+        match inner {
+            Value::Object(_) if name == "schema" => found.push((place, inner)),
+            Value::Object(_) if name == "schemas" => {
+                found.extend(inner.as_object().into_iter().flatten().map(|(name, it)| (format!("{place}/{name}"), it)));
+            }
+            Value::Object(_) if name != "examples" => schemas(&place, inner, found),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_schema_is_json_schema_and_every_example_is_what_its_schema_says() {
+    let description = openapi::document();
+    let mut found = Vec::new();
+    schemas("", &description, &mut found);
+    assert!(found.len() > 80, "{}", found.len());
+    for (place, schema) in found {
+        assert!(jsonschema::draft202012::meta::is_valid(schema), "{place}");
+    }
+    let mut examples = 0;
+    for operation in description["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values()) {
+        let answers = operation["responses"].as_object().unwrap().values();
+        let shared = answers.map(|it| it["$ref"].as_str().map_or(it, |at| description.pointer(&at[1..]).unwrap()));
+        for content in shared.chain([&operation["requestBody"]]).map(|it| &it["content"]["application/json"]) {
+            let schema = json!({"allOf": [content["schema"]], "components": description["components"]});
+            let schema = jsonschema::draft202012::new(&schema).unwrap();
+            for (name, example) in content["examples"].as_object().into_iter().flatten() {
+                examples += 1;
+                let errors: Vec<_> = schema.iter_errors(&example["value"]).map(|error| error.to_string()).collect();
+                assert!(errors.is_empty(), "{} {name}: {errors:?}", operation["operationId"]);
+            }
+        }
+    }
+    assert!(examples > 50, "{examples}");
+}
+
+/// What generators of clients make types of: an object is one schema, and says whether it takes other fields than its own.
+#[test]
+fn no_type_is_put_together_of_parts_and_arguments_are_any_object() {
+    let description = openapi::document();
+    assert!(!description.to_string().contains("\"allOf\""));
+    let all = &description["components"]["schemas"];
+    assert_eq!(all["Report"]["properties"]["status"]["$ref"], "#/components/schemas/Reported");
+    assert_eq!(all["Reported"]["enum"], json!(["complete", "error", "cancelled"]));
+    for open in [&all["Arguments"], &all["JobAssignment"]["properties"]["job_data"], &all["JobResponse"]["properties"]["job_args"]] {
+        assert_eq!(open["additionalProperties"], true, "{open}");
+    }
+}
+
+/// A client that was generated sends one key in all that the alternatives name: nothing but the key may come of it.
+#[test]
+fn the_first_alternative_of_security_is_one_credential_alone() {
+    for (path, methods) in openapi::document()["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            let alternatives = operation["security"].as_array().unwrap();
+            let expected = match operation["tags"][0].as_str() {
+                Some("reference") => json!([{}]),
+                _ if operation["parameters"].to_string().contains("\"token\"") => json!([{"job_token": []}, {}]),
+                _ => json!([{"bearer": []}, {"signature": []}]),
+            };
+            assert_eq!(json!(alternatives), expected, "{path}");
+        }
+    }
+}
+
 /// Replaces what differs from run to run by something that does not.
 struct Fixed(Vec<(String, &'static str)>);
 

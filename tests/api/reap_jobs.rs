@@ -46,6 +46,59 @@ async fn defect_16_a_dead_miners_job_goes_to_another_miner() {
 }
 
 #[tokio::test]
+async fn a_lost_job_is_withheld_from_the_account_that_lost_it_for_five_minutes() {
+    let night = Night::begin().await;
+    // The clock stands still.
+    night.stack.clock().advance(Duration::ZERO);
+    let account = night.stack.invoke("admin", json!({"command": "create_user", "roles": ["miner"]})).await.unwrap();
+    let account = text(&account["user_id"]);
+    let key = night.stack.invoke("admin", json!({"command": "create_key", "user_id": account})).await.unwrap();
+    let hotkeys = [night.hotkey(Some(&account)).await, night.hotkey(Some(&account)).await];
+    let [one, other] = hotkeys.map(Client::with_hotkey);
+    let by_key = Client::with_key(text(&key["key"]));
+    let job_id = night.create("serve").await;
+    let detail = format!("Your hotkey has already attempted to claim job_id='{job_id}'");
+    for loser in [&one, &by_key] {
+        let lost = night.claim(loser, &job_id).await;
+        Client::nobody().put(&heartbeat(&lost), Value::Null).await.ok();
+        night.stack.clock().advance(Duration::from_secs(91));
+        assert_eq!(night.reap().await, json!({"requeued": 1}));
+        // A schedule tells whole seconds.
+        night.stack.clock().advance(Duration::from_secs(298));
+        for client in [&one, &other, &by_key] {
+            night.try_claim(client, &job_id).await.is_error(403, &detail);
+        }
+        night.stack.clock().advance(Duration::from_secs(2));
+    }
+    // A lone miner's job is not stuck.
+    let url = night.claim(&other, &job_id).await;
+    let job = Client::nobody().post(&url, json!({"status": "complete"})).await.ok();
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("complete"), &json!(3)));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_that_an_earlier_release_requeued_is_withheld_for_as_long() {
+    let night = Night::begin().await;
+    night.stack.clock().advance(Duration::ZERO);
+    let hotkey = night.hotkey(None).await;
+    let (address, miner) = (hotkey.address.clone(), Client::with_hotkey(hotkey));
+    let job_id = night.create("serve").await;
+    let update = json!({
+        "TableName": night.stack.resource("JobsTable").unwrap(), "Key": {"job_id": {"S": job_id}},
+        "UpdateExpression": "SET lost_by = :lost, attempt = :one",
+        "ExpressionAttributeValues": {":lost": {"SS": [address]}, ":one": {"N": "1"}},
+    });
+    tests::dynamodb(&night.stack, "UpdateItem", update).await;
+    let detail = format!("Your hotkey has already attempted to claim job_id='{job_id}'");
+    night.stack.clock().advance(Duration::from_secs(299));
+    night.try_claim(&miner, &job_id).await.is_error(403, &detail);
+    night.stack.clock().advance(Duration::from_secs(1));
+    night.claim(&miner, &job_id).await;
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls_work() {
     let night = Night::begin().await;
     // The clock stands still.

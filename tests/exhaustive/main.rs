@@ -22,12 +22,16 @@ use uuid::Uuid;
 
 const JOB: Uuid = Uuid::from_u128(1);
 const MINERS: [&str; 2] = ["alice", "bob"];
+/// Their accounts.
+const ACCOUNTS: [Uuid; 2] = [Uuid::from_u128(10), Uuid::from_u128(11)];
 /// Where it waits and is listed.
 const SHARD: u8 = 3;
 /// Seconds that the upload window has.
 const WINDOW: i64 = 3600;
 /// The times that a request may carry, in seconds, in any order: what was leased at the one has run out at the other.
 const TIMES: [i64; 2] = [0, 10_000];
+/// The times that a claim may carry: the last is when a job that was lost at the one before is no longer withheld.
+const CLAIMED: [i64; 3] = [0, 10_000, 10_300];
 
 /// What somebody remembers between reading and writing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +55,8 @@ struct World {
     uploaded: bool,
     /// Who won each attempt.
     winners: Vec<usize>,
+    /// Who lost which attempt, and at what time it was requeued.
+    lost: Vec<(usize, i64)>,
     /// The end that the job came to.
     ended: Option<String>,
     /// What went wrong.
@@ -113,7 +119,7 @@ fn new_job() -> Job {
 }
 
 impl World {
-    /// Writes, if the guards hold. Whether they did.
+    /// Writes, if the conditions hold. Whether they did.
     fn apply(&mut self, transition: Transition) -> bool {
         let before = parse(&self.job);
         let Some(after) = transition.apply(before.to_item().unwrap()) else { return false };
@@ -156,8 +162,9 @@ impl World {
 
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = now.plus_seconds(30 + WINDOW);
-    lifecycle::claim(job, &Claim { miner: MINERS[miner], hotkey: None, instance: None, now, deadline })
-        .expect("a transition")
+    let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
+    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, now, deadline };
+    lifecycle::claim(job, &claim).expect("a transition")
 }
 
 fn report_of(miner: usize, with_file: bool, now: Timestamp) -> Report<'static> {
@@ -194,6 +201,7 @@ impl Model for Life {
             pending: BTreeMap::new(),
             uploaded: false,
             winners: Vec::new(),
+            lost: Vec::new(),
             ended: None,
             broken: None,
         }]
@@ -204,8 +212,11 @@ impl Model for Life {
         for (miner, name) in MINERS.iter().enumerate() {
             if world.pending.contains_key(name) {
                 steps.extend([Step::Write(name, true), Step::Write(name, false), Step::Die(name)]);
-            } else if job.status == Status::Pending && !job.lost_by.contains(*name) && job.deleted_at.is_none() {
-                steps.extend(TIMES.map(|now| Step::Read(name, Intent::Claim(miner), now)));
+            } else if job.status == Status::Pending && job.deleted_at.is_none() {
+                let may = |now: &i64| {
+                    !lifecycle::is_withheld(&job, ACCOUNTS[miner], name, Timestamp::from_millis(now * 1000))
+                };
+                steps.extend(CLAIMED.into_iter().filter(may).map(|now| Step::Read(name, Intent::Claim(miner), now)));
             }
             if job.miner.as_deref() == Some(name) && world.tokens[miner] != Some(job.attempt) && !job.terminal {
                 steps.push(Step::AskAgain(miner));
@@ -301,6 +312,9 @@ impl Model for Life {
             Property::sometimes("the second miner completes it", |_, world: &World| {
                 world.ended.as_deref() == Some("complete") && world.winners.len() == 2
             }),
+            Property::sometimes("a lone miner gets the job that it lost, and completes it", |_, world: &World| {
+                world.ended.as_deref() == Some("complete") && world.winners[..] == [0, 0]
+            }),
             Property::sometimes("some files are missing", |_, world: &World| {
                 world.ended.as_deref() == Some("partial_failure")
             }),
@@ -327,6 +341,10 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
     match intent {
         Intent::Claim(miner) => {
             if world.apply(claim_of(&read, miner, now)) {
+                let too_early = |lost: &(usize, i64)| lost.0 == miner && now.seconds() < lost.1 + 300;
+                if world.lost.iter().any(too_early) {
+                    world.broken = Some("a miner got the job that it had lost less than five minutes before");
+                }
                 world.winners.push(miner);
                 if answered {
                     world.tokens[miner] = Some(read.attempt + 1);
@@ -338,6 +356,7 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
             world.apply_as(miner, transition);
         }
         Intent::Reap(there) => {
+            let requeues = read.report.is_none() && read.attempt < read.max_attempts;
             let transition = if read.report.is_some() {
                 lifecycle::complete_for_lost_miner(&checked(read, there), now).unwrap()
             } else if read.attempt < read.max_attempts {
@@ -346,8 +365,14 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
                 lifecycle::time_out(&read, now)
             };
             let lease = parse(&world.job).lease_expires_at;
-            if world.apply(transition) && lease.is_some_and(|lease| lease > now) {
+            if !world.apply(transition) {
+                return;
+            }
+            if lease.is_some_and(|lease| lease > now) {
                 world.broken = Some("the reaper took a job whose lease had been renewed");
+            }
+            if requeues {
+                world.lost.extend(world.winners.last().map(|miner| (*miner, now.seconds())));
             }
         }
         Intent::Delete => {

@@ -1,6 +1,6 @@
 //! The model: a job as a few plain fields, and what a request does to it. It shares no code with what it is compared to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,8 @@ pub(crate) const TIMEOUT: i64 = 60_000;
 /// Milliseconds that a heartbeat holds a job, and after which the reaper looks again at what it had to leave.
 const HEARTBEAT: i64 = 90_000;
 const MINUTE: i64 = 60_000;
+/// Milliseconds for which a job is withheld from whoever lost it.
+const WITHHELD: i64 = 300_000;
 
 /// The files that a report may name.
 pub(crate) const FILES: [&str; 2] = ["a.bin", "sub dir/ü.bin"];
@@ -26,7 +28,8 @@ pub(crate) struct Job {
     pub(crate) terminal: bool,
     pub(crate) attempt: u32,
     pub(crate) miner: Option<usize>,
-    pub(crate) lost_by: BTreeSet<usize>,
+    /// Miners that lost it, and when each did so last.
+    pub(crate) lost: BTreeMap<usize, i64>,
     pub(crate) lease: Option<i64>,
     pub(crate) deadline: Option<i64>,
     /// When the reaper looks at it.
@@ -129,7 +132,7 @@ impl Job {
             terminal: false,
             attempt: 0,
             miner: None,
-            lost_by: BTreeSet::new(),
+            lost: BTreeMap::new(),
             lease: None,
             deadline: None,
             due: Some(now),
@@ -253,7 +256,7 @@ impl Job {
             return status(404);
         }
         if self.miner != Some(miner) || self.terminal {
-            if self.lost_by.contains(&miner) {
+            if self.lost.get(&miner).is_some_and(|at| now < at + WITHHELD) {
                 return status(403);
             }
             if self.status != "pending" {
@@ -346,7 +349,8 @@ impl Job {
             }
             None => {
                 self.status = "pending";
-                self.lost_by.extend(self.miner.take());
+                self.lost.retain(|_, at| now < *at + WITHHELD);
+                self.lost.extend(self.miner.take().map(|miner| (miner, now)));
                 (self.lease, self.deadline, self.due) = (None, None, Some(self.created));
             }
         }
@@ -360,15 +364,20 @@ impl Job {
         (self.terminal, self.lease, self.due) = (true, None, None);
     }
 
-    /// Whether the table's item is this job's. `miners` are their names there.
-    pub(crate) fn is(&self, item: &Value, miners: &[String]) -> bool {
+    /// Whether the table's item is this job's. `miners` are their names there, and their accounts.
+    pub(crate) fn is(&self, item: &Value, miners: &[(String, String)]) -> bool {
         let number = |name: &str| item[name]["N"].as_str().and_then(|text| text.parse::<i64>().ok());
         let text = |name: &str| item[name]["S"].as_str();
         if self.gone.is_some() || !item["deleted_at"].is_null() {
             return self.gone == number("gone_at") && self.due == number("due_at");
         }
-        let lost_by: BTreeSet<_> =
-            item["lost_by"]["SS"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let lost: BTreeMap<_, _> = item["lost"]["M"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(account, at)| (account.as_str(), at["N"].as_str().and_then(|at| at.parse::<i64>().ok())))
+            .collect();
+        let expected = self.lost.iter().map(|(miner, at)| (miners[*miner].1.as_str(), Some(*at)));
         let files: BTreeMap<_, _> = item["files"]["M"]
             .as_object()
             .into_iter()
@@ -378,9 +387,8 @@ impl Job {
         text("status") == Some(self.status)
             && item["terminal"]["BOOL"] == json!(self.terminal)
             && number("attempt") == Some(self.attempt.into())
-            && text("miner") == self.miner.map(|miner| miners[miner].as_str())
-            && lost_by.len() == self.lost_by.len()
-            && self.lost_by.iter().all(|miner| lost_by.contains(miners[*miner].as_str()))
+            && text("miner") == self.miner.map(|miner| miners[miner].0.as_str())
+            && lost == expected.collect()
             && number("lease_expires_at") == self.lease
             && number("deadline_at") == self.deadline
             && number("due_at") == self.due

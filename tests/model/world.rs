@@ -488,7 +488,8 @@ impl Case<'_> {
             }
             if after != *before {
                 let item = item(&self.world.stack, "JobsTable", "job_id", &self.jobs[at].0).await;
-                let miners: Vec<_> = self.world.miners.iter().map(|miner| miner.name.clone()).collect();
+                let miners: Vec<_> =
+                    self.world.miners.iter().map(|miner| (miner.name.clone(), miner.user_id.clone())).collect();
                 let possible = after.clone();
                 after.retain(|job| job.is(&item, &miners));
                 if after.is_empty() {

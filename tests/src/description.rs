@@ -16,15 +16,9 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
     let text = include_str!("../../functions/docs/openapi.json");
     let mut description: Value = serde_json::from_str(text).expect("openapi.json is JSON");
     let schemas = description["components"]["schemas"].as_object_mut().expect("schemas");
-    // What another schema is put together from is closed there.
-    let part = |schema: &Value| schema["allOf"][0]["$ref"].as_str().map(str::to_owned);
-    let parts: Vec<_> = schemas.values().filter_map(part).collect();
-    for (name, schema) in schemas {
-        if !parts.iter().any(|part| part.ends_with(&format!("/{name}"))) {
-            let closed = schema.get("properties").or_else(|| schema.get("allOf")).is_some();
-            if closed {
-                schema["unevaluatedProperties"] = false.into();
-            }
+    for schema in schemas.values_mut() {
+        if schema.get("properties").is_some() {
+            schema["unevaluatedProperties"] = false.into();
         }
     }
     description

@@ -66,6 +66,7 @@ async fn an_upload_in_parts_goes_on_where_it_stopped() {
     let stored = job.download("large").await;
     assert!(stored.bytes == content);
     assert_eq!(stored.header("content-type"), Some("a/b"));
+    assert_eq!(stored.header("content-encoding"), Some("identity"), "as of any other file");
     assert_eq!(unfinished_uploads(&stack, &job.job_id).await, [""; 0]);
 }
 

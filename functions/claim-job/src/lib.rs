@@ -13,7 +13,7 @@ use shared::{
     },
     metrics::Metric,
     model::{
-        Instance, Job, PortMapping, Status,
+        Instance, Job, Port, PortMapping, Status,
         lifecycle::{self, Claim},
     },
     tables::jobs::Outcome,
@@ -25,10 +25,16 @@ use uuid::Uuid;
 /// Bytes of the largest request body: 16 KiB. The item has room for the instance beside a whole report.
 const BODY_LIMIT: usize = 16 << 10;
 
-/// Where the miner runs the job.
+/// Characters of the longest name of a worker.
+const LONGEST_WORKER: usize = 64;
+
+/// Who of the miner's runs the job, and where.
 #[derive(ToSchema)]
 #[schema(as = Claim)]
-pub struct Input {
+pub struct ClaimBody {
+    /// Which of the miner's processes asks: the job is this one's alone, though others have the same key.
+    #[schema(min_length = 1, max_length = 64)]
+    worker: Option<String>,
     /// The miner's name for the instance.
     instance_id: Option<String>,
     /// Where on earth.
@@ -62,9 +68,10 @@ pub struct JobAssignment<'a> {
     operation_id = "claim-job",
     tag = "miner",
     summary = "Claim a job",
-    description = "One miner wins; it may ask again. `job_status_url` carries the job token that opens the job's own routes.",
+    description = "One miner wins; it may ask again, as the same `worker`. `job_status_url` carries the job token that opens the job's \
+                   own routes. An account that lost the job may have it again 5 minutes after the requeue.",
     params(("job_id" = Uuid, Path, description = "A pending job.")),
-    request_body(content = Input, description = "At most 16 KiB. May be empty."),
+    request_body(content = ClaimBody, description = "At most 16 KiB. May be empty."),
     responses(
         (status = 200, description = "The job is the caller's.", body = JobAssignment<'_>),
         (status = 401), (status = 403), (status = 404), (status = 409), (status = 422),
@@ -72,17 +79,19 @@ pub struct JobAssignment<'a> {
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let (read, keys) = tokio::join!(app.caller_and_job(&request), app.job_tokens()?.keys_at(now));
+    let credentials = app.credentials(&request)?;
+    let (read, keys) = tokio::join!(app.caller_and_job(credentials, &request), app.job_tokens()?.keys_at(now));
     let (caller, job) = read?;
     caller.require_miner()?;
     let not_found = || Error::no_job(path(&request, "job_id"));
     let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(not_found)?;
-    let instance = Input::read(&request, &job)?;
+    let (worker, instance) = ClaimBody::read(&request, &job)?;
+    let worker = worker.as_deref();
     // Without keys the miner would hold a job that it gets no token for.
     let keys = keys?;
 
     let guard = caller.guard.as_ref();
-    let job = match check(&job, &caller)? {
+    let job = match check(&job, &caller, worker, now)? {
         Claimed::ByCaller => {
             app.jobs.guard_repeat(guard, job.job_id).await?;
             job
@@ -91,6 +100,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             let miner = caller.miner();
             let claim = Claim {
                 miner: &miner,
+                account: caller.user.user_id,
+                worker,
                 hotkey: caller.hotkey.as_deref(),
                 instance: Some(instance),
                 now,
@@ -103,7 +114,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                     *claimed
                 }
                 // Lost to another miner, or won by an earlier try whose answer was lost.
-                Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller)? {
+                Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &caller, worker, now)? {
                     Claimed::ByCaller => {
                         // The refused transaction has not remembered this signature.
                         app.jobs.guard_repeat(guard, job.job_id).await?;
@@ -123,14 +134,15 @@ enum Claimed {
     ByNobody,
 }
 
-/// Who has the job; an error when it is not, and will not be, the caller's.
-fn check(job: &Job, caller: &Caller) -> Result<Claimed> {
+/// Who has the job; an error when it is not, and will not be, the caller's. Workers that share a key are as different as miners.
+fn check(job: &Job, caller: &Caller, worker: Option<&str>, now: Timestamp) -> Result<Claimed> {
     let miner = caller.miner();
     let held = matches!(job.status, Status::Running | Status::CompletePendingUploads) || job.report.is_some();
-    if held && !job.terminal && job.miner.as_ref() == Some(&miner) {
+    let by_caller = job.miner.as_ref() == Some(&miner) && job.worker.as_deref() == worker;
+    if held && !job.terminal && by_caller {
         return Ok(Claimed::ByCaller);
     }
-    if job.lost_by.contains(&miner) {
+    if lifecycle::is_withheld(job, caller.user.user_id, &miner, now) {
         let detail = format!("Your hotkey has already attempted to claim job_id='{}'", job.job_id);
         return Err(Error::Forbidden(detail));
     }
@@ -157,28 +169,34 @@ fn assignment(app: &App, request: &Request, job: &Job, keys: &JobTokenKeys) -> R
     Ok(reply::json(200, &assignment))
 }
 
-impl Input {
+impl ClaimBody {
     /// Reads the body. 422 names every field that is wrong, and every port that is not covered.
-    fn read(request: &Request, job: &Job) -> Result<Instance> {
+    fn read(request: &Request, job: &Job) -> Result<(Option<String>, Instance)> {
         const MAPPINGS: &str = "a list of objects with internal_port, external_port and proto";
         let mut fields = Fields::new(object(request, BODY_LIMIT)?);
         let input = Self {
+            worker: fields.optional("worker", "a string of 1 to 64 characters", |raw| {
+                let worker: Option<String> = serde_json::from_str(raw.get()).ok();
+                worker.filter(|worker| (1..=LONGEST_WORKER).contains(&worker.chars().count()))
+            }),
             instance_id: fields.string("instance_id"),
             region: fields.string("region"),
             host: fields.string("host"),
             port_mappings: fields.optional("port_mappings", MAPPINGS, |raw| serde_json::from_str(raw.get()).ok()),
         };
-        let uncovered = job.ports.iter().filter(|port| {
+        let covers = |port: &Port| {
             let mut mappings = input.port_mappings.iter().flatten();
-            !mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
-        });
-        for port in uncovered.take_while(|_| fields.are_good()).collect::<Vec<_>>() {
-            let message = format!("Port {}/{} is not mapped", port.port, port.proto);
-            let loc = vec!["body".into(), "port_mappings".into()];
-            fields.refuse(Invalid::value(loc, message, serde_json::Value::Null));
+            mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
+        };
+        if fields.are_good() {
+            for port in job.ports.iter().filter(|port| !covers(port)) {
+                let message = format!("Port {}/{} is not mapped", port.port, port.proto);
+                let loc = vec!["body".into(), "port_mappings".into()];
+                fields.refuse(Invalid::value(loc, message, serde_json::Value::Null));
+            }
         }
         fields.end()?;
-        let Self { instance_id, region, host, port_mappings } = input;
-        Ok(Instance { instance_id, region, host, port_mappings })
+        let Self { worker, instance_id, region, host, port_mappings } = input;
+        Ok((worker, Instance { instance_id, region, host, port_mappings }))
     }
 }

@@ -19,7 +19,7 @@ use shared::{
     summary = "Have the uploads checked",
     description = "Every file that was reported is looked for; then the job is terminal: `complete`, or `partial_failure` when \
                    files are missing. The body is ignored. 503 means that checking goes on where it stopped when repeated.",
-    security((), ("job_token" = [])),
+    security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A job that was reported."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),

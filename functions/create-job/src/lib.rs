@@ -1,12 +1,14 @@
 //! `POST /jobs/{chute_id}/{method}`: a user creates a job on a chute.
 
+use std::collections::BTreeMap;
+
 use lambda_http::{Body, Request, Response, http::HeaderValue};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 use shared::{
     App, Error, Result,
     http::{
-        JobResponse, Object, object, reply,
+        JobResponse, Object, decoded, object, reply,
         request::{idempotency_key, now, path, path_uuid},
     },
     metrics::Metric,
@@ -29,6 +31,9 @@ pub struct Arguments {
     /// Gigabytes of disk, stored as a whole number. 10 unless the job asks for more.
     #[schema(exclusive_minimum = 10, exclusive_maximum = 1000)]
     _disk_gb: Option<f64>,
+    // Whatever the chute's method takes.
+    #[serde(flatten)]
+    _others: BTreeMap<String, Value>,
 }
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that
@@ -40,7 +45,7 @@ pub struct Arguments {
     operation_id = "create-job",
     tag = "user",
     summary = "Create a job",
-    description = "The body is the job's arguments: any JSON object of at most 128 KiB. It counts against the day's quota (UTC).",
+    description = "The body is the job's arguments: any JSON object of at most 128 KiB, nested at most 100 levels deep. It counts against the day's quota (UTC).",
     params(
         ("chute_id" = Uuid, Path, description = "A chute that is public, the caller's own or shared with the caller."),
         ("method" = String, Path, description = "One of the chute's jobs."),
@@ -85,8 +90,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         None => None,
     };
     let chute = chute
-        .filter(|chute| chute.is_open_to(caller.user.user_id) && chute.method(method).is_some())
-        .ok_or_else(|| Error::NotFound(format!("Chute {} not found", path(&request, "chute_id"))))?;
+        .filter(|chute| chute.is_open_to(caller.user.user_id))
+        .ok_or_else(|| Error::no_chute(path(&request, "chute_id")))?;
+    if chute.method(method).is_none() {
+        return Err(Error::NotFound(format!("Chute {} has no job named '{method}'", path(&request, "chute_id"))));
+    }
     let quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
 
@@ -124,7 +132,9 @@ impl<'a> IdempotencyKey<'a> {
         // However the id is spelt.
         let chute_id = path_uuid(request, "chute_id").map(|id| id.to_string());
         let target = json!([chute_id, path(request, "method")]);
-        let digest = Sha256::new().chain_update(target.to_string()).chain_update(request.body());
+        // The same body, however it was compressed. One that cannot be read is refused later.
+        let body = decoded(request, BODY_LIMIT).unwrap_or_else(|_| request.body().as_ref().into());
+        let digest = Sha256::new().chain_update(target.to_string()).chain_update(body);
         Self { key, request: hex::encode(digest.finalize()) }
     }
 

@@ -38,7 +38,7 @@ pub struct Deleted {
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let (caller, job) = app.caller_and_job(&request).await?;
+    let (caller, job) = app.caller_and_job(app.credentials(&request)?, &request).await?;
     let not_found = || Error::not_own_job(path(&request, "job_id"));
     let mut job = job.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
 

@@ -7,6 +7,7 @@
     operation_id = "docs",
     tag = "reference",
     summary = "This document",
+    description = "For generators of clients, and for tools that try requests out.",
     security(()),
     responses((status = 200, description = "OpenAPI 3.1.", body = Object))
 )]
@@ -19,6 +20,7 @@ pub fn openapi_json() {}
     operation_id = "docs-page",
     tag = "reference",
     summary = "The API reference",
+    description = "Shows this description, and sends requests. It loads nothing from other servers.",
     security(()),
     responses(
         (status = 200, description = "HTML.", body = String, content_type = "text/html; charset=utf-8"),
@@ -34,6 +36,7 @@ pub fn docs_page() {}
     operation_id = "docs-file",
     tag = "reference",
     summary = "What the reference loads",
+    description = "Scripts and styles, compressed.",
     security(()),
     params(("file" = String, Path, description = "A file that the page names.")),
     responses(
@@ -54,6 +57,7 @@ pub fn docs_file() {}
     operation_id = "console-page",
     tag = "reference",
     summary = "A page that shows a user their jobs",
+    description = "The key that somebody signs in with stays in the browser's tab.",
     security(()),
     responses(
         (status = 200, description = "HTML.", body = String, content_type = "text/html; charset=utf-8"),
@@ -69,6 +73,7 @@ pub fn console_page() {}
     operation_id = "console-file",
     tag = "reference",
     summary = "What the console loads",
+    description = "Scripts and styles, compressed.",
     security(()),
     params(("file" = String, Path, description = "A file that the page names.")),
     responses(

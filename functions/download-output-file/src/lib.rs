@@ -1,5 +1,7 @@
 //! `GET /jobs/{job_id}/download/{file_id}`: the owner fetches an output file.
 
+mod accept;
+
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
@@ -35,7 +37,8 @@ pub struct Download<'a> {
     operation_id = "download-output-file",
     tag = "user",
     summary = "Fetch an output file",
-    description = "Redirects to S3, or says where the file is in JSON when `Accept` asks for it. The address is good for 15 minutes.",
+    description = "Redirects to S3, or says where the file is in JSON when `Accept` prefers it to the file's type and to `*/*`. The \
+                   address is good for 15 minutes.",
     params(
         ("job_id" = Uuid, Path, description = "The job."),
         ("file_id" = Uuid, Path, description = "A key of the job's `output_files`."),
@@ -74,7 +77,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         content_type: file.content_type.as_deref(),
         expires_at: presigned.expires_at,
     };
-    if header(&request, "accept").is_some_and(|accept| accept.contains("application/json")) {
+    let accepted = header(&request, "accept");
+    if accepted.is_some_and(|accepted| accept::prefers_json(accepted, file.content_type.as_deref())) {
         return Ok(reply::json(200, &download));
     }
     reply::redirect(&presigned.url)

@@ -10,7 +10,7 @@ use shared::{
     tables::jobs::Change,
 };
 
-use crate::report::{Input, Report};
+use crate::report::{Report, ReportBody};
 
 /// Stores the report and answers with a presigned URL per file. One round trip to the database; presigning is offline.
 /// Repeating the same report gives fresh URLs and forgets nothing.
@@ -22,12 +22,12 @@ use crate::report::{Input, Report};
     summary = "Report the result, get upload URLs",
     description = "Python's `NaN` is taken in `result`, and stored as null. Repeating the same report gives fresh URLs and \
                    forgets nothing. Send each file as its entry in `uploads` says, then complete the job.",
-    security((), ("job_token" = [])),
+    security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),
     ),
-    request_body(content = Report, description = "Every field is optional."),
+    request_body(content = ReportBody, description = "Every field is optional."),
     responses(
         (status = 200, description = "The job, with `output_storage_urls` and `uploads`.", body = JobResponse<'_>),
         (status = 400), (status = 401), (status = 404), (status = 422),
@@ -36,7 +36,7 @@ use crate::report::{Input, Report};
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
-    let input = Input::read(&request, claims.sub)?;
+    let input = Report::read(&request, claims.sub)?;
     let digest = input.digest()?;
     let report = lifecycle::Report {
         status: input.status,

@@ -27,10 +27,11 @@ const LONGEST_DECLARATION: usize = 8 << 10;
 
 /// How a job came out.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "what `Input` is read from")]
-pub(crate) struct Report {
+#[schema(as = Report)]
+#[expect(dead_code, reason = "what `Report` is read from")]
+pub(crate) struct ReportBody {
     /// `error` unless the miner says otherwise.
-    #[schema(inline, value_type = Reported, required = false)]
+    #[schema(value_type = Reported, required = false)]
     status: Option<Reported>,
     /// Any JSON, at most 128 KiB.
     #[schema(value_type = Option<Value>)]
@@ -48,7 +49,7 @@ pub(crate) struct Report {
 /// What a miner may report.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "the words of `Report::status`")]
+#[expect(dead_code, reason = "the words of `ReportBody::status`")]
 enum Reported {
     Complete,
     Error,
@@ -77,7 +78,7 @@ struct DeclaredFile {
 }
 
 /// A miner's report, read.
-pub(crate) struct Input {
+pub(crate) struct Report {
     pub(crate) status: Status,
     pub(crate) result: Option<String>,
     pub(crate) detail: Option<String>,
@@ -85,10 +86,10 @@ pub(crate) struct Input {
     pub(crate) files: Vec<(String, OutputFile)>,
 }
 
-impl Input {
+impl Report {
     /// Reads the body. 422 names every field that is wrong.
     pub(crate) fn read(request: &Request, job_id: Uuid) -> Result<Self> {
-        let mut fields = Fields::new(python_object(request)?);
+        let mut fields = Fields::of_large(python_object(request)?);
         let status = status(&mut fields);
         let detail = fields.string("detail").map(cut_in_the_middle);
         let mut files = BTreeMap::new();

@@ -42,7 +42,7 @@ pub struct Lease {
     summary = "Hold the job, tell the progress",
     description = "A miner that sends heartbeats has to go on: the lease ends 90 seconds after each, and the job goes to another \
                    miner then. While files are uploaded it ends as late as an upload URL of that moment.",
-    security((), ("job_token" = [])),
+    security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
         ("token" = String, Query, description = "The job token of `job_status_url`."),

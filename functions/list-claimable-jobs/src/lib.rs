@@ -39,10 +39,11 @@ pub struct ClaimablePage {
     ),
     responses(
         (status = 200, description = "A page.", body = ClaimablePage),
-        (status = 401), (status = 403), (status = 422),
+        (status = 401), (status = 403), (status = 404), (status = 422),
     )
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
+    let credentials = app.credentials(&request)?;
     let query = query(&request);
     let mut read = Read::default();
     if let Ok((chute_id, _)) = &query {
@@ -50,16 +51,15 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
     let listed = async {
         let (chute_id, page) = query?;
-        Ok::<_, Error>((chute_id, page, app.jobs.claimable(chute_id, &page).await))
+        Ok::<_, Error>((chute_id, page, app.jobs.begin_claimable(chute_id, &page).await))
     };
-    let (caller, listed) = tokio::join!(app.caller_beside(&request, read), listed);
+    let caller = credentials.caller_beside(&app.tables, read, |_, _| ());
+    let (caller, listed) = tokio::join!(caller, listed);
     let (caller, found) = caller?;
     caller.require_miner()?;
-    let (chute_id, page, listed) = listed?;
-    let (jobs, next) = match found.row::<Chute>(&chute_id)? {
-        Some(chute) if chute.busy => app.jobs.claimable_of_busy(chute_id, &page).await?,
-        _ => listed?,
-    };
+    let (chute_id, page, begun) = listed?;
+    let chute = found.row::<Chute>(&chute_id)?.ok_or_else(|| Error::no_chute(chute_id))?;
+    let (jobs, next) = app.jobs.claimable(&chute, &page, begun).await?;
     Ok(reply::json(200, &ClaimablePage { jobs, next_cursor: next.map(show_cursor) }))
 }
 

@@ -8,7 +8,6 @@ use futures_util::{StreamExt, future::join_all, stream};
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
-    item::keys::DUE_SHARDS,
     metrics::Metric,
     model::{Job, lifecycle},
     outputs::{Seen, check_files, tidy},
@@ -73,7 +72,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    let mut places: Vec<_> = (0..DUE_SHARDS).map(|shard| (shard, None)).collect();
+    let mut places: Vec<_> = app.jobs.due_shards().map(|shard| (shard, None)).collect();
     while !places.is_empty() && !output.more {
         // A page of every shard at a time, and their jobs in turn: a long queue in one does not keep the others waiting.
         let pages =

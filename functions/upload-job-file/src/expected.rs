@@ -3,8 +3,7 @@
 use shared::{
     App, Error, Result,
     auth::JobClaims,
-    item::Transition,
-    model::{Job, OutputFile},
+    model::{Job, OutputFile, lifecycle::Transition},
     tables::jobs::Change,
 };
 

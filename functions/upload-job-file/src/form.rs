@@ -13,7 +13,7 @@ use shared::{
     auth::JobClaims,
     error::Invalid,
     http::{
-        reply,
+        decoded, reply,
         request::{header, now},
     },
     model::{OutputFile, lifecycle},
@@ -25,6 +25,8 @@ use crate::expected::{change, expected_file};
 
 /// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
 const FILE_LIMIT: u64 = 4 << 20;
+/// Bytes of the largest form when it is compressed: the file, and as much around it as Lambda lets pass of another form.
+const FORM_LIMIT: usize = 6 << 20;
 
 /// That the file is stored.
 #[derive(Serialize, ToSchema)]
@@ -94,10 +96,14 @@ async fn parse(request: Request) -> Result<UploadForm> {
     let Ok(boundary) = multer::parse_boundary(header(&request, "content-type").unwrap_or_default()) else {
         return Err(Error::Invalid(missing()));
     };
-    let body = match request.into_body() {
-        Body::Text(text) => text.into(),
-        Body::Binary(bytes) => bytes.into(),
-        _ => Bytes::new(),
+    let body = match header(&request, "content-encoding") {
+        Some(_) => Bytes::from(decoded(&request, FORM_LIMIT)?.into_owned()),
+        // Not copied.
+        None => match request.into_body() {
+            Body::Text(text) => text.into(),
+            Body::Binary(bytes) => bytes.into(),
+            _ => Bytes::new(),
+        },
     };
     let stream = futures_util::stream::once(async { Ok::<_, Infallible>(body) });
     let limits = Constraints::new().size_limit(SizeLimit::new().per_field(FILE_LIMIT));

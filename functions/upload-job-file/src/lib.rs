@@ -39,7 +39,7 @@ enum UploadAnswer {
     summary = "Send a small file, or renew an upload URL",
     description = "A form brings a file of at most 4 MiB. JSON asks for a fresh target; of a file in parts, for the parts that are \
                    still missing. A file token, as in `renew_url`, opens this route for its own file.",
-    security((), ("job_token" = [])),
+    security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A job whose uploads are under way."),
         ("token" = String, Query, description = "The job token of `job_status_url`, or the file token of `renew_url`."),

@@ -48,8 +48,8 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
             uploads.give_up(&job, &before).await?;
         }
         let file_id = OutputFile::id(job.job_id, &path).to_string();
-        let declared = lifecycle::file_declared(claims.att, &file_id, &file, now)?;
-        job = change(app, &claims, declared, "renew: UpdateItem").await?;
+        let transition = lifecycle::file_declared(claims.att, &file_id, &file, now)?;
+        job = change(app, &claims, transition, "renew: UpdateItem").await?;
     }
     let job = uploads.hold(job, now).await?;
     if job.terminal {

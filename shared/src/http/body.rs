@@ -11,12 +11,19 @@ use crate::error::{Error, Invalid, Result};
 pub struct Fields {
     object: Object,
     errors: Vec<Invalid>,
+    /// How a value that is wrong comes back.
+    echo: fn(&RawValue) -> Value,
 }
 
 impl Fields {
-    /// Of this object.
+    /// Of this object, out of a small body.
     pub fn new(object: Object) -> Self {
-        Self { object, errors: Vec::new() }
+        Self { object, errors: Vec::new(), echo: |raw| serde_json::from_str(raw.get()).unwrap_or_default() }
+    }
+
+    /// Of this object, out of a body of which a list or an object may be too large to come back.
+    pub fn of_large(object: Object) -> Self {
+        Self { echo, ..Self::new(object) }
     }
 
     /// A string that may be left out.
@@ -26,7 +33,7 @@ impl Fields {
 
     /// A string that has to be there.
     pub fn required_string(&mut self, field: &'static str) -> Option<String> {
-        match self.raw(field).map(|raw| (serde_json::from_str(raw.get()), echo(raw))) {
+        match self.raw(field).map(|raw| (serde_json::from_str(raw.get()), (self.echo)(raw))) {
             Some((Ok(text), _)) => return Some(text),
             Some((Err(_), input)) => {
                 let wrong = Invalid::kind("string_type", loc(field), "Input should be a valid string", input);
@@ -45,7 +52,7 @@ impl Fields {
         parse: impl FnOnce(&RawValue) -> Option<T>,
     ) -> Option<T> {
         let raw = self.raw(field).filter(|raw| raw.get() != "null")?;
-        let (value, input) = (parse(raw), echo(raw));
+        let (value, input) = (parse(raw), (self.echo)(raw));
         if value.is_none() {
             self.errors.push(Invalid::value(loc(field), format!("Input should be {expected}"), input));
         }
@@ -61,7 +68,7 @@ impl Fields {
     ) -> Option<T> {
         let raw = self.raw(field)?;
         let word: Option<String> = serde_json::from_str(raw.get()).ok();
-        let (value, input) = (word.as_deref().and_then(parse), echo(raw));
+        let (value, input) = (word.as_deref().and_then(parse), (self.echo)(raw));
         if value.is_none() {
             self.errors.push(Invalid::kind("enum", loc(field), message, input));
         }
@@ -110,7 +117,7 @@ impl Fields {
         match serde_json::from_str::<Option<T>>(raw.get()) {
             Ok(value) => value,
             Err(_) => {
-                let wrong = Invalid::kind(kind, loc(field), message, echo(raw));
+                let wrong = Invalid::kind(kind, loc(field), message, (self.echo)(raw));
                 self.errors.push(wrong);
                 None
             }

@@ -4,30 +4,35 @@ use std::fmt;
 
 use indexmap::IndexMap;
 use lambda_http::Request;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 
+use super::decode::decoded;
 use crate::error::{Error, Invalid, Result};
 
 /// A JSON object whose values are still text: what only passes through stays as it was written. A key given twice counts
 /// as given last, as in Python.
 pub type Object = IndexMap<String, Box<RawValue>>;
 
+/// Levels that a body may nest. An answer has it one or two levels deeper, in `job_args`, `job_data` or `result`, and has to be
+/// readable: serde_json stops at 127 levels, Python's `json` at about 1,000.
+const DEEPEST: usize = 100;
+/// What some editors, and Windows, begin a text with.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Bytes of the longest body that reaches a function at all: Lambda's 6 MB.
+const LONGEST: usize = 6 << 20;
+
 /// The body as a JSON object of at most `limit` bytes; an empty body is `{}`.
 pub fn object(request: &Request, limit: usize) -> Result<Object> {
-    let body: &[u8] = request.body();
-    if body.len() > limit {
-        return Err(Error::TooLarge(format!("Request body is larger than {limit} bytes")));
-    }
-    parse_object(body)
+    parse_object(&decoded(request, limit)?)
 }
 
 /// As [`object`], and what Python's `json` writes although JSON has none of it is taken: `NaN`, `Infinity` and `-Infinity` are
 /// null, and half a surrogate pair, which a traceback over undecodable bytes holds, is U+FFFD.
 pub fn python_object(request: &Request) -> Result<Object> {
-    let body: &[u8] = request.body();
-    match parse_object(body) {
-        Err(Error::Invalid(errors)) => match plain_json(body) {
+    let body = decoded(request, LONGEST)?;
+    match parse_object(&body) {
+        Err(Error::Invalid(errors)) => match plain_json(&body) {
             Some(body) => parse_object(&body),
             None => Err(Error::Invalid(errors)),
         },
@@ -36,17 +41,21 @@ pub fn python_object(request: &Request) -> Result<Object> {
 }
 
 fn parse_object(body: &[u8]) -> Result<Object> {
-    if body.is_empty() {
+    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    if text.is_empty() {
         return Ok(Object::new());
     }
     // Text values are only scanned when kept as text. This reads them: half a surrogate pair or a number like 1e999 must
     // not get in, or no strict parser could read the job again.
-    let invalid = |error: &serde_json::Error| Invalid::json(offset(body, error), &plain(error));
-    let Checked = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
-    match serde_json::from_slice(body) {
+    let invalid =
+        |error: &serde_json::Error| Invalid::json(body.len() - text.len() + offset(text, error), &plain(error));
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    let checked = Checked { levels: DEEPEST }.deserialize(&mut parser).and_then(|()| parser.end());
+    checked.map_err(|error| invalid(&error))?;
+    match serde_json::from_slice(text) {
         Ok(object) => Ok(object),
         Err(_) => {
-            let raw: &RawValue = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
+            let raw: &RawValue = serde_json::from_slice(text).map_err(|error| invalid(&error))?;
             let message = "Input should be a valid dictionary";
             Err(Invalid::kind("dict_type", vec!["body".into()], message, echo(raw)).into())
         }
@@ -62,54 +71,69 @@ pub fn echo(raw: &RawValue) -> Value {
     }
 }
 
-/// Any JSON, read to its end and not kept: a tree of it can be forty times as large as its text.
-struct Checked;
+/// Any JSON of at most so many levels, read to its end and not kept: a tree of it can be forty times as large as its text.
+#[derive(Clone, Copy)]
+struct Checked {
+    levels: usize,
+}
 
-impl<'de> Deserialize<'de> for Checked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+impl Checked {
+    /// What may be inside of a list or an object.
+    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
+        let inside = self.levels.checked_sub(1).map(|levels| Self { levels });
+        inside.ok_or_else(|| E::custom(format_args!("nested more than {DEEPEST} levels deep")))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Checked {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Checked {
-    type Value = Self;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
-        while list.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let inside = self.inside()?;
+        while list.next_element_seed(inside)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
-        while object.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let inside = self.inside()?;
+        while object.next_entry_seed(inside, inside)?.is_some() {}
+        Ok(())
     }
 }
 
@@ -219,11 +243,34 @@ mod tests {
 
     #[test]
     fn half_a_surrogate_pair_and_a_number_out_of_range_stay_out() {
-        for body in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, r#"{"a":"#, "\u{feff}{}", "{}x"] {
+        for body in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, r#"{"a":"#, "\u{feff}\u{feff}{}", "{}x"] {
             assert!(matches!(parse_object(body.as_bytes()), Err(Error::Invalid(_))), "{body}");
         }
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
-        assert!(matches!(parse_object(deep.as_bytes()), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn a_byte_order_mark_says_nothing() {
+        assert!(parse_object("\u{feff}".as_bytes()).expect("no arguments").is_empty());
+        assert_eq!(parse_object("\u{feff}{\"a\":1}".as_bytes()).expect("an object").len(), 1);
+        let Err(Error::Invalid(errors)) = parse_object("\u{feff}{x".as_bytes()) else { panic!("not JSON") };
+        assert_eq!(errors[0].loc[1], 4, "counted in the bytes that were sent");
+    }
+
+    /// A list in lists, in an object.
+    fn nested(levels: usize) -> String {
+        format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1))
+    }
+
+    #[test]
+    fn a_body_is_nested_no_deeper_than_every_reader_can_read_its_answer() {
+        let body = nested(DEEPEST);
+        let object = parse_object(body.as_bytes()).expect("an object");
+        let answer = serde_json::json!({"data": {"job_args": object}}).to_string();
+        serde_json::from_str::<Value>(&answer).expect("readable by whoever uses serde_json");
+        for levels in [DEEPEST + 1, 126, 127, 128, 10_000] {
+            let Err(Error::Invalid(errors)) = parse_object(nested(levels).as_bytes()) else { panic!("{levels}") };
+            assert_eq!(errors[0].ctx, Some(serde_json::json!({"error": "nested more than 100 levels deep"})));
+        }
     }
 
     proptest! {

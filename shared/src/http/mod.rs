@@ -2,6 +2,7 @@
 
 mod body;
 pub(crate) mod compress;
+mod decode;
 mod job_response;
 mod json;
 mod list_query;
@@ -10,6 +11,7 @@ pub mod reply;
 pub mod request;
 
 pub use body::Fields;
+pub use decode::decoded;
 pub use job_response::{JobResponse, UploadPart, UploadTarget, UploadTargets};
 pub use json::{Object, echo, object, python_object};
 pub use list_query::{ListQuery, show_cursor};

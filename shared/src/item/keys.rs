@@ -1,4 +1,4 @@
-//! How the keys of both tables and of their indexes are spelt. Nothing else in the workspace spells one.
+//! How the keys of both tables and of their indexes are spelt. No other code of the functions spells one.
 
 use uuid::Uuid;
 

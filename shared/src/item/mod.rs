@@ -10,4 +10,4 @@ mod transition;
 
 pub use attribute::{Cursor, Item, cursor, number, text};
 pub use page::{Order, Page};
-pub use transition::{Expression, Guard, Transition};
+pub use transition::{Condition, Expression, Transition};

@@ -11,7 +11,7 @@ pub const SHARDS: u8 = 16;
 /// Shards that a busy user's jobs are counted in. More than [`SHARDS`], because a transaction holds its row for as long as it takes:
 /// of 2,000 creates a second, twice what is asked for, one in two thousand is then refused where 16 shards refuse a third
 /// (`cargo run --release -- bench --scale`). A create whose shard is full reads all of them: for a large quota when little of it is
-/// left, for a quota of few jobs a shard long before. To change the number cuts the running day's quotas anew.
+/// left, for a quota of few jobs a shard long before. Changing the number divides the running day's quotas anew.
 pub const USAGE_SHARDS: u8 = 64;
 
 /// The shard's key.

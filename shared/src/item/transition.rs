@@ -10,7 +10,7 @@ use super::attribute::{Item, number};
 
 /// Something that must hold for a transition to happen.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Guard {
+pub enum Condition {
     /// The attribute has this value.
     Is(&'static str, AttributeValue),
     /// The attribute is there.
@@ -23,10 +23,10 @@ pub enum Guard {
     AtMost(&'static str, i64),
 }
 
-/// One conditional write: all guards hold and all changes happen, or nothing does.
+/// One conditional write: all conditions hold and all changes happen, or nothing does.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transition {
-    guards: Vec<Guard>,
+    conditions: Vec<Condition>,
     set: Vec<(String, AttributeValue)>,
     remove: Vec<&'static str>,
     returns_before: bool,
@@ -46,8 +46,8 @@ impl Transition {
     }
 
     /// Also requires this.
-    pub fn when(mut self, guard: Guard) -> Self {
-        self.guards.push(guard);
+    pub fn when(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
         self
     }
 
@@ -74,8 +74,8 @@ impl Transition {
     /// The same in DynamoDB's language.
     pub fn expression(self) -> Expression {
         let mut expression = Expression::default();
-        let guards: Vec<_> = self.guards.into_iter().map(|guard| expression.guard(guard)).collect();
-        expression.condition = guards.join(" AND ");
+        let conditions: Vec<_> = self.conditions.into_iter().map(|condition| expression.of(condition)).collect();
+        expression.condition = conditions.join(" AND ");
         let set: Vec<_> = self
             .set
             .into_iter()
@@ -89,14 +89,14 @@ impl Transition {
         expression
     }
 
-    /// The item after the transition; None when a guard does not hold, or a map on an attribute's path is missing.
+    /// The item after the transition; None when a condition does not hold, or a map on an attribute's path is missing.
     pub fn apply(self, mut item: Item) -> Option<Item> {
-        let holds = self.guards.iter().all(|guard| match guard {
-            Guard::Is(attribute, value) => item.get(*attribute) == Some(value),
-            Guard::Exists(path) => get(&item, path).is_some(),
-            Guard::Absent(attribute) => !item.contains_key(*attribute),
-            Guard::Above(attribute, bound) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *bound),
-            Guard::AtMost(attribute, most) => item.get(*attribute).and_then(millis).is_some_and(|n| n <= *most),
+        let holds = self.conditions.iter().all(|condition| match condition {
+            Condition::Is(attribute, value) => item.get(*attribute) == Some(value),
+            Condition::Exists(path) => get(&item, path).is_some(),
+            Condition::Absent(attribute) => !item.contains_key(*attribute),
+            Condition::Above(attribute, bound) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *bound),
+            Condition::AtMost(attribute, most) => item.get(*attribute).and_then(millis).is_some_and(|n| n <= *most),
         });
         if !holds {
             return None;
@@ -148,13 +148,13 @@ pub struct Expression {
 }
 
 impl Expression {
-    fn guard(&mut self, guard: Guard) -> String {
-        match guard {
-            Guard::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value)),
-            Guard::Exists(path) => format!("attribute_exists({})", self.name(&path)),
-            Guard::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
-            Guard::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(least))),
-            Guard::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(most))),
+    fn of(&mut self, condition: Condition) -> String {
+        match condition {
+            Condition::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value)),
+            Condition::Exists(path) => format!("attribute_exists({})", self.name(&path)),
+            Condition::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
+            Condition::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(least))),
+            Condition::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(most))),
         }
     }
 
@@ -186,16 +186,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_unless_all_guards_hold() {
+    fn nothing_changes_unless_all_conditions_hold() {
         let before = || item([("status", text("running")), ("due_at", number(5))]);
-        let change = || Transition::default().set("status", text("pending")).when(Guard::Is("status", text("running")));
+        let change =
+            || Transition::default().set("status", text("pending")).when(Condition::Is("status", text("running")));
         assert!(change().apply(before()).is_some());
         for refused in [
-            Guard::Is("status", text("pending")),
-            Guard::Exists("files.a".to_owned()),
-            Guard::Absent("due_at"),
-            Guard::Above("due_at", 5),
-            Guard::AtMost("due_at", 4),
+            Condition::Is("status", text("pending")),
+            Condition::Exists("files.a".to_owned()),
+            Condition::Absent("due_at"),
+            Condition::Above("due_at", 5),
+            Condition::AtMost("due_at", 4),
         ] {
             assert_eq!(change().when(refused.clone()).apply(before()), None, "{refused:?}");
         }

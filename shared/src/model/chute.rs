@@ -78,7 +78,7 @@ pub struct Method {
     /// Ports that the miner has to open.
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// Whether it uploads output files.
+    /// Whether it uploads output files, as the SDK declares it. Taken and kept; what a miner reports decides.
     #[serde(default)]
     pub upload: bool,
 }

@@ -7,7 +7,7 @@ use super::output_file::PREFIX_LENGTH;
 /// Bytes of the longest S3 key. (S3: "Naming Amazon S3 objects".)
 const LONGEST_KEY: usize = 1024;
 /// Bytes of the longest name: what goes before it leaves as many.
-pub const LONGEST: usize = LONGEST_KEY - PREFIX_LENGTH;
+const LONGEST: usize = LONGEST_KEY - PREFIX_LENGTH;
 
 /// Why `name` cannot be an output file's, when it cannot.
 pub fn problem(name: &str) -> Option<&'static str> {

@@ -84,6 +84,12 @@ pub struct Job {
     /// Who claimed it: a hotkey, or an account's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<String>,
+    /// Whose account that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner_account: Option<Uuid>,
+    /// Which of the miner's processes claimed it, when it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
     /// The hotkey that signed the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner_hotkey: Option<String>,
@@ -96,7 +102,10 @@ pub struct Job {
     /// Digest of the miner's report, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
-    /// Miners that lost it.
+    /// Accounts that lost it lately, and when it was requeued each time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, Timestamp>,
+    /// Miners that lost it, as an earlier release wrote it: without times.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lost_by: BTreeSet<String>,
     /// Set while it is being deleted.
@@ -111,7 +120,7 @@ pub struct Job {
     /// Index `by_user`: whose list it is in, and which shard of it. None once it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Which shard of its chute's queue it waits in.
+    /// Which shard of its chute's queue it waits in. The table keeps the attribute's first name.
     #[serde(rename = "lane", default, skip_serializing_if = "is_first")]
     pub shard: u8,
     /// Index `queue`: what needs attention.
@@ -203,10 +212,13 @@ impl Job {
             ports: declared.map(|method| method.ports.clone()).unwrap_or_default(),
             node_selector: chute.node_selector.clone(),
             miner: None,
+            miner_account: None,
+            worker: None,
             miner_hotkey: None,
             instance: None,
             files: None,
             report: None,
+            lost: BTreeMap::new(),
             lost_by: BTreeSet::new(),
             deleted_at: None,
             gone_at: None,

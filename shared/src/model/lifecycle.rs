@@ -1,4 +1,4 @@
-//! A job's life: every change of state, with the guards that DynamoDB checks in the same write.
+//! A job's life: every change of state, with the conditions that DynamoDB checks in the same write.
 //!
 //! ```text
 //!                                 finish: complete, with files
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Nothing reads, decides and then writes blindly: a refused write returns the job as it was, and the answer follows from that.
-//! A miner's guard names its attempt, so that one whose attempt was lost can change nothing. The reaper's guard names the lease
+//! A miner's condition names its attempt, so that one whose attempt was lost can change nothing. The reaper's condition names the lease
 //! that ran out, so that a heartbeat in between wins.
 
 use std::collections::HashMap;
@@ -32,9 +32,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    item::{Guard, Transition, keys, number, schema, text},
+    item::{Condition, keys, number, schema, text},
     time::{DAY, Timestamp},
 };
+
+pub use crate::item::Transition;
 
 /// Seconds that a heartbeat holds a job for.
 pub const HEARTBEAT: i64 = 90;
@@ -45,11 +47,18 @@ const DELETE_TIME: i64 = 60;
 /// Seconds after which the reaper tries again what it could not do.
 const POSTPONED: i64 = 60;
 
+/// Seconds for which a job that was lost is withheld from whoever lost it. Others come first; a lone miner's job goes on.
+pub const WITHHELD: i64 = 300;
+
 /// A claim's details.
 #[derive(Debug)]
 pub struct Claim<'a> {
     /// Who claims.
     pub miner: &'a str,
+    /// Whose account that is.
+    pub account: Uuid,
+    /// Which of the miner's processes, when it said so.
+    pub worker: Option<&'a str>,
     /// The hotkey, when the claim was signed.
     pub hotkey: Option<&'a str>,
     /// What the miner says about where it runs.
@@ -77,15 +86,17 @@ pub struct Report<'a> {
     pub now: Timestamp,
 }
 
-/// `pending` → `running`: the attempt after the one that was read begins. One winner: the guard names that attempt.
+/// `pending` → `running`: the attempt after the one that was read begins. One winner: the condition names that attempt.
 pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
     let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
     Ok(live_job()
-        .when(Guard::Is("status", text(Status::Pending.as_str())))
-        .when(Guard::Is("attempt", number(job.attempt.into())))
+        .when(Condition::Is("status", text(Status::Pending.as_str())))
+        .when(Condition::Is("attempt", number(job.attempt.into())))
         .set("status", text(Status::Running.as_str()))
         .set("attempt", number(i64::from(job.attempt) + 1))
         .set("miner", text(claim.miner))
+        .set("miner_account", text(claim.account.to_string()))
+        .set_option("worker", claim.worker.map(text))
         .set("started_at", number(claim.now.millis()))
         .set("updated_at", number(claim.now.millis()))
         .set("deadline_at", number(claim.deadline.millis()))
@@ -97,8 +108,8 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
 /// The running job's miner is alive: it holds the job for a short while more, until the deadline.
 pub fn heartbeat(job_id: Uuid, attempt: u32, progress: Option<f64>, now: Timestamp) -> Transition {
     let change = attempt_of(attempt)
-        .when(Guard::Is("status", text(Status::Running.as_str())))
-        .when(Guard::Above("deadline_at", now.millis()))
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .when(Condition::Above("deadline_at", now.millis()))
         .set("updated_at", number(now.millis()))
         .leased(job_id, now.plus_seconds(HEARTBEAT));
     match progress {
@@ -126,8 +137,8 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
     let change = attempt_of(attempt)
         // The list of files, and the room for it, would come back as they went out: 400 KB to read.
         .returning_before()
-        .when(Guard::Is("status", text(Status::Running.as_str())))
-        .when(Guard::Absent("report"))
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .when(Condition::Absent("report"))
         .set("status", text(status.as_str()))
         .set("report", text(report.digest))
         .set("files", files)
@@ -145,7 +156,7 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
 /// One file arrived through the API.
 pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
     reported_by(attempt)
-        .when(Guard::Exists(format!("files.{file_id}")))
+        .when(Condition::Exists(format!("files.{file_id}")))
         .set(format!("files.{file_id}.{}", OutputFile::UPLOADED), AttributeValue::Bool(true))
         .set("updated_at", number(now.millis()))
 }
@@ -154,7 +165,7 @@ pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
 pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timestamp) -> Result<Transition> {
     let file = serde_dynamo::to_attribute_value(file).map_err(|error| Error::internal("renew: file", error))?;
     Ok(reported_by(attempt)
-        .when(Guard::Exists(format!("files.{file_id}")))
+        .when(Condition::Exists(format!("files.{file_id}")))
         .set(format!("files.{file_id}"), file)
         .set("updated_at", number(now.millis())))
 }
@@ -176,22 +187,41 @@ pub fn complete_for_lost_miner(job: &Job, now: Timestamp) -> Result<Transition> 
     Ok(complete(job, now)?.when(lease_of(job)))
 }
 
-/// `running` → `pending`: the lease ran out, and an attempt is left. The miner may not claim this job again.
+/// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
 pub fn requeue(job: &Job, now: Timestamp) -> Transition {
-    let lost_by = job.lost_by.iter().chain(&job.miner).cloned().collect();
+    let still = job.lost.iter().filter(|(_, at)| is_withheld_since(**at, now));
+    let mut lost: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
+    // A claim of an earlier release has not left the account.
+    let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
+    lost.extend(loser.map(|loser| (loser, number(now.millis()))));
     lost_attempt(job)
         .set("status", text(Status::Pending.as_str()))
-        .set("lost_by", AttributeValue::Ss(lost_by))
+        .set("lost", AttributeValue::M(lost))
         .set("updated_at", number(now.millis()))
         .set("queue", text(keys::claimable(job.chute_id, job.shard)))
         .set("due_at", number(job.created_at.millis()))
+        .remove("lost_by")
         .remove("lease_expires_at")
         .remove("deadline_at")
         .remove("started_at")
         .remove("miner")
+        .remove("miner_account")
         .remove("miner_hotkey")
+        .remove("worker")
         .remove("instance")
         .remove("progress")
+}
+
+/// Whether the account has lost the job so lately that it is withheld from it, whichever of its keys and hotkeys asks.
+pub fn is_withheld(job: &Job, account: Uuid, miner: &str, now: Timestamp) -> bool {
+    let lost = [account.to_string().as_str(), miner].into_iter().find_map(|loser| job.lost.get(loser)).copied();
+    // An earlier release has left no times. What waits has not changed since it was requeued.
+    let before = job.lost_by.iter().any(|loser| loser == miner || *loser == account.to_string());
+    lost.or(before.then_some(job.updated_at)).is_some_and(|at| is_withheld_since(at, now))
+}
+
+fn is_withheld_since(lost_at: Timestamp, now: Timestamp) -> bool {
+    now < lost_at.plus_seconds(WITHHELD)
 }
 
 /// `running` → `timeout`: the lease ran out, and no attempt is left.
@@ -210,7 +240,7 @@ pub fn time_out(job: &Job, now: Timestamp) -> Transition {
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
     let change = live_job()
-        .when(Guard::Is("user_id", text(job.user_id.to_string())))
+        .when(Condition::Is("user_id", text(job.user_id.to_string())))
         .set("deleted_at", number(now.millis()))
         .set("gone_at", number(gone.millis()))
         .set("job_args", text("{}"))
@@ -223,12 +253,12 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
         .remove("owner");
     match &job.report {
         Some(report) => change
-            .when(Guard::Is("report", text(report)))
+            .when(Condition::Is("report", text(report)))
             .set("queue", text(keys::due(job.job_id)))
             .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
             .remove("expires_at"),
         None => change
-            .when(Guard::Absent("report"))
+            .when(Condition::Absent("report"))
             .set("expires_at", number(tokens_end(job, now).seconds()))
             .remove("queue")
             .remove("due_at"),
@@ -237,7 +267,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
 
 /// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
 pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
-    let change = Transition::default().when(Guard::Exists("deleted_at".to_owned()));
+    let change = Transition::default().when(Condition::Exists("deleted_at".to_owned()));
     match now >= gone {
         true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
         false => change.set("due_at", number(gone.millis())),
@@ -252,34 +282,36 @@ fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
 /// The reaper could not look after a job: others that are due come first, and this one again after a while.
 pub fn postpone(due_at: i64, now: Timestamp) -> Transition {
     Transition::default()
-        .when(Guard::Is("due_at", number(due_at)))
+        .when(Condition::Is("due_at", number(due_at)))
         .set("due_at", number(now.plus_seconds(POSTPONED).millis()))
 }
 
 /// A job that this release understands, and that is not being deleted.
 fn live_job() -> Transition {
-    Transition::default().when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).when(Guard::Absent("deleted_at"))
+    Transition::default()
+        .when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION))
+        .when(Condition::Absent("deleted_at"))
 }
 
 /// What only the miner that holds the job may do: an earlier attempt is fenced off.
 fn attempt_of(attempt: u32) -> Transition {
-    live_job().when(Guard::Is("attempt", number(attempt.into())))
+    live_job().when(Condition::Is("attempt", number(attempt.into())))
 }
 
 /// What that miner may do between its report and the job's end.
 fn reported_by(attempt: u32) -> Transition {
     attempt_of(attempt)
-        .when(Guard::Exists("report".to_owned()))
-        .when(Guard::Is("terminal", AttributeValue::Bool(false)))
+        .when(Condition::Exists("report".to_owned()))
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
 }
 
 /// What the reaper may do with an attempt whose lease ran out, as it was read.
 fn lost_attempt(job: &Job) -> Transition {
-    attempt_of(job.attempt).when(Guard::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
+    attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
 }
 
-fn lease_of(job: &Job) -> Guard {
-    Guard::Is("lease_expires_at", number(job.lease_expires_at.map_or(0, Timestamp::millis)))
+fn lease_of(job: &Job) -> Condition {
+    Condition::Is("lease_expires_at", number(job.lease_expires_at.map_or(0, Timestamp::millis)))
 }
 
 impl Transition {

@@ -171,7 +171,10 @@ impl Bucket {
         self.base.get().map(String::as_str).ok_or_else(|| Error::internal("presign: endpoint", "none"))
     }
 
-    /// Where to GET a checked file.
+    /// Where to GET a checked file. What its uploader said beside the bytes does not reach who fetches them: the URL says something
+    /// else in its place, since S3 can replace what it stored with an object and cannot leave it out ("GetObject": "Overriding
+    /// response header values through the request"). So no object has to be read or written again for it. `identity` is what
+    /// clients take for no coding at all, and `und` is an undetermined language (RFC 5646, section 4.1).
     pub async fn presign_get(&self, key: &str, file: &OutputFile) -> Result<Presigned> {
         let request = self
             .client
@@ -180,7 +183,11 @@ impl Bucket {
             .key(key)
             .set_version_id(file.version_id.clone())
             .set_response_content_type(file.content_type.clone())
-            .response_content_disposition(content_disposition(&file.filename));
+            .response_content_disposition(content_disposition(&file.filename))
+            .response_content_encoding("identity")
+            .response_content_language("und")
+            .response_cache_control("no-store")
+            .response_expires(DateTime::from_secs(0));
         let (config, expires_at) = expiring(DOWNLOAD_LIFE)?;
         presigned(request.presigned(config).await, expires_at, "presign: GetObject")
     }

@@ -59,7 +59,7 @@ pub struct Declaration {
 }
 
 impl Declaration {
-    fn read(declared: &Value) -> Result<Self, Problem> {
+    fn read(declared: &Value, known: &OutputFile) -> Result<Self, Problem> {
         const PART_SIZE: &str = "must be a whole number of bytes from 5 MiB to 5 GiB";
         let field = |name: &str| declared.get(name).filter(|value| !value.is_null());
         let bytes = |name: &'static str, problem: &str, good: RangeInclusive<u64>| match field(name) {
@@ -76,13 +76,20 @@ impl Declaration {
                 None => Err(Problem::of(declared, name, problem)),
             },
         };
+        let size = bytes("size", "must be a whole number of bytes up to 5 TiB", 0..=LARGEST_FILE)?;
+        let part_size = bytes("part_size", PART_SIZE, SMALLEST_PART..=LARGEST_PART)?;
+        if let (Some(size), Some(part_size)) = (size.or(known.size), part_size.or(known.part_size))
+            && size.div_ceil(part_size) > MOST_PARTS
+        {
+            return Err(Problem::of(declared, "part_size", "must not make more than 10,000 parts"));
+        }
         let is_sha256 = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_type = |text: &str| {
             text.len() <= LONGEST_TYPE && text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         };
         Ok(Self {
-            size: bytes("size", "must be a whole number of bytes up to 5 TiB", 0..=LARGEST_FILE)?,
-            part_size: bytes("part_size", PART_SIZE, SMALLEST_PART..=LARGEST_PART)?,
+            size,
+            part_size,
             sha256: string("sha256", "must be 64 hex digits", is_sha256)?.map(|text| text.to_ascii_lowercase()),
             content_type: string("content_type", "must be a media type of at most 80 characters", is_type)?,
         })
@@ -91,16 +98,10 @@ impl Declaration {
 
 /// The file with what is declared of it. What is known already holds for what is not declared.
 pub fn declare(declared: &Value, known: OutputFile) -> Result<OutputFile, Problem> {
-    let told = Declaration::read(declared)?;
-    let (size, part_size) = (told.size.or(known.size), told.part_size.or(known.part_size));
-    if let (Some(size), Some(part_size)) = (size, part_size)
-        && size.div_ceil(part_size) > MOST_PARTS
-    {
-        return Err(Problem::of(declared, "part_size", "must not make more than 10,000 parts"));
-    }
+    let told = Declaration::read(declared, &known)?;
     Ok(OutputFile {
-        size,
-        part_size,
+        size: told.size.or(known.size),
+        part_size: told.part_size.or(known.part_size),
         sha256: told.sha256.or(known.sha256),
         content_type: told.content_type.or(known.content_type),
         ..known

@@ -12,7 +12,7 @@ pub const WINDOW: u64 = 16 << 10;
 /// Headers of one part.
 const MOST_HEADERS: usize = 16;
 /// The longest media type: a type and a subtype of 127 characters. (RFC 6838, 4.2.)
-const LONGEST_TYPE: usize = 255;
+const LONGEST_MEDIA_TYPE: usize = 255;
 
 /// Where the file is inside an envelope.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +87,7 @@ impl Part {
         let name = parameter(&value("content-disposition")?, "name")?;
         // What S3 would not take as an object's own stays behind.
         let is_type = |kind: &str| {
-            (1..=LONGEST_TYPE).contains(&kind.len()) && kind.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            (1..=LONGEST_MEDIA_TYPE).contains(&kind.len()) && kind.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         };
         let content_type = value("content-type").filter(|kind| is_type(kind)).map(|kind| kind.into_owned());
         Some(Self { name, content_type, length: length + 2 })

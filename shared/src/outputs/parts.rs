@@ -13,10 +13,11 @@ pub(super) const MOST_PARTS: u64 = 10_000;
 pub(super) const SMALLEST_PART: u64 = 5 << 20;
 /// Bytes of the largest part: 5 GiB. ("Amazon S3 multipart upload limits".)
 pub(super) const LARGEST_PART: u64 = 5 << 30;
-/// Bytes of a part, unless the miner asks for others or [`FEW`] need to be larger: 16 MiB, minutes on a slow line.
+/// Bytes of a part, unless the miner asks for others or [`PARTS_IN_AN_ANSWER`] need to be larger: 16 MiB, minutes on a slow line.
 const PART: u64 = 16 << 20;
-/// Parts that a file has at most, unless the miner asks for more: as many as one answer gives.
-const FEW: u64 = 1000;
+/// Parts that one answer gives; asking again, for a file, gives the next that are missing. A file has no more, unless the miner asks
+/// for smaller ones.
+pub const PARTS_IN_AN_ANSWER: usize = 1000;
 
 /// One part of a large file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +33,7 @@ pub struct Part {
 /// The parts of a file of declared size.
 pub fn parts(file: &OutputFile) -> impl Iterator<Item = Part> {
     let size = file.size.unwrap_or(0);
-    let least = size.div_ceil(FEW).next_multiple_of(1 << 20).min(LARGEST_PART);
+    let least = size.div_ceil(PARTS_IN_AN_ANSWER as u64).next_multiple_of(1 << 20).min(LARGEST_PART);
     let part = file.part_size.unwrap_or(PART.max(least)).max(1);
     (1..).zip((0..size).step_by(usize::try_from(part).unwrap_or(usize::MAX))).map(move |(number, offset)| Part {
         number,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result, engine_error},
-    item::{Guard, Item, Transition, number, schema, text},
+    item::{Condition, Item, Transition, number, schema, text},
     model::Chute,
 };
 
@@ -55,7 +55,7 @@ impl Registry {
 
     /// The same, unless the row has the attribute already.
     pub async fn set_once<T: Row>(&self, id: &T::Id, attribute: &'static str, value: &impl Serialize) -> Result<bool> {
-        self.set_when::<T>(Transition::default().when(Guard::Absent(attribute)), id, attribute, value).await
+        self.set_when::<T>(Transition::default().when(Condition::Absent(attribute)), id, attribute, value).await
     }
 
     async fn set_when<T: Row>(
@@ -67,7 +67,7 @@ impl Registry {
     ) -> Result<bool> {
         let value = serde_dynamo::to_attribute_value(value);
         let value: AttributeValue = value.map_err(|error| Error::internal("registry: attribute", error))?;
-        let change = change.when(Guard::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
+        let change = change.when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION)).set(attribute, value);
         let expression = change.expression();
         let request = self.0.client.update_item().table_name(&self.0.registry).key("pk", text(T::pk(id)));
         let request = request

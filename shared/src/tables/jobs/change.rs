@@ -24,7 +24,7 @@ use crate::{
 pub enum Outcome {
     /// It happened; this is the job now.
     Changed(Box<Job>),
-    /// A guard did not hold; this is the job as it is, which may be one that is being deleted.
+    /// A condition did not hold; this is the job as it is, which may be one that is being deleted.
     Refused(Box<Job>),
     /// There is no such job.
     Gone,
@@ -118,7 +118,7 @@ impl Jobs {
             .update(Slot::Job, update)
             .put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
         let Some(refusals) = transaction.run(doing).await? else {
-            // A transaction answers no attributes. What the guards allow the answer to depend on is as it was read.
+            // A transaction answers no attributes. What the conditions allow the answer to depend on is as it was read.
             let after = transition.apply(job.to_item()?);
             let after = after.ok_or_else(|| Error::internal(doing, "a transition that does not fit the job"))?;
             return Ok(Outcome::Changed(Box::new(Job::from_item(after)?)));

@@ -30,15 +30,15 @@ enum Counted {
     Full(Usage),
 }
 
-/// Shards that an insert is refused in, each time by jobs that were counted since it was seen to have room, before it gives up.
-const REFUSALS: usize = 20;
+/// How many shards an insert tries. Each looked as if it had room, and was full by the time of the write.
+const TRIES: usize = 20;
 
 impl Jobs {
     /// Stores a new job and counts it, in one transaction: never more than the quota a day, however many creates run at
     /// once, and never a second job for one signature. 429 when the quota is used up.
     pub async fn insert(&self, job: &Job, quota: &DailyQuota, guard: Option<&ReplayGuard>) -> Result<Inserted> {
         let mut shards = quota.first();
-        for _ in 0..REFUSALS {
+        for _ in 0..TRIES {
             if let Some(shards) = shards {
                 match self.insert_counted(job, quota, shards, guard).await? {
                     Counted::In => return Ok(Inserted::Created),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     item::{Cursor, Item, Order, Page, cursor, keys, number, schema, shards::SHARDS, text},
-    model::{ChuteSnapshot, Port, Status, User},
+    model::{Chute, ChuteSnapshot, Port, Status, User},
     time::{Timestamp, rfc3339, rfc3339_option},
 };
 
@@ -170,15 +170,28 @@ impl Jobs {
         Ok((due, answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by))))
     }
 
-    /// A page of a chute's pending jobs, oldest first, out of its first shard: all of them unless the chute is busy.
-    pub async fn claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
-        // Nobody could claim what a newer release has made.
+    /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. It is made beside the read
+    /// that tells.
+    pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
         self.one_shard(&CLAIMABLE, &keys::claimable(chute_id, 0), &Filter::default(), page.limit, page.after).await
     }
 
-    /// The same of a busy chute, out of all its shards.
-    pub async fn claimable_of_busy(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
-        self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute_id, shard), &Filter::default(), page).await
+    /// A page of the chute's pending jobs, oldest first. `begun` is the first query.
+    pub async fn claimable(
+        &self,
+        chute: &Chute,
+        page: &Page,
+        begun: Result<JobList<ClaimableJob>>,
+    ) -> Result<JobList<ClaimableJob>> {
+        if !chute.busy {
+            return begun;
+        }
+        self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute.chute_id, shard), &Filter::default(), page).await
+    }
+
+    /// The parts of the queue that [`Jobs::due`] reads one by one.
+    pub fn due_shards(&self) -> impl Iterator<Item = u8> + use<> {
+        0..keys::DUE_SHARDS
     }
 
     /// The first query of a page of a user's list: what the page holds and one more, which tells whether there is another page.
@@ -232,6 +245,7 @@ impl Jobs {
             .limit(read.cast_signed())
             .set_exclusive_start_key(after.map(|after| start(index, key, after)));
         let answer = filter.add_to(request).send().await.context(index.doing)?;
+        // Nobody here can show or claim what a newer release has made.
         let jobs = jobs(index, schema::known(answer.items.unwrap_or_default()))?;
         Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, index.sorted_by))))
     }
@@ -246,7 +260,7 @@ impl Jobs {
         filter: &Filter,
         page: &Page,
     ) -> Result<JobList<T>> {
-        let first = (0..SHARDS).map(|shard| self.from_time(index, key(shard), filter, page, SHARD_PAGE, None));
+        let first = (0..SHARDS).map(|shard| self.read_shard(index, key(shard), filter, page, SHARD_PAGE, None));
         let (mut shards, mut ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
         let (lacks, hiding) = lacking(&shards, index.order, page);
         let limit = match filter.is_empty() {
@@ -255,7 +269,7 @@ impl Jobs {
         };
         let more = hiding.iter().map(|shard| {
             let end = ends[*shard].take();
-            self.from_time(index, key(*shard as u8), filter, page, limit, end)
+            self.read_shard(index, key(*shard as u8), filter, page, limit, end)
         });
         for (shard, (more, _)) in hiding.iter().zip(try_join_all(more).await?) {
             shards[*shard].jobs.extend(more.jobs);
@@ -266,7 +280,7 @@ impl Jobs {
     }
 
     /// The next `limit` jobs of a shard from the page's beginning, or from where an earlier read ended, and where this one did.
-    async fn from_time(
+    async fn read_shard(
         &self,
         index: &Index,
         key: String,

@@ -107,7 +107,7 @@ mod tests {
             expected.sort_by(|a, b| order.compare(a, b));
             let (mut shown, mut page) = (Vec::new(), Page { limit, after: None });
             loop {
-                // ShardReads have more jobs of one time than are read at a time: still every page gets on.
+                // Shards have more jobs of one time than one read takes, and still every page moves forward.
                 let mut asked: Vec<_> = shards.iter().map(|shard| ask(shard, order, &page, 4, passes)).collect();
                 let (lacks, hiding) = lacking(&asked, order, &page);
                 for shard in hiding {

@@ -38,7 +38,7 @@ pub(super) struct Shards {
 }
 
 /// A count in a usage row, with the placeholders of its attribute and of its bound.
-pub(super) struct Counted {
+pub(super) struct Count {
     pub(super) name: &'static str,
     pub(super) most: &'static str,
     pub(super) attribute: String,
@@ -98,14 +98,14 @@ impl DailyQuota {
     }
 
     /// The count of all the user's jobs in a shard's row.
-    pub(super) fn count_total(&self, shard: u8) -> Counted {
+    pub(super) fn count_total(&self, shard: u8) -> Count {
         let bound = shards::slice(self.total, self.shards, shard);
-        Counted { name: "#total", most: ":total", attribute: "total".to_owned(), bound }
+        Count { name: "#total", most: ":total", attribute: "total".to_owned(), bound }
     }
 
     /// The count of the user's jobs on the chute in a shard's row.
-    pub(super) fn count_chute(&self, shard: u8) -> Counted {
+    pub(super) fn count_chute(&self, shard: u8) -> Count {
         let bound = shards::slice(self.of_chute, self.shards, shard);
-        Counted { name: "#chute", most: ":chute", attribute: keys::usage_of_chute(self.chute_id), bound }
+        Count { name: "#chute", most: ":chute", attribute: keys::usage_of_chute(self.chute_id), bound }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 
 use super::{
-    quota::{Counted, DailyQuota, QuotaKey},
+    quota::{Count, DailyQuota, QuotaKey},
     store::Jobs,
 };
 use crate::{
@@ -24,15 +24,15 @@ use crate::{
 const REMEMBERED: usize = 1000;
 
 impl Jobs {
-    /// 429 when the quota is known to be used up, which spares a transaction that would be refused. What one of several shards has
-    /// counted tells nothing: there it is known once this process has refused. The first refusal comes with the transaction, so
-    /// that a bad body is answered before it.
+    /// 429 when the quota is known to be used up, which spares a transaction that would be refused. For a busy user,
+    /// one shard's count does not decide: this process refuses early only after it has itself found the quota used up. The first
+    /// refusal comes with the transaction, after a bad body was answered.
     pub fn has_room(&self, quota: &DailyQuota, found: &Found) -> Result<()> {
+        let usage: Usage = found.by_key(&keys::usage(quota.user_id, &quota.day, 0))?.unwrap_or_default();
         if quota.shards > 1 {
             let used_up = self.remembered().get(&quota.key()).cloned();
             return used_up.map_or(Ok(()), |usage| Err(quota.exceeded(&usage)));
         }
-        let usage: Usage = found.by_key(&keys::usage(quota.user_id, &quota.day, 0))?.unwrap_or_default();
         let room = usage.of_chute(quota.chute_id) < quota.of_chute && usage.total() < quota.total;
         if room { Ok(()) } else { Err(quota.exceeded(&usage)) }
     }
@@ -51,16 +51,16 @@ impl Jobs {
     }
 
     /// Counts the job in a shard's row, under each of these attributes, unless one is at its bound.
-    pub(super) fn count(&self, job: &Job, shard: u8, counted: &[Counted]) -> Result<Update> {
+    pub(super) fn count(&self, job: &Job, shard: u8, counted: &[Count]) -> Result<Update> {
         let add: Vec<_> = counted.iter().map(|count| format!("{} :one", count.name)).collect();
-        let room = |count: &Counted| format!("(attribute_not_exists({0}) OR {0} < {1})", count.name, count.most);
+        let room = |count: &Count| format!("(attribute_not_exists({0}) OR {0} < {1})", count.name, count.most);
         let room: Vec<_> = counted.iter().map(room).collect();
         let mut update = Update::builder()
             .table_name(&self.tables.registry)
             .key("pk", text(keys::usage(job.user_id, &job.created_at.date(), shard)))
             .update_expression(format!("ADD {} SET #expires = :expires, #v = :v", add.join(", ")))
             .condition_expression(room.join(" AND "));
-        for Counted { name, most, attribute, bound } in counted {
+        for Count { name, most, attribute, bound } in counted {
             update = update.expression_attribute_names(*name, attribute);
             update = update.expression_attribute_values(*most, AttributeValue::N(bound.to_string()));
         }
