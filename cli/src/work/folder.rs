@@ -25,12 +25,12 @@ use crate::{
     work::{report::Report, state, supervisor::End},
 };
 
-/// Of the folders' names.
+/// How the names of jobs' folders begin.
 const PREFIX: &str = "jobchute-";
+/// How they begin until they are locked.
+const UNREADY: &str = "new-jobchute-";
 /// The file that says that nothing is left to be delivered.
 const DELIVERED: &str = "private/delivered.json";
-/// The same until they are locked.
-const UNREADY: &str = "new-jobchute-";
 
 /// What a miner's client needs to run a job, as the API answers a claim.
 #[derive(Deserialize, Serialize)]
