@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use jsonwebtoken::jwk::JwkSet;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::quotas::Quotas;
 
@@ -63,8 +64,8 @@ pub struct Config {
     pub outputs_bucket: Option<String>,
     /// Name or ARN of the secret that signs job tokens (`JOB_TOKEN_SECRET`).
     pub job_token_secret: Option<String>,
-    /// Who may issue user JWTs (`USER_JWT_KEYS`, a JWKS document). Empty: nobody.
-    pub user_jwt_keys: JwkSet,
+    /// Who may issue user JWTs (`USER_JWT_KEYS`, a JWKS document): its keys, of whatever kind. Empty: nobody.
+    pub user_jwt_keys: Vec<Value>,
     /// The `iss` that user JWTs must carry, when set (`USER_JWT_ISSUER`).
     pub user_jwt_issuer: Option<String>,
     /// The `aud` that user JWTs must carry, when set (`USER_JWT_AUDIENCE`).
@@ -81,6 +82,12 @@ pub struct Config {
     pub api_base_url: Option<String>,
 }
 
+/// A JWKS document, whose keys may be of kinds that nobody here knows. (RFC 7517, section 5.)
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Value>,
+}
+
 impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, ConfigError> {
@@ -95,8 +102,9 @@ impl Config {
             outputs_bucket: env.optional("OUTPUTS_BUCKET"),
             job_token_secret: env.optional("JOB_TOKEN_SECRET"),
             user_jwt_keys: match env.optional("USER_JWT_KEYS") {
-                None => JwkSet { keys: Vec::new() },
+                None => Vec::new(),
                 Some(document) => serde_json::from_str(&document)
+                    .map(|Jwks { keys }| keys)
                     .map_err(|_| ConfigError { variable: "USER_JWT_KEYS", problem: "is not a JWKS document" })?,
             },
             user_jwt_issuer: env.optional("USER_JWT_ISSUER"),

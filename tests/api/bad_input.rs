@@ -122,7 +122,7 @@ async fn bodies_that_can_not_be() {
         ("a string", b"\"x\"".to_vec()),
         ("null", b"null".to_vec()),
         ("NaN alone", b"NaN".to_vec()),
-        ("a byte order mark", b"\xef\xbb\xbf{}".to_vec()),
+        ("two byte order marks", b"\xef\xbb\xbf\xef\xbb\xbf{}".to_vec()),
         ("invalid UTF-8", b"{\"status\": \"\xff\xfe\"}".to_vec()),
         ("NUL bytes", vec![0; 100]),
         ("an escaped NUL", wrong("\"\\u0000\"")),

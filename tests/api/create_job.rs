@@ -139,7 +139,7 @@ async fn a_key_given_twice_counts_as_given_last() {
 #[tokio::test]
 async fn a_body_that_is_no_json_object_is_invalid_and_creates_nothing() {
     let world = World::new().await;
-    let bodies: [&[u8]; 14] = [
+    let bodies: [&[u8]; 13] = [
         b"{",
         b"{\"a\":}",
         b"{\"a\":1,\n\"b\" 2}",
@@ -152,7 +152,6 @@ async fn a_body_that_is_no_json_object_is_invalid_and_creates_nothing() {
         b"{\"a\":1}}",
         b"{'a':1}",
         b"nonsense",
-        b"\xef\xbb\xbf{}",
         b" ",
     ];
     let mut told = String::new();
@@ -176,7 +175,6 @@ async fn a_body_that_is_no_json_object_is_invalid_and_creates_nothing() {
     {\"a\":1}}  7 "trailing characters"
     {\'a\':1}  1 "key must be a string"
     nonsense  1 "expected ident"
-    \xef\xbb\xbf{}  0 "expected value"
        1 "EOF while parsing a value"
     "#);
     let answer = create(&world, b"{\"a\":}").await;

@@ -255,7 +255,7 @@ async fn a_body_that_is_no_json_object_is_refused() {
     }
     let broken = finish_raw(&job, "{\"status\": \"complete\",").await.error();
     insta::assert_snapshot!(broken.1.to_string(), @r#"[{"type":"json_invalid","loc":["body",22],"msg":"JSON decode error","input":{},"ctx":{"error":"EOF while parsing a value"}}]"#);
-    for body in [&b"{\"result\": \"\xff\"}"[..], b"{\"result\": 1e999}", b"\xef\xbb\xbf{}"] {
+    for body in [&b"{\"result\": \"\xff\"}"[..], b"{\"result\": 1e999}"] {
         assert_eq!(finish_raw(&job, body).await.error().0, 422, "{}", String::from_utf8_lossy(body));
     }
     assert_eq!(job.stored().await, before);

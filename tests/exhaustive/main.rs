@@ -30,8 +30,8 @@ const SHARD: u8 = 3;
 const WINDOW: i64 = 3600;
 /// The times that a request may carry, in seconds, in any order: what was leased at the one has run out at the other.
 const TIMES: [i64; 2] = [0, 10_000];
-/// The times that a claim may carry: the last is when a job that was lost at the one before is no longer withheld.
-const CLAIMED: [i64; 3] = [0, 10_000, 10_300];
+/// When a job that was lost at the later of them is no longer withheld.
+const AFTER: i64 = 10_300;
 
 /// What somebody remembers between reading and writing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -213,10 +213,11 @@ impl Model for Life {
             if world.pending.contains_key(name) {
                 steps.extend([Step::Write(name, true), Step::Write(name, false), Step::Die(name)]);
             } else if job.status == Status::Pending && job.deleted_at.is_none() {
-                let may = |now: &i64| {
-                    !lifecycle::is_withheld(&job, ACCOUNTS[miner], name, Timestamp::from_millis(now * 1000))
-                };
-                steps.extend(CLAIMED.into_iter().filter(may).map(|now| Step::Read(name, Intent::Claim(miner), now)));
+                let account = ACCOUNTS[miner];
+                let after = job.lost.contains_key(&account.to_string()).then_some(AFTER);
+                let may = |now: &i64| !lifecycle::is_withheld(&job, account, name, Timestamp::from_millis(now * 1000));
+                let times = TIMES.into_iter().chain(after).filter(may);
+                steps.extend(times.map(|now| Step::Read(name, Intent::Claim(miner), now)));
             }
             if job.miner.as_deref() == Some(name) && world.tokens[miner] != Some(job.attempt) && !job.terminal {
                 steps.push(Step::AskAgain(miner));

@@ -4,7 +4,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use local::{SECRET_ACCESS_KEY, SESSION_TOKEN, Stack};
 use serde_json::json;
-use tests::{Client, Envelope, Job, objects, s3, template_with, text, upload};
+use tests::{Client, Envelope, Job, item, objects, s3, template_with, text, upload};
 
 use crate::{MIB, content, put_envelope};
 
@@ -35,6 +35,16 @@ async fn a_file_that_changed_after_the_end_is_refused_and_not_served() {
     let file_id = done["output_files"].as_object().unwrap().iter().find(|(_, file)| file["filename"] == "plain");
     let route = format!("{}/jobs/{}/download/{}", stack.url(), job.job_id, file_id.unwrap().0);
     job.owner.get(&route).await.is_error(409, "Output file changed after the job completed");
+
+    // Removed by its id, `null`: only that takes the right to delete versions, and leaves no delete marker.
+    let stored = item(&stack, "JobsTable", "job_id", &job.job_id).await;
+    let versions: Vec<_> =
+        stored["files"]["M"].as_object().unwrap().values().map(|file| &file["M"]["v"]["S"]).collect();
+    assert_eq!(versions, [&json!("null"); 3]);
+    job.owner.delete(&format!("{}/jobs/{}", stack.url(), job.job_id)).await.ok();
+    let bucket = stack.resource("OutputsBucket").unwrap();
+    let left = s3(&stack).list_object_versions().bucket(bucket).send().await.unwrap();
+    assert_eq!((left.versions().len(), left.delete_markers().len()), (0, 0));
 }
 
 #[tokio::test]

@@ -61,9 +61,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     };
 
     let key = job.file_keys().key(&file.filename);
-    if file.version_id.is_none() && job.terminal {
-        // A bucket without versions: what is there now has to be what was checked.
-        let head = app.bucket()?.head(&key, None).await?;
+    if file.is_replaceable() && job.terminal {
+        // A bucket without versions, or without them yet: what is there now has to be what was checked.
+        let head = app.bucket()?.head(&key, file.version_id.as_deref()).await?;
         if head.and_then(|head| head.object.etag) != file.etag {
             return Err(Error::Conflict("Output file changed after the job completed".to_owned()));
         }

@@ -8,8 +8,8 @@ use lambda_http::Request;
 use super::request::header;
 use crate::error::{Error, Result};
 
-/// The body without its `Content-Encoding` (RFC 9110, section 8.4), which may be `gzip`. 413 when that is longer than `limit`
-/// bytes: no more is inflated. What a hotkey signs is the body as it was sent.
+/// The body without its `Content-Encoding` (RFC 9110, section 8.4), which may be `gzip`. 413 when it is longer than `limit` bytes
+/// after that: no more is inflated. What a hotkey signs is the body as it was sent.
 pub fn decoded(request: &Request, limit: usize) -> Result<Cow<'_, [u8]>> {
     let body: &[u8] = request.body();
     let too_large = || Error::TooLarge(format!("Request body is larger than {limit} bytes"));

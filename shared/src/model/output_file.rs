@@ -32,7 +32,7 @@ pub struct OutputFile {
     /// The object's version that was checked.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
-    /// The object's ETag when it was checked.
+    /// The object's ETag when it was checked, where its version does not say it all.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }
@@ -49,6 +49,11 @@ impl OutputFile {
     /// The id of a job's file: the same name is the same file.
     pub fn id(job_id: Uuid, filename: &str) -> Uuid {
         Uuid::new_v5(&job_id, filename.as_bytes())
+    }
+
+    /// Whether another upload may take the place of the object that was checked: it has no version, or the one that is `null`.
+    pub fn is_replaceable(&self) -> bool {
+        self.version_id.as_ref().is_none_or(|id| id == "null")
     }
 
     /// Whether the miner said what bytes to expect. S3 then takes no others, so an envelope cannot be there instead.

@@ -102,7 +102,8 @@ pub struct Object {
     pub size: u64,
     /// Its ETag.
     pub etag: Option<String>,
-    /// Its version, when the bucket keeps them.
+    /// Its version: `null` when it was stored in a bucket that kept none, or not yet. (Versioning takes up to 15 minutes to reach all
+    /// of a new bucket: "Using versioning in S3 buckets".)
     pub version_id: Option<String>,
     /// When it was stored.
     pub modified: Option<DateTime>,
@@ -211,7 +212,7 @@ impl Bucket {
             .set_metadata(Some(plain(sha256)))
             .body(ByteStream::from(bytes));
         let answer = request.send().await.context("upload: PutObject")?;
-        Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
+        Ok(Object { size, etag: answer.e_tag, version_id: answer.version_id, modified: None })
     }
 
     /// The object as it is now, or a version of it, when there is one.
@@ -225,7 +226,7 @@ impl Bucket {
                 object: Object {
                     size: size(answer.content_length),
                     etag: answer.e_tag,
-                    version_id: version(answer.version_id),
+                    version_id: answer.version_id,
                     modified: answer.last_modified,
                 },
             })),
@@ -252,7 +253,7 @@ impl Bucket {
             next = Marker::after(&page);
             for found in page.versions.unwrap_or_default() {
                 let Some(key) = found.key else { continue };
-                let id = version(found.version_id);
+                let id = found.version_id;
                 listing.versions.extend(id.clone().map(|id| (key.clone(), id)));
                 if found.is_latest == Some(true) {
                     let (size, etag, modified) = (size(found.size), found.e_tag, found.last_modified);
@@ -274,7 +275,7 @@ impl Bucket {
             next = Marker::after(&page);
             let versions = page.versions.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
             let markers = page.delete_markers.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
-            let all = versions.chain(markers).filter_map(|(key, id)| Some((key?, version(id))));
+            let all = versions.chain(markers).filter_map(|(key, id)| Some((key?, id)));
             self.delete(all.collect()).await?;
         }
         Ok(())
@@ -316,11 +317,6 @@ impl Marker {
         let more = page.is_truncated == Some(true);
         more.then(|| Self(page.next_key_marker.clone(), page.next_version_id_marker.clone()))
     }
-}
-
-/// A version's id; in a bucket that keeps none, every object's is `null`.
-pub(super) fn version(id: Option<String>) -> Option<String> {
-    id.filter(|id| id != "null")
 }
 
 pub(super) fn size(bytes: Option<i64>) -> u64 {

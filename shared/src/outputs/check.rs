@@ -85,9 +85,12 @@ pub async fn tidy(bucket: &Bucket, seen: Seen, job: &Job) {
     if !job.terminal || job.deleted_at.is_some() {
         return;
     }
+    let keys = job.file_keys();
     let files = job.files.iter().flat_map(|files| files.values());
-    let kept: BTreeSet<_> = files.filter_map(|file| file.version_id.as_deref()).collect();
-    let is_left = |(_, id): &(String, String)| !kept.contains(id.as_str());
+    // By key as well: any object's version may be `null`.
+    let kept = files.filter_map(|file| Some((keys.key(&file.filename), file.version_id.clone()?)));
+    let kept: BTreeSet<_> = kept.collect();
+    let is_left = |version: &(String, String)| !kept.contains(version);
     let tidied = async {
         if seen.versions.iter().any(is_left) {
             // A write whose answer was lost left a version that only a new listing shows.
@@ -178,9 +181,9 @@ fn record(file: &mut OutputFile, arrival: Arrival) -> Option<String> {
         Arrival::Arrived(object, content_type) => {
             file.uploaded = true;
             file.size = Some(object.size);
-            // The version says it all, where there is one.
-            file.etag = if object.version_id.is_none() { object.etag } else { None };
             file.version_id = object.version_id;
+            // A version says it all, but for one that can be replaced.
+            file.etag = if file.is_replaceable() { object.etag } else { None };
             let content_type = content_type.filter(|kind| kind.len() <= LONGEST_TYPE);
             file.content_type = file.content_type.take().or(content_type);
             None
