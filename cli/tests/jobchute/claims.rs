@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result};
 
 use crate::{
+    processes::signal,
     proxy::{Way, bodies, first, through},
-    run::{created, ended, keys, printed, stack, worked},
+    run::{created, end_of, ended, keys, printed, stack, worked, working},
 };
 
 #[tokio::test]
@@ -147,5 +148,31 @@ async fn a_setting_that_cannot_be_used_is_named_at_once() -> Result<()> {
     }
     let (code, told) = ended(&variables, &["list"]).await?;
     assert_eq!((code, told.as_str()), (1, "jobchute: set JOBCHUTE_KEY or JOBCHUTE_HOTKEY; see --help\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn workers_that_share_a_key_share_the_work() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let folder = tempfile::tempdir()?;
+    let runs = folder.path().join("runs");
+    let script = format!("echo $JOBCHUTE_JOB_ID >>{}; sleep 0.2", runs.display());
+    let workers: Vec<_> = (0..4).map(|_| working(&variables, &script)).collect::<Result<_>>()?;
+    let mut jobs = Vec::new();
+    for _ in 0..8 {
+        jobs.push(created(&variables).await?);
+    }
+    for job in &jobs {
+        assert_eq!(ended(&variables, &["watch", job]).await?.0, 0);
+    }
+    for worker in workers {
+        signal(worker.id().context("it runs")?, "TERM")?;
+        end_of(worker).await?;
+    }
+    let runs = std::fs::read_to_string(runs)?;
+    let mut ran: Vec<_> = runs.lines().collect();
+    ran.sort_unstable();
+    jobs.sort_unstable();
+    assert_eq!(ran, jobs);
     Ok(())
 }
