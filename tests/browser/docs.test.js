@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { openPage, screenshots, startBrowser, startStack } from "./stack.js";
+import { findings, openPage, screenshots, startBrowser, startStack } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -61,3 +61,17 @@ test("the reference is readable in the dark and on a phone", async () => {
   assert.deepEqual(complaints, []);
   await context.close();
 });
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe-core finds nothing in the reference, closed and open, ${colorScheme}`, async () => {
+    const { page, context, complaints } = await openPage(browser, stack.url, "/docs", { colorScheme });
+    await page.locator(".opblock").first().waitFor();
+    assert.deepEqual(await findings(page), []);
+    await page.locator('.opblock[id$="-create-job"] .opblock-summary-control').click();
+    await page.locator("button.execute").waitFor();
+    assert.deepEqual(await findings(page), []);
+    await page.screenshot({ path: `${screenshots}/docs-open-${colorScheme}.png` });
+    assert.deepEqual(complaints, []);
+    await context.close();
+  });
+}
