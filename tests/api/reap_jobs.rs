@@ -52,20 +52,24 @@ async fn a_lost_job_is_withheld_from_the_account_that_lost_it_for_five_minutes()
     night.stack.clock().advance(Duration::ZERO);
     let account = night.stack.invoke("admin", json!({"command": "create_user", "roles": ["miner"]})).await.unwrap();
     let account = text(&account["user_id"]);
-    let key = night.stack.invoke("admin", json!({"command": "create_key", "user_id": account})).await.unwrap();
-    let hotkeys = [night.hotkey(Some(&account)).await, night.hotkey(Some(&account)).await];
-    let [one, other] = hotkeys.map(Client::with_hotkey);
-    let by_key = Client::with_key(text(&key["key"]));
+    let key = json!({"command": "create_key", "user_id": account});
+    let by_key = async || {
+        let key = night.stack.invoke("admin", key.clone()).await.unwrap();
+        Client::with_key(text(&key["key"]))
+    };
+    let (one, other) = (by_key().await, by_key().await);
+    // Their signatures are of now, and the clock leaves them behind: they are there for the first loss.
+    let hotkeys = [night.hotkey(Some(&account)).await, night.hotkey(Some(&account)).await].map(Client::with_hotkey);
     let job_id = night.create("serve").await;
     let detail = format!("Your hotkey has already attempted to claim job_id='{job_id}'");
-    for loser in [&one, &by_key] {
+    for (loser, signing) in [(&hotkeys[0], &hotkeys[..]), (&one, &[])] {
         let lost = night.claim(loser, &job_id).await;
         Client::nobody().put(&heartbeat(&lost), Value::Null).await.ok();
         night.stack.clock().advance(Duration::from_secs(91));
         assert_eq!(night.reap().await, json!({"requeued": 1}));
         // A schedule tells whole seconds.
         night.stack.clock().advance(Duration::from_secs(298));
-        for client in [&one, &other, &by_key] {
+        for client in [&one, &other].into_iter().chain(signing) {
             night.try_claim(client, &job_id).await.is_error(403, &detail);
         }
         night.stack.clock().advance(Duration::from_secs(2));

@@ -60,7 +60,7 @@ mod tests {
         }
         let two = [gzip(b"{\"a\""), gzip(b":1}")].concat();
         assert_eq!(*decoded(&request(two, "gzip"), 100).expect("two members"), *b"{\"a\":1}");
-        let bomb = request(gzip(&vec![b' '; 100 << 20]), "gzip");
+        let bomb = request(gzip(&vec![b' '; 1 << 20]), "gzip");
         assert!(matches!(decoded(&bomb, 128 << 10), Err(Error::TooLarge(_))));
         assert!(matches!(decoded(&request(gzip(b"{} "), "gzip"), 2), Err(Error::TooLarge(_))));
     }
