@@ -212,7 +212,7 @@ impl Bucket {
             .set_metadata(Some(plain(sha256)))
             .body(ByteStream::from(bytes));
         let answer = request.send().await.context("upload: PutObject")?;
-        Ok(Object { size, etag: answer.e_tag, version_id: answer.version_id, modified: None })
+        Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
     }
 
     /// The object as it is now, or a version of it, when there is one.
@@ -226,7 +226,7 @@ impl Bucket {
                 object: Object {
                     size: size(answer.content_length),
                     etag: answer.e_tag,
-                    version_id: answer.version_id,
+                    version_id: version(answer.version_id),
                     modified: answer.last_modified,
                 },
             })),
@@ -253,7 +253,7 @@ impl Bucket {
             next = Marker::after(&page);
             for found in page.versions.unwrap_or_default() {
                 let Some(key) = found.key else { continue };
-                let id = found.version_id;
+                let id = version(found.version_id);
                 listing.versions.extend(id.clone().map(|id| (key.clone(), id)));
                 if found.is_latest == Some(true) {
                     let (size, etag, modified) = (size(found.size), found.e_tag, found.last_modified);
@@ -317,6 +317,12 @@ impl Marker {
         let more = page.is_truncated == Some(true);
         more.then(|| Self(page.next_key_marker.clone(), page.next_version_id_marker.clone()))
     }
+}
+
+/// A version's id. Where a write's answer names none, as in a bucket that never kept versions, a listing calls it `null`, and it can be
+/// read and removed by that name: one version must not have two, or a file that was checked is taken for one that nobody needs.
+pub(super) fn version(id: Option<String>) -> Option<String> {
+    Some(id.unwrap_or_else(|| "null".to_owned()))
 }
 
 pub(super) fn size(bytes: Option<i64>) -> u64 {

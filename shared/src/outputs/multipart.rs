@@ -9,7 +9,7 @@ use aws_sdk_s3::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    bucket::{Bucket, Object, Presigner, plain, size},
+    bucket::{Bucket, Object, Presigner, plain, size, version},
     parts::ArrivedParts,
     presign,
 };
@@ -97,7 +97,9 @@ impl Bucket {
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
         let request = request.upload_id(&upload.upload_id).multipart_upload(parts);
         match request.send().await {
-            Ok(answer) => Ok(Object { size, etag: answer.e_tag, version_id: answer.version_id, modified: None }),
+            Ok(answer) => {
+                Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
+            }
             // Assembled by a try whose answer was lost, perhaps.
             Err(error) if error.code() == Some("NoSuchUpload") => match self.head(&upload.key, None).await? {
                 Some(head) if head.plain && head.object.size == size => Ok(head.object),
