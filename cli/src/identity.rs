@@ -1,6 +1,6 @@
 //! Who sends a request.
 
-use crate::Hotkey;
+use crate::hotkey::Hotkey;
 
 /// A caller of the API, with the secret that proves it. `Debug` shows no secret.
 #[derive(Clone)]

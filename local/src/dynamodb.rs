@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Clock,
+    clock::Clock,
     server::{Body, Cut},
     template::Table,
 };

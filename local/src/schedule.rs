@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Clock,
     account::{ACCOUNT, REGION},
+    clock::Clock,
     lambda::Lambda,
     template::{Function, Schedule},
 };

@@ -4,7 +4,7 @@ use jobchute::{Hotkey, Identity};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::{Answer, description, stack};
+use crate::{answer::Answer, description, stack::stack};
 
 /// A client of the API.
 #[derive(Clone)]

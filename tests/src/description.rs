@@ -9,7 +9,7 @@ use jsonschema::Validator;
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
-use crate::Answer;
+use crate::answer::Answer;
 
 /// The committed description, with no room for fields that it does not name.
 static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {

@@ -2,11 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jobchute::Hotkey;
 use local::{Fault, Stack};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Answer, Client, Hotkey, chute, text};
+use crate::{
+    answer::Answer,
+    client::Client,
+    world::{chute, text},
+};
 
 /// A stack with a user and a chute, and as many miners as a test asks for.
 pub struct Night {

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{Answer, Client, Envelope, text};
+use crate::{answer::Answer, client::Client, envelope::Envelope, world::text};
 
 /// Times that a step is tried.
 const TRIES: usize = 7;

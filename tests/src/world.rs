@@ -1,10 +1,17 @@
 //! A user, a miner and a chute, and the steps of a job's life.
 
+use jobchute::Hotkey;
 use local::Stack;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Answer, Client, Form, Hotkey, invoke, item, stack};
+use crate::{
+    answer::Answer,
+    client::Client,
+    engine::item,
+    form::Form,
+    stack::{invoke, stack},
+};
 
 /// What most tests need: nobody else's, so that tests can run side by side.
 pub struct World {

@@ -1,7 +1,7 @@
 //! API Gateway's HTTP API ("Working with HTTP APIs"): routes, limits, events and answers.
 
 mod event;
-mod routes;
+pub(crate) mod routes;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,13 +12,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock,
+    clock::Clock,
     cors::{self, CorsRule},
     lambda::{Invocation, InvokeError, Lambda},
     server::{self, Body, Cut},
     template::Template,
 };
-pub(crate) use routes::Route;
 use routes::Router;
 
 /// "Quotas for configuring and running an HTTP API": total size of request line and headers.

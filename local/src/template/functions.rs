@@ -13,7 +13,7 @@ use super::{
     policies::rights,
     properties::{object, only},
 };
-use crate::{gateway::Route, rights::Right};
+use crate::{gateway::routes::Route, rights::Right};
 
 /// One Lambda function.
 #[derive(Clone, Debug)]
