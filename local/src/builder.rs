@@ -23,6 +23,7 @@ use crate::{
     faults::Faults,
     gateway::Gateway,
     lambda::{Lambda, Settings},
+    ledger::Ledger,
     logs::Logs,
     rights::Rights,
     s3, schedule,
@@ -242,6 +243,7 @@ impl Builder {
             endpoints.insert("AWS_CA_BUNDLE".to_owned(), tls.authority.to_string_lossy().into_owned());
         }
         let share = self.cpu_share.map(CpuShare::new).transpose()?;
+        let ledger = Arc::new(Ledger::default());
         let lambda = Arc::new(Lambda::new(
             &template.functions,
             Settings {
@@ -250,6 +252,7 @@ impl Builder {
                 concurrency: self.concurrency,
                 share,
                 queue_time: self.queue_time,
+                ledger: Arc::clone(&ledger),
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
                 stop: stop.clone(),
@@ -268,6 +271,7 @@ impl Builder {
             secrets: Secrets::open(&template.secrets, data)?,
             lambda: Arc::clone(&lambda),
             callers,
+            ledger: Arc::clone(&ledger),
             faults: faults.clone(),
             rights: Arc::clone(&rights),
             sequence: AtomicU64::new(0),
@@ -291,6 +295,7 @@ impl Builder {
             clock,
             faults,
             rights,
+            ledger,
             logs,
             serving,
             tasks,

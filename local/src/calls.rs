@@ -12,13 +12,17 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{capacity::Units, faults::Service};
+use crate::{
+    capacity::Units,
+    faults::Service,
+    ledger::{Kind, S3Calls},
+};
 
 /// Engine calls of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) dynamodb: u64,
-    pub(crate) s3: u64,
+    pub(crate) s3: S3Calls,
     pub(crate) secretsmanager: u64,
     /// What DynamoDB's calls consumed, when that is asked for.
     pub(crate) units: Units,
@@ -26,7 +30,10 @@ pub(crate) struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dynamodb={} s3={} secretsmanager={}", self.dynamodb, self.s3, self.secretsmanager)
+        let S3Calls { puts, gets, free } = self.s3;
+        let s3 = puts + gets + free;
+        write!(f, "dynamodb={} s3={s3} secretsmanager={}", self.dynamodb, self.secretsmanager)?;
+        if s3 > 0 { write!(f, " s3-put={puts} s3-get={gets}") } else { Ok(()) }
     }
 }
 
@@ -41,11 +48,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn count(&self, service: Service) {
+    pub(crate) fn count(&self, service: Service, operation: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         match service {
             Service::DynamoDb => counts.dynamodb += 1,
-            Service::S3 => counts.s3 += 1,
+            Service::S3 => counts.s3.add(Kind::of(operation)),
             Service::SecretsManager => counts.secretsmanager += 1,
         }
     }

@@ -9,39 +9,58 @@ use std::{
 /// system's clock regardless.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Milliseconds since the Unix epoch at which the clock stands still.
-    stopped_at: Arc<Mutex<Option<i64>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    System,
+    /// It stands still, at these milliseconds since the Unix epoch.
+    Stopped(i64),
+    /// It runs so many times as fast as the system's, since then.
+    Fast { rate: i64, since: i64 },
+}
+
+impl State {
+    fn now(self) -> i64 {
+        match self {
+            Self::System => system_millis(),
+            Self::Stopped(at) => at,
+            Self::Fast { rate, since } => since + (system_millis() - since) * rate,
+        }
+    }
 }
 
 impl Clock {
     /// Milliseconds since the Unix epoch.
     pub fn now(&self) -> i64 {
-        self.stopped().unwrap_or_else(system_millis)
+        self.lock().now()
     }
 
     /// Stops the clock at this time, in milliseconds since the Unix epoch.
     pub fn set(&self, millis: i64) {
-        *self.lock() = Some(millis);
+        *self.lock() = State::Stopped(millis);
     }
 
     /// Moves the clock forward; it stands still from there on.
     pub fn advance(&self, by: Duration) {
-        let mut stopped = self.lock();
-        let now = stopped.unwrap_or_else(system_millis);
-        *stopped = Some(now.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)));
+        let mut state = self.lock();
+        *state = State::Stopped(state.now().saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)));
     }
 
     /// Lets the clock follow the system's again.
     pub fn follow_system(&self) {
-        *self.lock() = None;
+        *self.lock() = State::System;
     }
 
-    fn stopped(&self) -> Option<i64> {
-        *self.lock()
+    /// Lets the clock run this many times as fast as the system's, from now on: an hour is over in a minute at 60.
+    pub fn run_fast(&self, rate: u32) {
+        *self.lock() = State::Fast { rate: rate.into(), since: system_millis() };
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<i64>> {
-        self.stopped_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,5 +92,9 @@ mod tests {
         assert_eq!(clock.now(), 1_795_000_000_250);
         clock.follow_system();
         assert!((clock.now() - system_millis()).abs() < 60_000);
+        clock.run_fast(1_000_000);
+        let (system, fast) = (system_millis(), clock.now());
+        while clock.now() < fast + 3_600_000 {}
+        assert!(system_millis() < system + 60_000, "an hour takes less than a minute");
     }
 }

@@ -23,6 +23,7 @@ Usage: cargo run -- [options]
                 run what `sam build` has made in DIR, which is .aws-sam/build
   --env-file FILE
                 write the functions' variables to FILE, for `cargo lambda watch --env-file FILE`
+  --units       count what requests consume of DynamoDB: header x-local-engine-units of each answer
   --verbose     show the functions' logs
   --help        this text
 
@@ -46,6 +47,7 @@ struct Options {
     release: bool,
     artifacts: Option<PathBuf>,
     env_file: Option<PathBuf>,
+    units: bool,
     verbose: bool,
 }
 
@@ -59,6 +61,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
         release: false,
         artifacts: None,
         env_file: None,
+        units: false,
         verbose: false,
     };
     while let Some(argument) = arguments.next()? {
@@ -70,6 +73,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("release") => options.release = true,
             Long("artifacts") => options.artifacts = Some(arguments.value()?.into()),
             Long("env-file") => options.env_file = Some(arguments.value()?.into()),
+            Long("units") => options.units = true,
             Long("verbose") => options.verbose = true,
             Long("help") | Short('h') => return Ok(Command::Help(HELP)),
             Value(command) if command == "bench" => {
@@ -128,6 +132,7 @@ async fn serve(options: Options) -> Result<ExitCode> {
     if options.verbose {
         builder = builder.verbose(true);
     }
+    builder = builder.capacity(options.units);
     if let Some(folder) = options.artifacts {
         builder = builder.artifacts(folder);
     }
@@ -175,10 +180,10 @@ mod tests {
     #[test]
     fn options_are_read_or_refused() {
         let options = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
-        let given =
-            options(&["--port=4000", "--data", "x", "--once", "--artifacts", "y", "--env-file=z"]).expect("valid");
+        let given = options(&["--port=4000", "--data", "x", "--once", "--artifacts", "y", "--env-file=z", "--units"])
+            .expect("valid");
         let Command::Serve(given) = given else { panic!("it serves") };
-        assert_eq!((given.port, given.data, given.once), (4000, Some("x".into()), true));
+        assert_eq!((given.port, given.data, given.once, given.units), (4000, Some("x".into()), true, true));
         assert_eq!((given.artifacts, given.env_file), (Some("y".into()), Some("z".into())));
         assert!(matches!(options(&["--help"]), Ok(Command::Help(HELP))));
         assert!(matches!(options(&["bench", "--help"]), Ok(Command::Help(bench::HELP))));

@@ -23,6 +23,7 @@ use crate::{
     engines,
     faults::{EngineCall, Fault, Faults},
     lambda::Lambda,
+    ledger::{Billed, Ledger},
     logs::{LogLine, Logs},
     rights::{Right, Rights},
     schedule,
@@ -43,6 +44,7 @@ pub struct Stack {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) rights: Arc<Rights>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) serving: TaskTracker,
     pub(crate) tasks: TaskTracker,
@@ -164,6 +166,12 @@ impl Stack {
     /// What the template's policies allow and no call has needed so far, by package. What they do not allow is refused.
     pub fn unused_rights(&self) -> BTreeSet<(String, Right)> {
         self.rights.unused()
+    }
+
+    /// What AWS would have billed since the last time this was asked, the oldest first. It is kept from the first time on; DynamoDB's
+    /// units only with [`Builder::capacity`](crate::Builder::capacity).
+    pub fn take_billed(&self) -> Vec<Billed> {
+        self.ledger.take()
     }
 
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment

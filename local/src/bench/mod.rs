@@ -1,6 +1,7 @@
 //! `cargo run --release -- bench`: what the functions take, each against the least that a function can be, and what a job costs.
 
 mod callers;
+mod hour;
 mod life;
 mod memory;
 mod presigning;
@@ -10,13 +11,20 @@ mod samples;
 mod scale;
 mod stored;
 
-use std::{collections::BTreeMap, io::Write, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use flate2::{Compression, write::ZlibEncoder};
 use local::{Builder, Stack};
+use plotters::prelude::{IntoDrawingArea, SVGBackend, WHITE};
+use serde::Serialize;
 use serde_json::json;
 
+use hour::Hour;
 use life::{Bench, Outputs};
 use price::Prices;
 use report::{Function, Large, Report, Tls, print_functions, print_lives, print_memory, print_stored, print_tls};
@@ -39,6 +47,7 @@ Usage: cargo run --release -- bench [options]
   --prices FILE   other prices than those of local/src/bench/prices.json
   --stored LIST   numbers of stored jobs to measure with, such as 1000,10000,100000,1000000 (default: none)
   --plot FILE     draw cost and latency against them (SVG)
+  --hour          measure a job of an hour, and nothing else
   --scale         simulate one user's load against DynamoDB's limits, and nothing else
   --tls           measure cold starts through TLS at shares of a core (Linux, root)";
 
@@ -49,6 +58,7 @@ pub(crate) struct Options {
     prices: Option<PathBuf>,
     stored: Vec<usize>,
     plot: Option<PathBuf>,
+    hour: bool,
     scale: bool,
     tls: bool,
 }
@@ -68,6 +78,7 @@ pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Options>, l
                 options.stored.sort_unstable();
             }
             Long("plot") => options.plot = Some(arguments.value()?.into()),
+            Long("hour") => options.hour = true,
             Long("scale") => options.scale = true,
             Long("tls") => options.tls = true,
             Long("help") | Short('h') => return Ok(None),
@@ -91,6 +102,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         eprintln!("Not optimised: these are no figures to quote. Use cargo run --release -- bench.");
     }
     let template = Template::write()?;
+    if options.hour {
+        let hours = hours(&template, &prices).await?;
+        if let Some(file) = &options.plot {
+            draw(file, &[], &hours)?;
+        }
+        return write_json(options.json.as_deref(), &hours);
+    }
     let stack = template.stack().capacity(true).start().await?;
     let mut report = Report {
         functions: BTreeMap::new(),
@@ -98,6 +116,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         presigning_ms: presigning::measure().await?,
         large: BTreeMap::new(),
         lives: BTreeMap::new(),
+        hours: Vec::new(),
         tls: Vec::new(),
         stored: Vec::new(),
     };
@@ -108,6 +127,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     large(&stack, &mut report).await?;
     lives(&stack, &prices, &mut report).await?;
     print_lives(&report, &prices);
+    report.hours = hours(&template, &prices).await?;
     if options.tls {
         for share in SHARES {
             report.tls.extend(through_tls(&template, share).await?);
@@ -117,16 +137,42 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     if !options.stored.is_empty() {
         report.stored = stored::measure(&stack, &options.stored, STORED).await?;
         print_stored(&report.stored);
-        if let Some(file) = &options.plot {
-            stored::plot(&report.stored, file)?;
-        }
     }
-    if let Some(file) = &options.json {
-        let json = serde_json::to_string_pretty(&report).context("figures are JSON")?;
-        std::fs::write(file, json).with_context(|| format!("can't write {}", file.display()))?;
+    if let Some(file) = &options.plot {
+        draw(file, &report.stored, &report.hours)?;
     }
     stack.shutdown().await;
-    Ok(())
+    write_json(options.json.as_deref(), &report)
+}
+
+fn write_json(file: Option<&Path>, figures: &impl Serialize) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let json = serde_json::to_string_pretty(figures).context("figures are JSON")?;
+    std::fs::write(file, json).with_context(|| format!("can't write {}", file.display()))
+}
+
+/// Pictures of what was measured: latency and capacity against what is stored, and cost against what a job carries.
+fn draw(file: &Path, stored: &[stored::Point], hours: &[Hour]) -> Result<()> {
+    let area = SVGBackend::new(file, (800, if stored.is_empty() { 400 } else { 1200 })).into_drawing_area();
+    area.fill(&WHITE)?;
+    let below = if stored.is_empty() {
+        area.clone()
+    } else {
+        let (above, below) = area.split_vertically(800);
+        stored::plot(stored, &above)?;
+        below
+    };
+    hour::plot(hours, &below)?;
+    area.present().context("can't write the plot")
+}
+
+/// A job of an hour, on a stack of its own: its clock runs fast.
+async fn hours(template: &Template, prices: &Prices) -> Result<Vec<Hour>> {
+    let stack = template.stack().capacity(true).start().await?;
+    let hours = hour::measure(&stack, prices).await?;
+    hour::print(&hours);
+    stack.shutdown().await;
+    Ok(hours)
 }
 
 /// The repository's template, with the two functions that all others are held against.

@@ -1,5 +1,6 @@
 //! What requests cost in AWS, by list prices.
 
+use local::Billed;
 use serde::{Deserialize, Serialize};
 
 use super::{life::Outputs, samples::Sample};
@@ -57,21 +58,37 @@ impl Prices {
         for (function, sample) in requests {
             life.dynamodb_calls += sample.dynamodb;
             life.s3_calls += sample.s3;
+            life.s3 += MILLION * (self.s3_put_or_list * sample.s3_puts + self.s3_get * sample.s3_gets);
             life.read_units += sample.read_units;
             life.write_units += sample.write_units;
             let ms = sample.time_ms + self.wait_ms(sample.dynamodb, sample.s3);
             life.gb_seconds += gb_seconds(ms, memory(function));
-            life.api += MILLION * self.api_request * self.steps(sample.answer);
+            life.api += MILLION * self.api_request * self.steps(sample.bytes);
         }
         let files = outputs.files as f64;
         life.lambda = MILLION * (self.lambda_gb_second * life.gb_seconds + self.lambda_request * life.requests as f64);
         life.dynamodb =
             MILLION * (self.dynamodb_read_unit * life.read_units + self.dynamodb_write_unit * life.write_units);
-        // A function's calls are lists and writes but for an undeclared file's look, which is a GET: this errs upwards.
-        life.s3 = MILLION * (self.s3_put_or_list * (life.s3_calls + parts) + self.s3_get * files);
+        life.s3 += MILLION * (self.s3_put_or_list * parts + self.s3_get * files);
         life.storage = MILLION * self.s3_gb_month * files * outputs.size as f64 / f64::from(1 << 30);
         life.per_million = life.api + life.lambda + life.dynamodb + life.s3;
         life
+    }
+
+    /// Dollars for a million of what AWS bills once. What a client asks of S3 costs no more than that.
+    pub(super) fn billed(&self, once: &Billed, memory: impl Fn(&str) -> f64) -> f64 {
+        const MILLION: f64 = 1e6;
+        let s3 = self.s3_put_or_list * once.s3.puts as f64 + self.s3_get * once.s3.gets as f64;
+        let Some(function) = &once.function else { return MILLION * s3 };
+        let s3_calls = once.s3.puts + once.s3.gets + once.s3.free;
+        let ms = once.time_ms + self.wait_ms(once.dynamodb as f64, s3_calls as f64);
+        let units = self.dynamodb_read_unit * once.read_units + self.dynamodb_write_unit * once.write_units;
+        MILLION * (self.api_request * self.steps(once.bytes) + self.lambda(ms, memory(function)) + units + s3)
+    }
+
+    /// Dollars for a million times these write units.
+    pub(super) fn writes(&self, units: f64) -> f64 {
+        1e6 * self.dynamodb_write_unit * units
     }
 
     /// The same life at 512 MB, with every file through the API in pieces that fit into Lambda's 6 MB, each stored and fetched by
@@ -82,9 +99,10 @@ impl Prices {
         let one = Sample {
             time_ms: PIECE as f64 / 50e3,
             s3: 1.0,
+            s3_puts: 1.0,
             dynamodb: 1.0,
             read_units: 1.0,
-            answer: PIECE,
+            bytes: PIECE,
             ..Sample::default()
         };
         let mut all = requests.to_vec();
@@ -120,15 +138,18 @@ mod tests {
     fn a_life_is_the_sum_of_its_requests() {
         let prices: Prices = serde_json::from_str(include_str!("prices.json")).expect("prices");
         let sample = Sample { time_ms: 0.5, dynamodb: 2.0, read_units: 3.0, write_units: 4.0, ..Sample::default() };
-        let requests =
-            [("create-job".to_owned(), sample), ("get-job".to_owned(), Sample { answer: 600_000, ..sample })];
+        let requests = [
+            ("create-job".to_owned(), sample),
+            ("get-job".to_owned(), Sample { bytes: 600_000, s3: 2.0, s3_puts: 1.0, s3_gets: 1.0, ..sample }),
+        ];
         let life = prices.life(&requests, Outputs { files: 1, size: 1 << 30 }, 64.0, |_| 1024.0);
         assert_eq!((life.requests, life.dynamodb_calls, life.read_units, life.write_units), (2, 4.0, 6.0, 8.0));
-        // Two calls of 4 ms each and half a millisecond are nine.
-        assert!((life.gb_seconds - 0.018).abs() < 1e-9);
+        // Two calls of 4 ms each and half a millisecond are nine; two more of 20 ms are 49.
+        assert!((life.gb_seconds - 0.058).abs() < 1e-9);
         // The second answer is two steps of 512 KB.
         assert!((life.api - 3.0).abs() < 1e-9 && (life.storage - 23_000.0).abs() < 1e-6);
-        assert!((life.s3 - (320.0 + 0.4)).abs() < 1e-6, "{}", life.s3);
+        // A function's PUT and GET, 64 PUTs of the miner and a GET of the owner.
+        assert!((life.s3 - (5.0 + 0.4 + 320.0 + 0.4)).abs() < 1e-6, "{}", life.s3);
         assert!((life.per_million - life.api - life.lambda - life.dynamodb - life.s3).abs() < 1e-9);
     }
 }

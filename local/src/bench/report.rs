@@ -6,6 +6,7 @@ use local::Stack;
 use serde::Serialize;
 
 use super::{
+    hour::Hour,
     memory,
     price::{Life, Prices},
     samples::Figures,
@@ -22,6 +23,7 @@ pub(super) struct Report {
     pub(super) presigning_ms: f64,
     pub(super) large: BTreeMap<&'static str, Large>,
     pub(super) lives: BTreeMap<String, Life>,
+    pub(super) hours: Vec<Hour>,
     pub(super) tls: Vec<Tls>,
     pub(super) stored: Vec<Point>,
 }

@@ -15,14 +15,17 @@ pub(super) struct Sample {
     pub(super) peak_mib: f64,
     pub(super) dynamodb: f64,
     pub(super) s3: f64,
+    /// Of those, at the price of a PUT, and at that of a GET.
+    pub(super) s3_puts: f64,
+    pub(super) s3_gets: f64,
     pub(super) read_units: f64,
     pub(super) write_units: f64,
-    /// Bytes of the answer.
-    pub(super) answer: usize,
+    /// Bytes of the answer, or of the request when those are more.
+    pub(super) bytes: usize,
 }
 
 impl Sample {
-    pub(super) fn read(headers: &HeaderMap, answer: usize) -> Self {
+    pub(super) fn read(headers: &HeaderMap, bytes: usize) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let number = |name: &str| text(name).parse::<f64>().ok();
         let part = |name: &str, key: &str| {
@@ -36,9 +39,11 @@ impl Sample {
             peak_mib: number("x-local-peak-memory-kib").unwrap_or(0.0) / 1024.0,
             dynamodb: part("x-local-engine-calls", "dynamodb"),
             s3: part("x-local-engine-calls", "s3"),
+            s3_puts: part("x-local-engine-calls", "s3-put"),
+            s3_gets: part("x-local-engine-calls", "s3-get"),
             read_units: part("x-local-engine-units", "read"),
             write_units: part("x-local-engine-units", "write"),
-            answer,
+            bytes,
         }
     }
 }
@@ -115,7 +120,7 @@ mod tests {
     #[test]
     fn an_answers_headers_are_read() {
         let headers = [
-            ("x-local-engine-calls", "dynamodb=2 s3=1 secretsmanager=0"),
+            ("x-local-engine-calls", "dynamodb=2 s3=3 secretsmanager=0 s3-put=1 s3-get=2"),
             ("x-local-engine-units", "read=2.5 write=8"),
             ("x-local-time-ms", "1.250"),
             ("x-local-peak-memory-kib", "2048"),
@@ -123,6 +128,7 @@ mod tests {
         let headers = headers.map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
         let sample = Sample::read(&HeaderMap::from_iter(headers), 10);
         assert_eq!((sample.init_ms, sample.time_ms, sample.peak_mib), (None, 1.25, 2.0));
-        assert_eq!((sample.dynamodb, sample.s3, sample.read_units, sample.write_units), (2.0, 1.0, 2.5, 8.0));
+        assert_eq!((sample.dynamodb, sample.read_units, sample.write_units), (2.0, 2.5, 8.0));
+        assert_eq!((sample.s3, sample.s3_puts, sample.s3_gets), (3.0, 1.0, 2.0));
     }
 }

@@ -1,11 +1,12 @@
 //! Cost and latency against the number of stored jobs.
 
-use std::{ops::Range, path::Path};
+use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 use local::Stack;
-use plotters::prelude::{
-    ChartBuilder, Circle, Color, IntoDrawingArea, IntoLogRange, LineSeries, RGBColor, SVGBackend, WHITE,
+use plotters::{
+    coord::Shift,
+    prelude::{ChartBuilder, Circle, Color, DrawingArea, IntoLogRange, LineSeries, RGBColor, SVGBackend, WHITE},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -77,7 +78,7 @@ async fn fill(stack: &Stack, job_id: &str, numbers: Range<usize>) -> Result<()> 
 }
 
 /// Latency above, capacity below; both against the number of stored jobs.
-pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
+pub(super) fn plot(points: &[Point], area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()> {
     const COLOURS: [RGBColor; WATCHED.len()] = [
         RGBColor(31, 119, 180),
         RGBColor(255, 127, 14),
@@ -85,8 +86,6 @@ pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
         RGBColor(148, 103, 189),
         RGBColor(140, 86, 75),
     ];
-    let area = SVGBackend::new(file, (800, 800)).into_drawing_area();
-    area.fill(&WHITE)?;
     let (first, last) = (points.iter().map(|p| p.stored).min(), points.iter().map(|p| p.stored).max());
     let range = (first.unwrap_or(1) as f64..last.unwrap_or(1) as f64).log_scale();
     type Figure = fn(&Point) -> f64;
@@ -107,7 +106,7 @@ pub(super) fn plot(points: &[Point], file: &Path) -> Result<()> {
         }
         chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
     }
-    area.present().context("can't write the plot")
+    Ok(())
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::{
     dynamodb::DynamoDb,
     faults::{EngineCall, Fault, Faults, Service},
     lambda::Lambda,
+    ledger::{Billed, Kind, Ledger, S3Calls},
     loopback,
     rights::{self, Rights},
     s3::{self, Forbidden, Refusal},
@@ -49,6 +50,7 @@ pub(crate) struct Edge {
     pub(crate) secrets: Secrets,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) callers: Arc<Callers>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) faults: Faults,
     pub(crate) rights: Arc<Rights>,
     pub(crate) sequence: AtomicU64,
@@ -95,7 +97,12 @@ impl Edge {
             }
         };
         if let Signer::Function(caller) = &signer {
-            caller.count(service);
+            caller.count(service, &operation);
+        }
+        if let Signer::Presigned(_) = &signer {
+            let mut s3 = S3Calls::default();
+            s3.add(Kind::of(&operation));
+            self.ledger.add(|| Billed { s3, ..Billed::default() });
         }
         match fault {
             Fault::None => {}

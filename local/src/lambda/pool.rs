@@ -15,7 +15,7 @@ use super::{
     invocation::{Invocation, InvokeError, PAYLOAD_LIMIT},
     settings::Settings,
 };
-use crate::template::Function;
+use crate::{ledger::Billed, template::Function};
 
 /// Every function of the template.
 #[derive(Debug)]
@@ -87,8 +87,18 @@ impl Lambda {
                 (environment, Some(init))
             }
         };
+        let bytes = event.len();
         let (outcome, used) = environment.invoke(event).await.map_err(crashed)?;
         let counts = environment.take_counts();
+        self.settings.ledger.add(|| Billed {
+            function: Some(package.to_owned()),
+            time_ms: used.time.as_secs_f64() * 1000.0,
+            dynamodb: counts.dynamodb,
+            read_units: counts.units.read,
+            write_units: counts.units.write,
+            s3: counts.s3,
+            bytes: bytes.max(outcome.as_ref().map_or(0, Bytes::len)),
+        });
         pool.put_back(environment);
         drop(permits);
         Ok(Invocation { outcome, counts, cold_start, used })

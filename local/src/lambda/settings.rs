@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{binaries::Binaries, calls::Callers, logs::Logs, share::CpuShare};
+use crate::{binaries::Binaries, calls::Callers, ledger::Ledger, logs::Logs, share::CpuShare};
 
 /// What every environment is started with.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) share: Option<CpuShare>,
     /// How long a request waits when as many run as may.
     pub(crate) queue_time: Duration,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) callers: Arc<Callers>,
     /// Ends every process.
