@@ -37,7 +37,7 @@ pub fn poll(job: &Job, now: Timestamp) -> Option<i64> {
 /// at random, so that miners that came together do not always do so.
 pub fn look_for_work(empty_for: i64) -> i64 {
     let longest = (empty_for / 5).clamp(2, 15);
-    fastrand::i64((longest - longest.div_ceil(5)).max(2)..=longest)
+    fastrand::i64((longest - (longest + 4) / 5).max(2)..=longest)
 }
 
 #[cfg(test)]
