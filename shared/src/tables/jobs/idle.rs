@@ -8,8 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::store::Jobs;
-use crate::{model::pace, time::Timestamp};
+use crate::time::Timestamp;
 
 /// Chutes that are remembered at most.
 const REMEMBERED: usize = 10_000;
@@ -19,8 +18,8 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Idle(Arc<Mutex<HashMap<Uuid, Timestamp>>>);
 
 impl Idle {
-    /// Seconds for which the queue has been empty. None when it is not.
-    fn found(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
+    /// Seconds for which the queue has been empty, which is now found so, or not. None when it is not.
+    pub(super) fn found(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
         let mut empty_since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_empty {
             empty_since.remove(&chute_id);
@@ -33,13 +32,6 @@ impl Idle {
         // Requests need not come in the order of their times.
         *since = (*since).min(now);
         Some(now.seconds() - since.seconds())
-    }
-}
-
-impl Jobs {
-    /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
-    pub fn look_again_after(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
-        self.idle.found(chute_id, is_empty, now).map(pace::look_for_work)
     }
 }
 
