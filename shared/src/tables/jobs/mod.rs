@@ -1,7 +1,9 @@
 //! The store of jobs: what becomes of one, what is counted for it, and lists of many.
 
 mod change;
+mod idle;
 mod insert;
+mod lease;
 mod lists;
 mod merge;
 mod quota;
