@@ -148,7 +148,8 @@ async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Ve
         return Err(Error::new(timeout(ANSWER, Refusal::of(answer)).await.context("no answer")?));
     }
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-    let at = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+    // It has whole seconds: as likely as not, half of one has passed since.
+    let at = date.and_then(|date| Some(OffsetDateTime::parse(date, &Rfc2822).ok()? + Duration::from_millis(500)));
     let wait = retry_after(&answer);
     let mut body = Vec::new();
     while let Some(piece) = timeout(ANSWER, answer.chunk())

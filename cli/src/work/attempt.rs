@@ -121,7 +121,7 @@ async fn attempt(
 
 /// The arguments, when the assignment only says where they are.
 async fn stored(api: &Api, assignment: &Assignment) -> Result<Option<Box<RawValue>>> {
-    match &assignment.job_args_url {
+    match &assignment.job_data_url {
         Some(url) => Ok(Some(api.at(Method::GET, url, None).await?.body)),
         None => Ok(None),
     }

@@ -40,8 +40,7 @@ pub(crate) struct Assignment {
     /// The job's arguments, as they were written.
     pub(crate) job_data: Box<RawValue>,
     /// Where they are when they would make the answer too long.
-    #[serde(alias = "job_data_url")]
-    pub(crate) job_args_url: Option<String>,
+    pub(crate) job_data_url: Option<String>,
     /// Where the job's own routes begin. It holds the job token.
     pub(crate) job_status_url: String,
     pub(crate) lease_expires_at: Option<String>,

@@ -12,9 +12,9 @@ use crate::{
 
 /// JSON of so many bytes, full of what has to be escaped inside of a string.
 fn quotes(bytes: usize) -> String {
-    let begin = r#"{"seed":18446744073709551616,"words":["#;
-    let words = (bytes - begin.len() - 5) / 3;
-    format!("{begin}{}\"{}\"]}}", r#""",""#.repeat(words), "x".repeat((bytes - begin.len() - 5) % 3))
+    let (begin, end) = (r#"{"seed":18446744073709551616,"words":["#, "]}");
+    let left = bytes - begin.len() - end.len() - 2;
+    format!("{begin}{}\"{}\"{end}", r#""","#.repeat(left / 3), "x".repeat(left % 3))
 }
 
 fn is_create(request: &str) -> bool {
@@ -118,7 +118,7 @@ async fn what_is_too_long_for_an_answer_is_fetched_from_the_store_without_the_ca
             Way::Change(|answer, here| {
                 answer.replacen(
                     r#""job_data":{"_disk_gb":10}"#,
-                    &format!(r#""job_data":null,"job_args_url":"{here}/stored/arguments""#),
+                    &format!(r#""job_data":null,"job_data_url":"{here}/stored/arguments""#),
                     1,
                 )
             })
@@ -155,7 +155,7 @@ async fn a_job_whose_arguments_are_out_of_reach_goes_back() -> Result<()> {
             Way::Refuse(403)
         } else if request.ends_with("/claim") {
             Way::Change(|answer, here| {
-                answer.replacen('{', &format!(r#"{{"job_args_url":"{here}/stored/arguments","#), 1)
+                answer.replacen('{', &format!(r#"{{"job_data_url":"{here}/stored/arguments","#), 1)
             })
         } else {
             Way::Pass
