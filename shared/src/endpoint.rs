@@ -32,8 +32,19 @@ impl App {
     /// The job in the path, which the caller owns; 404 when it does not, or when the job is being deleted.
     pub async fn own_job(&self, request: &Request) -> Result<Job> {
         let (caller, job) = self.caller_and_job(self.credentials(request)?, request).await?;
-        job.filter(|job| job.user_id == caller.user.user_id && job.deleted_at.is_none())
-            .ok_or_else(|| Error::not_own_job(path(request, "job_id")))
+        owned(job, &caller, request)
+    }
+
+    /// The same, with the progress that its miner has told. No round trip more.
+    pub async fn own_job_in_progress(&self, request: &Request, now: Timestamp) -> Result<Job> {
+        let mut read = Read::default();
+        if let Some(job_id) = path_uuid(request, "job_id") {
+            read.job(job_id);
+            read.lease(job_id);
+        }
+        let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
+        let job = owned(found.take_job()?, &caller, request)?;
+        Ok(job.with_progress(found.take_lease()?, now))
     }
 
     /// The claims of the request's job token, which may be one for a single file.
@@ -45,4 +56,9 @@ impl App {
     pub async fn job_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
         self.file_claims(request, now).await?.for_job()
     }
+}
+
+fn owned(job: Option<Job>, caller: &Caller, request: &Request) -> Result<Job> {
+    job.filter(|job| job.user_id == caller.user.user_id && job.deleted_at.is_none())
+        .ok_or_else(|| Error::not_own_job(path(request, "job_id")))
 }

@@ -47,7 +47,7 @@ impl Uploads<'_> {
             return Ok(job);
         }
         let attempt = self.claims.att;
-        let transition = lifecycle::hold_while_uploading(job.job_id, attempt, now, self.window);
+        let transition = lifecycle::hold_while_uploading(attempt, now, self.window);
         match self.jobs.change_attempt(job.job_id, attempt, transition, "hold: UpdateItem").await? {
             Change::Made(job) | Change::Refused(job) => Ok(job),
         }

@@ -43,10 +43,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let mut job = job.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
 
     while job.deleted_at.is_none() {
-        let transition = lifecycle::delete(&job, now, app.config.upload_window);
-        match app.jobs.change_once(&job, transition, caller.guard.as_ref(), "delete job").await? {
+        let revocation = lifecycle::delete(&job, now, app.config.upload_window);
+        match app.jobs.revoke(&job, revocation, caller.guard.as_ref(), "delete job").await? {
             Outcome::Changed(_) => break,
-            // The miner reported meanwhile, or an earlier try deleted it and its answer was lost.
+            // It was claimed or reported meanwhile, or an earlier try deleted it and its answer was lost.
             Outcome::Refused(changed) => job = *changed,
             Outcome::Gone => return Err(not_found()),
         }

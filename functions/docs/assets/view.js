@@ -85,7 +85,6 @@ export function listed(job, current) {
     element("span", { className: "what" }, `${job.chute_name} · ${job.method}`),
     badge(job.status),
     element("span", { className: "quiet" }, element("code", {}, job.job_id.slice(0, 8)), " · ", time(job.created_at)),
-    progress(job),
   );
   link.dataset.job = job.job_id;
   if (job.job_id === current) link.ariaCurrent = "true";

@@ -4,9 +4,9 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Error, Result,
+    auth::JobClaims,
     http::{Fields, object, reply, request::now},
-    model::lifecycle,
-    tables::jobs::Change,
+    model::{Job, lease, pace},
     time::{Timestamp, rfc3339_option},
 };
 use utoipa::ToSchema;
@@ -16,7 +16,7 @@ const BODY_LIMIT: usize = 4 << 10;
 /// Steps from 0 to 1 that a progress is told in.
 const PRECISION: f64 = 10_000.0;
 
-/// A sign of life. The first one opts in to a short lease: 90 seconds after each.
+/// A sign of life. The first one opts in to a short lease.
 #[derive(ToSchema)]
 pub struct Heartbeat {
     /// How far the job is.
@@ -29,19 +29,25 @@ pub struct Heartbeat {
 pub struct Lease {
     #[serde(serialize_with = "rfc3339_option")]
     lease_expires_at: Option<Timestamp>,
+    /// When the next heartbeat is due. Sooner ones are taken as well. Null: there need be none.
+    #[serde(serialize_with = "rfc3339_option")]
+    next_heartbeat_at: Option<Timestamp>,
     /// The miner should stop: nothing that it reports will count.
     cancelled: bool,
 }
 
-/// Moves the job's lease. One round trip to the database; two while files are uploaded.
+/// Extends the lease, in a row beside the job: one round trip to the database and one write unit, however much the job carries. Where
+/// the row refuses, and past the deadline, the job tells why.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}/heartbeat",
     operation_id = "heartbeat-job",
     tag = "miner",
     summary = "Hold the job, tell the progress",
-    description = "A miner that sends heartbeats has to go on: the lease ends 90 seconds after each, and the job goes to another \
-                   miner then. While files are uploaded it ends as late as an upload URL of that moment.",
+    description = "A miner that sends heartbeats has to go on: at `lease_expires_at` the job goes to another miner. \
+                   `next_heartbeat_at` is after a twentieth of the time since the claim, 30 seconds to 5 minutes, and the lease is \
+                   three times as long. While files are uploaded the job is held for as long as an upload URL of that moment \
+                   works. A heartbeat after the miner's own report or end of the job may be answered 200, and changes nothing of it.",
     security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
@@ -57,28 +63,48 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
     let Heartbeat { progress } = Heartbeat::read(&request)?;
-    let (job_id, attempt) = (claims.sub, claims.att);
-    let alive = lifecycle::heartbeat(job_id, attempt, progress, now);
-    let job = match app.jobs.change_attempt(job_id, attempt, alive, "heartbeat: UpdateItem").await? {
-        Change::Made(job) => return Ok(lease(job.lease_expires_at, false)),
-        Change::Refused(job) => job,
+    let window = app.config.upload_window;
+    let mut deadline = Some(claims.deadline(window));
+    if deadline <= Some(now) {
+        // Uploads may go on, and the deployment's upload window may have changed since the token was made.
+        let job = held(app, &claims).await?;
+        if job.report.is_none() && job.deadline_at.is_none_or(|deadline| deadline <= now) {
+            // The reaper is about to take the job back.
+            let stop = Lease { lease_expires_at: job.deadline_at, next_heartbeat_at: None, cancelled: true };
+            return Ok(reply::json(200, &stop));
+        }
+        deadline = job.deadline_at.filter(|_| job.report.is_none());
+    }
+    let age = now.seconds() - claims.claimed_at().seconds();
+    let held_for = pace::lease(age);
+    let until = now.plus_seconds(held_for);
+    let beat = lease::Heartbeat {
+        attempt: claims.att,
+        now,
+        lease_expires_at: deadline.map_or(until, |deadline| deadline.min(until)),
+        uploads_until: now.plus_seconds(window.max(held_for)),
+        tokens_end: claims.ends_at(),
+        progress,
     };
-    if job.terminal {
-        return Err(Error::already_finished());
-    }
-    if job.report.is_none() {
-        // Past its deadline: the reaper is about to take the job back.
-        return Ok(lease(job.lease_expires_at, true));
-    }
-    let uploading = lifecycle::hold_while_uploading(job_id, attempt, now, app.config.upload_window);
-    match app.jobs.change_attempt(job_id, attempt, uploading, "heartbeat: UpdateItem").await? {
-        Change::Made(job) => Ok(lease(job.lease_expires_at, false)),
-        Change::Refused(_) => Err(Error::already_finished()),
+    match app.jobs.heartbeat(claims.sub, &beat).await? {
+        Some(row) => {
+            let next_heartbeat_at = Some(now.plus_seconds(pace::heartbeat(age)));
+            let lease = Lease { lease_expires_at: row.lease_expires_at, next_heartbeat_at, cancelled: false };
+            Ok(reply::json(200, &lease))
+        }
+        None => {
+            let job = held(app, &claims).await?;
+            Err(Error::unavailable("heartbeat", format!("the row of attempt {} refuses, and the job does not", job.attempt)))
+        }
     }
 }
 
-fn lease(lease_expires_at: Option<Timestamp>, cancelled: bool) -> Response<Body> {
-    reply::json(200, &Lease { lease_expires_at, cancelled })
+/// The job, which the token's attempt holds. 404 when it is gone, 401 when the attempt was taken from the miner, 400 when the job is
+/// over.
+async fn held(app: &App, claims: &JobClaims) -> Result<Job> {
+    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+    let job = job.held_by(claims.att)?;
+    if job.terminal { Err(Error::already_finished()) } else { Ok(job) }
 }
 
 impl Heartbeat {

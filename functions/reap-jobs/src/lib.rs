@@ -1,5 +1,5 @@
-//! The reaper: every minute it looks at the jobs that are due, and at no others. A lost lease goes back to the queue, times out,
-//! or is completed when the miner had reported; a deleted job is swept until nothing of it can arrive any more.
+//! The reaper: every minute it looks at the jobs that are due, and at no others. A job whose lease was extended is due again at its
+//! end. A lost lease goes back to the queue, times out, or is completed when the miner had reported; a deleted job is swept until nothing of it can arrive any more.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
     metrics::Metric,
-    model::{Job, lifecycle},
+    model::{Job, lease, lifecycle},
     outputs::{Seen, check_files, tidy},
     tables::jobs::Outcome,
     time::Timestamp,
@@ -41,6 +41,8 @@ pub struct Output {
     completed: u32,
     /// Deleted jobs whose files were removed once more.
     swept: u32,
+    /// Jobs whose lease goes on: they are looked at again at its end.
+    held: u32,
     /// Jobs that somebody else was faster with.
     unchanged: u32,
     /// Jobs that could not be looked after; they are put off, so that they are in nobody's way.
@@ -55,13 +57,14 @@ enum Reaped {
     TimedOut,
     Completed,
     Swept,
+    Held,
     Unchanged,
     Failed,
     /// For the next run.
     Left,
 }
 
-/// Looks after all that is due. Running twice at once does no harm: each change names the lease that ran out.
+/// Looks after all that is due. Running twice at once does no harm: each change names the lease as it was read.
 pub async fn handle(app: &App, input: Input) -> Result<Output> {
     let started = Instant::now();
     let now = match input.time {
@@ -111,6 +114,7 @@ impl Output {
             Reaped::TimedOut => &mut self.timed_out,
             Reaped::Completed => &mut self.completed,
             Reaped::Swept => &mut self.swept,
+            Reaped::Held => &mut self.held,
             Reaped::Unchanged => &mut self.unchanged,
             Reaped::Failed => &mut self.failed,
             Reaped::Left => return self.more = true,
@@ -140,26 +144,33 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
 
 async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     // The index may be behind: the job itself tells what it is due for.
-    let Some(mut job) = app.jobs.get(job_id).await? else { return Ok(Reaped::Unchanged) };
+    let Some((mut job, lease)) = app.jobs.get_with_lease(job_id).await? else { return Ok(Reaped::Unchanged) };
     let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };
-    // A job that was put off is as late as before.
-    app.metrics.longest(Metric::ReapDelay, job.lease_expires_at.unwrap_or(due), now);
     if let Some(gone) = job.deleted_at.and(job.gone_at) {
+        app.metrics.longest(Metric::ReapDelay, due, now);
         return sweep(app, &job, gone, now).await;
     }
-    if job.terminal || job.lease_expires_at.is_none() {
-        return Ok(Reaped::Unchanged);
+    let lease = lease.as_ref();
+    let Some(held_until) = lease::held_until(&job, lease, now) else { return Ok(Reaped::Unchanged) };
+    if held_until > now {
+        let rearm = lifecycle::rearm(&job, due, held_until);
+        return Ok(match app.jobs.change(job.job_id, rearm, "rearm: UpdateItem").await? {
+            Outcome::Changed(_) => Reaped::Held,
+            Outcome::Refused(_) | Outcome::Gone => Reaped::Unchanged,
+        });
     }
+    // A job that was put off is as late as before.
+    app.metrics.longest(Metric::ReapDelay, held_until, now);
     let mut seen = Seen::default();
-    let (transition, reaped) = if job.report.is_some() {
+    let (revocation, reaped) = if job.report.is_some() {
         seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
-        (lifecycle::complete_for_lost_miner(&job, now)?, Reaped::Completed)
+        (lifecycle::complete_for_lost_miner(&job, lease, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
-        (lifecycle::requeue(&job, now), Reaped::Requeued)
+        (lifecycle::requeue(&job, lease, now), Reaped::Requeued)
     } else {
-        (lifecycle::time_out(&job, now), Reaped::TimedOut)
+        (lifecycle::time_out(&job, lease, now), Reaped::TimedOut)
     };
-    match app.jobs.change(job.job_id, transition, "reap: UpdateItem").await? {
+    match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
         Outcome::Changed(job) => {
             app.metrics.add(Metric::LeasesLost, 1);
             job.count_end(&app.metrics);

@@ -55,9 +55,19 @@ impl JobClaims {
         })
     }
 
+    /// When the attempt was claimed, to the second.
+    pub fn claimed_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.iat * 1000)
+    }
+
+    /// When the token ends.
+    pub fn ends_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.exp * 1000)
+    }
+
     /// The attempt's deadline, to the second.
     pub fn deadline(&self, upload_window: i64) -> Timestamp {
-        Timestamp::from_millis(self.exp * 1000).plus_seconds(-upload_window)
+        self.ends_at().plus_seconds(-upload_window)
     }
 
     /// The claims, when they open the whole job: a file token does not.

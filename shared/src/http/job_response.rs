@@ -101,9 +101,9 @@ pub struct JobResponse<'a> {
     /// When the miner reported its result.
     #[serde(serialize_with = "rfc3339_option")]
     finished_at: Option<Timestamp>,
-    /// The arguments, as they were given, and `_disk_gb`.
-    #[schema(value_type = Object)]
-    job_args: Box<RawValue>,
+    /// The arguments, as they were given, and `_disk_gb`. Null where only the state was asked for.
+    #[schema(value_type = Option<Object>)]
+    job_args: Option<Box<RawValue>>,
     /// What the miner reported: any JSON.
     #[schema(value_type = Option<Value>)]
     result: Option<Box<RawValue>>,
@@ -134,7 +134,7 @@ pub struct JobResponse<'a> {
     attempt: u32,
     /// Attempts that it gets.
     max_attempts: u32,
-    /// How far it is, 0 to 1.
+    /// How far it is, 0 to 1, as the owner reads it until `terminal` is true.
     progress: Option<f64>,
     /// The hotkey that signed the claim.
     miner_hotkey: Option<&'a str>,
@@ -167,7 +167,7 @@ impl<'a> JobResponse<'a> {
             last_queried_at: None,
             updated_at: Some(job.updated_at),
             finished_at: job.finished_at,
-            job_args: raw(&job.job_args)?,
+            job_args: Some(raw(&job.job_args)?),
             result: job.result.as_deref().map(raw).transpose()?,
             output_files: job
                 .files

@@ -52,6 +52,14 @@ fn fits(response: &Response<Body>) -> bool {
     body.len() + body.chunks(CHUNK).map(escaped).sum::<usize>() <= LONGEST
 }
 
+/// With the seconds after which to ask again, if there is anything to wait for.
+pub fn again_after(mut answer: Response<Body>, seconds: Option<i64>) -> Response<Body> {
+    if let Some(seconds) = seconds {
+        answer.headers_mut().insert("retry-after", seconds.into());
+    }
+    answer
+}
+
 /// 307: the same request again, elsewhere.
 pub fn redirect(url: &str) -> Result<Response<Body>> {
     let response = Response::builder().status(307).header("location", url).header("cache-control", "no-store");

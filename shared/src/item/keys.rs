@@ -55,6 +55,11 @@ pub fn claimable(chute_id: Uuid, shard: u8) -> String {
     shards::key(format!("claimable#{chute_id}"), shard)
 }
 
+/// `job_id` of the row that a job's heartbeats write.
+pub fn lease(job_id: Uuid) -> String {
+    format!("{job_id}#lease")
+}
+
 /// Index `queue`: where a job waits for the reaper.
 pub fn due(job_id: Uuid) -> String {
     due_shard(job_id.as_bytes()[0] % DUE_SHARDS)

@@ -21,6 +21,22 @@ pub enum Condition {
     Above(&'static str, i64),
     /// The attribute is a number, and not above this one.
     AtMost(&'static str, i64),
+    /// At least one of these holds.
+    Any(Vec<Condition>),
+}
+
+impl Condition {
+    fn holds(&self, item: &Item) -> bool {
+        let millis = |attribute: &str| item.get(attribute).and_then(millis);
+        match self {
+            Condition::Is(attribute, value) => item.get(*attribute) == Some(value),
+            Condition::Exists(path) => get(item, path).is_some(),
+            Condition::Absent(attribute) => !item.contains_key(*attribute),
+            Condition::Above(attribute, bound) => millis(attribute).is_some_and(|n| n > *bound),
+            Condition::AtMost(attribute, most) => millis(attribute).is_some_and(|n| n <= *most),
+            Condition::Any(conditions) => conditions.iter().any(|condition| condition.holds(item)),
+        }
+    }
 }
 
 /// One conditional write: all conditions hold and all changes happen, or nothing does.
@@ -89,16 +105,10 @@ impl Transition {
         expression
     }
 
-    /// The item after the transition; None when a condition does not hold, or a map on an attribute's path is missing.
+    /// The item after the transition; None when a condition does not hold, or a map on an attribute's path is missing. As in an
+    /// UpdateItem, an item that is not there is an empty one.
     pub fn apply(self, mut item: Item) -> Option<Item> {
-        let holds = self.conditions.iter().all(|condition| match condition {
-            Condition::Is(attribute, value) => item.get(*attribute) == Some(value),
-            Condition::Exists(path) => get(&item, path).is_some(),
-            Condition::Absent(attribute) => !item.contains_key(*attribute),
-            Condition::Above(attribute, bound) => item.get(*attribute).and_then(millis).is_some_and(|n| n > *bound),
-            Condition::AtMost(attribute, most) => item.get(*attribute).and_then(millis).is_some_and(|n| n <= *most),
-        });
-        if !holds {
+        if !self.conditions.iter().all(|condition| condition.holds(&item)) {
             return None;
         }
         for (path, value) in self.set {
@@ -155,6 +165,10 @@ impl Expression {
             Condition::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
             Condition::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(least))),
             Condition::AtMost(attribute, most) => format!("{} <= {}", self.name(attribute), self.value(number(most))),
+            Condition::Any(conditions) => {
+                let any: Vec<_> = conditions.into_iter().map(|condition| self.of(condition)).collect();
+                format!("({})", any.join(" OR "))
+            }
         }
     }
 
@@ -197,8 +211,22 @@ mod tests {
             Condition::Absent("due_at"),
             Condition::Above("due_at", 5),
             Condition::AtMost("due_at", 4),
+            Condition::Any(vec![Condition::Absent("status"), Condition::AtMost("due_at", 4)]),
         ] {
             assert_eq!(change().when(refused.clone()).apply(before()), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn one_condition_of_several_is_enough() {
+        let either = Condition::Any(vec![Condition::Absent("attempt"), Condition::AtMost("attempt", 2)]);
+        let change = || Transition::default().set("attempt", number(2)).when(either.clone());
+        let expression = change().when(Condition::Absent("v")).expression();
+        let both = "(attribute_not_exists(#attempt) OR #attempt <= :v0) AND attribute_not_exists(#v)";
+        assert_eq!(expression.condition, both);
+        for (before, happens) in [(None, true), (Some(2), true), (Some(3), false)] {
+            let before = before.map(|attempt| ("attempt".to_owned(), number(attempt))).into_iter().collect();
+            assert_eq!(change().apply(before).is_some(), happens);
         }
     }
 

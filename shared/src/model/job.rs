@@ -56,7 +56,7 @@ pub struct Job {
     /// When the attempt is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Timestamp>,
-    /// Until when the miner holds it.
+    /// Until when the miner holds it while files are uploaded. Of a running job, [`super::Lease`] tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
     /// The arguments: a JSON object.
@@ -67,7 +67,7 @@ pub struct Job {
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_detail: Option<String>,
-    /// How far it is, 0 to 1.
+    /// How far it is, 0 to 1: as an earlier release wrote it, or as read beside the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
     /// The chute, as it was when the job was created.
@@ -229,6 +229,11 @@ impl Job {
             due_at: Some(now),
             chute: chute.into(),
         }
+    }
+
+    /// The state alone.
+    pub fn without_payloads(self) -> Self {
+        Self { job_args: "null".to_owned(), result: None, files: None, ..self }
     }
 
     /// Seconds that an attempt may run: the method's timeout, or 30 days.

@@ -11,14 +11,16 @@
 //!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
-//!  heartbeat: moves the lease of a running job, and of one whose uploads are under way; so do fresh upload URLs
+//!  heartbeat: extends the lease of a running job, and of one whose uploads are under way, in a row beside the job ([`lease`]);
+//!  fresh upload URLs extend it in the job itself
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
 //!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
 //! ```
 //!
 //! Nothing reads, decides and then writes blindly: a refused write returns the job as it was, and the answer follows from that.
 //! A miner's condition names its attempt, so that one whose attempt was lost can change nothing. The reaper's condition names the lease
-//! that ran out, so that a heartbeat in between wins.
+//! that ran out, so that a heartbeat in between wins; and it closes the row of heartbeats in the same transaction, so that one after
+//! it is refused.
 
 use std::collections::HashMap;
 
@@ -27,7 +29,9 @@ use uuid::Uuid;
 
 use super::{
     job::{Instance, Job},
+    lease::{self, Lease},
     output_file::OutputFile,
+    pace,
     status::Status,
 };
 use crate::{
@@ -38,8 +42,6 @@ use crate::{
 
 pub use crate::item::Transition;
 
-/// Seconds that a heartbeat holds a job for.
-pub const HEARTBEAT: i64 = 90;
 /// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
 const LATE_ARRIVALS: i64 = 3600;
 /// Seconds that a delete may take before the reaper goes on with it.
@@ -67,6 +69,16 @@ pub struct Claim<'a> {
     pub now: Timestamp,
     /// When the attempt is over.
     pub deadline: Timestamp,
+}
+
+/// An attempt is taken from its miner, which does not know: the job changes, and its heartbeats are refused from then on. Both
+/// happen, or neither does.
+#[derive(Debug)]
+pub struct Revocation {
+    /// What becomes of the job.
+    pub job: Transition,
+    /// What becomes of the row of its heartbeats. None when no attempt was ever begun.
+    pub lease: Option<Transition>,
 }
 
 /// A miner's report.
@@ -102,25 +114,21 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
         .set("deadline_at", number(claim.deadline.millis()))
         .set_option("miner_hotkey", claim.hotkey.map(text))
         .set_option("instance", instance)
-        .leased(job.job_id, claim.deadline))
+        // Whoever sends no heartbeat holds it until the deadline. Whether this miner does, the reaper sees after the first lease.
+        .set("queue", text(keys::due(job.job_id)))
+        .set("due_at", number(claim.now.plus_seconds(pace::FIRST_LEASE).min(claim.deadline).millis())))
 }
 
-/// The running job's miner is alive: it holds the job for a short while more, until the deadline.
-pub fn heartbeat(job_id: Uuid, attempt: u32, progress: Option<f64>, now: Timestamp) -> Transition {
-    let change = attempt_of(attempt)
-        .when(Condition::Is("status", text(Status::Running.as_str())))
-        .when(Condition::Above("deadline_at", now.millis()))
-        .set("updated_at", number(now.millis()))
-        .leased(job_id, now.plus_seconds(HEARTBEAT));
-    match progress {
-        Some(progress) => change.set("progress", AttributeValue::N(progress.to_string())),
-        None => change,
-    }
+/// The miner is given fresh upload URLs: it holds the job for as long as they work. The reaper finds that out when the job is due.
+pub fn hold_while_uploading(attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
+    reported_by(attempt).set("lease_expires_at", number(now.plus_seconds(upload_window).millis()))
 }
 
-/// The miner is alive, and uploads what it has reported: it holds the job for the life of an upload URL.
-pub fn hold_while_uploading(job_id: Uuid, attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
-    reported_by(attempt).set("updated_at", number(now.millis())).leased(job_id, now.plus_seconds(upload_window))
+/// The lease goes on longer than was known: the reaper looks again at its end.
+pub fn rearm(job: &Job, due_at: Timestamp, held_until: Timestamp) -> Transition {
+    attempt_of(job.attempt)
+        .when(Condition::Is("due_at", number(due_at.millis())))
+        .set("due_at", number(held_until.millis()))
 }
 
 /// `running` → what the miner reports. Terminal at once when no files are to come; else the miner has until then to bring them.
@@ -183,20 +191,20 @@ pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
 }
 
 /// The same, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
-pub fn complete_for_lost_miner(job: &Job, now: Timestamp) -> Result<Transition> {
-    Ok(complete(job, now)?.when(lease_of(job)))
+pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
+    Ok(lost(complete(job, now)?.when(lease_of(job)), job, lease, now))
 }
 
 /// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
-pub fn requeue(job: &Job, now: Timestamp) -> Transition {
+pub fn requeue(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
     let still = job.lost.iter().filter(|(_, at)| is_withheld_since(**at, now));
-    let mut lost: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
+    let mut losers: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
     // A claim of an earlier release has not left the account.
     let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
-    lost.extend(loser.map(|loser| (loser, number(now.millis()))));
-    lost_attempt(job)
+    losers.extend(loser.map(|loser| (loser, number(now.millis()))));
+    let change = lost_attempt(job)
         .set("status", text(Status::Pending.as_str()))
-        .set("lost", AttributeValue::M(lost))
+        .set("lost", AttributeValue::M(losers))
         .set("updated_at", number(now.millis()))
         .set("queue", text(keys::claimable(job.chute_id, job.shard)))
         .set("due_at", number(job.created_at.millis()))
@@ -209,7 +217,8 @@ pub fn requeue(job: &Job, now: Timestamp) -> Transition {
         .remove("miner_hotkey")
         .remove("worker")
         .remove("instance")
-        .remove("progress")
+        .remove("progress");
+    lost(change, job, lease, now)
 }
 
 /// Whether the account has lost the job so lately that it is withheld from it, whichever of its keys and hotkeys asks.
@@ -225,22 +234,24 @@ fn is_withheld_since(lost_at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// `running` → `timeout`: the lease ran out, and no attempt is left.
-pub fn time_out(job: &Job, now: Timestamp) -> Transition {
-    lost_attempt(job)
+pub fn time_out(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    let change = lost_attempt(job)
         .set("status", text(Status::Timeout.as_str()))
         .set("error_detail", text(format!("No result after {} of {} attempts", job.attempt, job.max_attempts)))
         .set("finished_at", number(now.millis()))
         .set("updated_at", number(now.millis()))
-        .terminal(now)
+        .terminal(now);
+    lost(change, job, lease, now)
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
 /// reaper sweeps until the last of them has ended. Else no file can ever come. What is left expires when no token can be
 /// valid any more: an `Idempotency-Key` may then give its id to another job.
-pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
+pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
     let change = live_job()
         .when(Condition::Is("user_id", text(job.user_id.to_string())))
+        .when(Condition::Is("attempt", number(job.attempt.into())))
         .set("deleted_at", number(now.millis()))
         .set("gone_at", number(gone.millis()))
         .set("job_args", text("{}"))
@@ -251,7 +262,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
         .remove("lease_expires_at")
         .remove("room")
         .remove("owner");
-    match &job.report {
+    let change = match &job.report {
         Some(report) => change
             .when(Condition::Is("report", text(report)))
             .set("queue", text(keys::due(job.job_id)))
@@ -262,7 +273,9 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
             .set("expires_at", number(tokens_end(job, now).seconds()))
             .remove("queue")
             .remove("due_at"),
-    }
+    };
+    let claimed = job.attempt > 0;
+    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
 }
 
 /// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
@@ -310,8 +323,17 @@ fn lost_attempt(job: &Job) -> Transition {
     attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
 }
 
+/// What became of an attempt whose lease ran out, unless a heartbeat has come since.
+fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    Revocation { job: change, lease: Some(lease::close_as_read(job, lease, tokens_end(job, now))) }
+}
+
+/// Its end, as far as the job itself tells: renewed upload URLs extend that, and heartbeats of an earlier release.
 fn lease_of(job: &Job) -> Condition {
-    Condition::Is("lease_expires_at", number(job.lease_expires_at.map_or(0, Timestamp::millis)))
+    match job.lease_expires_at {
+        Some(until) => Condition::Is("lease_expires_at", number(until.millis())),
+        None => Condition::Absent("lease_expires_at"),
+    }
 }
 
 impl Transition {

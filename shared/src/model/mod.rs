@@ -3,13 +3,16 @@
 mod chute;
 pub mod filename;
 mod job;
+pub mod lease;
 pub mod lifecycle;
 mod output_file;
+pub mod pace;
 mod status;
 mod user;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
 pub use job::{Instance, Job, PortMapping};
+pub use lease::Lease;
 pub use output_file::{FileKeys, OutputFile};
 pub use status::Status;
 pub use user::{HotkeyRow, KeyRow, Role, Usage, User};

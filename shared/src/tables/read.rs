@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    item::{Item, text},
-    model::Job,
+    item::{Item, keys, text},
+    model::{Job, Lease},
 };
 
 /// Milliseconds before asking again for keys that were left unprocessed. ("BatchGetItem" asks for exponential backoff.)
@@ -25,6 +25,7 @@ const PAUSES_MS: [u64; 4] = [50, 100, 200, 400];
 pub struct Read {
     rows: Vec<String>,
     job: Option<Uuid>,
+    lease: Option<Uuid>,
 }
 
 /// What was there.
@@ -32,6 +33,7 @@ pub struct Read {
 pub struct Found {
     rows: HashMap<String, Item>,
     job: Option<Item>,
+    lease: Option<Item>,
 }
 
 impl Read {
@@ -52,13 +54,19 @@ impl Read {
         self.job = Some(job_id);
     }
 
+    /// Also read what this job's heartbeats have written.
+    pub fn lease(&mut self, job_id: Uuid) {
+        self.lease = Some(job_id);
+    }
+
     /// Reads everything, going on a few times where DynamoDB left keys unprocessed, which is how it throttles a batch.
     pub async fn run(self, from: &Tables) -> Result<Found> {
         let mut tables = HashMap::new();
         let keys = self.rows.iter().map(|pk| key("pk", pk));
         add_table(&mut tables, &from.registry, keys)?;
-        let keys = self.job.iter().map(|job_id| key("job_id", &job_id.to_string()));
-        add_table(&mut tables, &from.jobs, keys)?;
+        let lease_key = self.lease.map(keys::lease);
+        let keys = self.job.map(|job_id| job_id.to_string()).into_iter().chain(lease_key.clone());
+        add_table(&mut tables, &from.jobs, keys.map(|id| key("job_id", &id)))?;
 
         let mut found = Found::default();
         let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
@@ -68,7 +76,8 @@ impl Read {
             for (table, items) in answer.responses.unwrap_or_default() {
                 for item in items {
                     if table == from.jobs {
-                        found.job = Some(item);
+                        let is_lease = item.get("job_id").and_then(|id| id.as_s().ok()) == lease_key.as_ref();
+                        *(if is_lease { &mut found.lease } else { &mut found.job }) = Some(item);
                     } else if let Some(Ok(pk)) = item.get("pk").map(AttributeValue::as_s) {
                         found.rows.insert(pk.clone(), item);
                     }
@@ -118,9 +127,15 @@ impl Found {
         self.job.take().map(Job::from_item).transpose()
     }
 
+    /// Takes out what the job's heartbeats have written.
+    pub fn take_lease(&mut self) -> Result<Option<Lease>> {
+        self.lease.take().map(Lease::from_item).transpose()
+    }
+
     /// Adds what a further read has found.
     pub fn add(&mut self, more: Self) {
         self.rows.extend(more.rows);
         self.job = self.job.take().or(more.job);
+        self.lease = self.lease.take().or(more.lease);
     }
 }

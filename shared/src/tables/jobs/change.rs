@@ -1,4 +1,4 @@
-//! Changes of a job: each is one conditional write, or one transaction with the replay guard.
+//! Changes of a job: each is one conditional write, or one transaction with what has to happen together with it.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result, engine_error},
-    item::{Transition, text},
-    model::Job,
+    item::{Transition, keys, text},
+    model::{Job, Lease, lifecycle::Revocation},
 };
 
 /// What became of a [`Transition`].
@@ -102,21 +102,56 @@ impl Jobs {
         guard: Option<&ReplayGuard>,
         doing: &'static str,
     ) -> Result<Outcome> {
-        let Some(guard) = guard else { return self.change(job.job_id, transition, doing).await };
-        let expression = transition.clone().expression();
-        let update = Update::builder()
-            .table_name(&self.tables.jobs)
-            .key("job_id", text(job.job_id.to_string()))
-            .condition_expression(expression.condition)
-            .update_expression(expression.update)
-            .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| Error::internal(doing, error))?;
-        let transaction = Transaction::new(&self.tables.client)
-            .update(Slot::Job, update)
-            .put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
+        match guard {
+            None => self.change(job.job_id, transition, doing).await,
+            Some(guard) => self.change_together(job, transition, None, Some(guard), doing).await,
+        }
+    }
+
+    /// Takes the present attempt from its miner, once for a signature. Refused, too, when a heartbeat came since the job was read.
+    pub async fn revoke(
+        &self,
+        job: &Job,
+        revocation: Revocation,
+        guard: Option<&ReplayGuard>,
+        doing: &'static str,
+    ) -> Result<Outcome> {
+        match revocation.lease {
+            None => self.change_once(job, revocation.job, guard, doing).await,
+            lease => self.change_together(job, revocation.job, lease, guard, doing).await,
+        }
+    }
+
+    /// One transaction: the job, the row of its heartbeats, and the replay guard.
+    async fn change_together(
+        &self,
+        job: &Job,
+        transition: Transition,
+        lease: Option<Transition>,
+        guard: Option<&ReplayGuard>,
+        doing: &'static str,
+    ) -> Result<Outcome> {
+        let update = |key: String, transition: Transition| {
+            let expression = transition.expression();
+            Update::builder()
+                .table_name(&self.tables.jobs)
+                .key("job_id", text(key))
+                .condition_expression(expression.condition)
+                .update_expression(expression.update)
+                .set_expression_attribute_names(Some(expression.names))
+                .set_expression_attribute_values(Some(expression.values))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .build()
+                .map_err(|error| Error::internal(doing, error))
+        };
+        let mut transaction = Transaction::new(&self.tables.client);
+        transaction = transaction.update(Slot::Job, update(job.job_id.to_string(), transition.clone())?);
+        if let Some(lease) = lease {
+            transaction = transaction.update(Slot::Lease, update(keys::lease(job.job_id), lease)?);
+        }
+        if let Some(guard) = guard {
+            transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
+        }
         let Some(refusals) = transaction.run(doing).await? else {
             // A transaction answers no attributes. What the conditions allow the answer to depend on is as it was read.
             let after = transition.apply(job.to_item()?);
@@ -126,10 +161,15 @@ impl Jobs {
         if refusals.of(Slot::ReplayGuard).is_some() {
             return Err(replayed());
         }
-        match refusals.of(Slot::Job) {
-            Some(item) if item.is_empty() => Ok(Outcome::Gone),
-            Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
-            None => Err(refusals.error(doing)),
+        match (refusals.of(Slot::Job), refusals.of(Slot::Lease)) {
+            (Some(item), _) if item.is_empty() => Ok(Outcome::Gone),
+            (Some(item), _) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
+            // A heartbeat was faster, unless a newer release has written it. The job is as it was.
+            (None, Some(row)) => {
+                let row = (!row.is_empty()).then(|| Lease::from_item(row)).transpose();
+                row.map(|_| Outcome::Refused(Box::new(job.clone())))
+            }
+            (None, None) => Err(refusals.error(doing)),
         }
     }
 }

@@ -74,9 +74,6 @@ pub struct ListedJob {
     /// Which attempt is or was the last to run; 0 before the first claim.
     attempt: u32,
     max_attempts: u32,
-    /// How far it is, 0 to 1.
-    #[serde(default)]
-    progress: Option<f64>,
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
     /// When it last changed.

@@ -2,6 +2,7 @@
 
 mod change;
 mod insert;
+mod lease;
 mod lists;
 mod merge;
 mod quota;

@@ -23,6 +23,8 @@ pub const CONFLICT_PAUSES_MS: [u64; 6] = [20, 40, 80, 160, 320, 640];
 pub(super) enum Slot {
     /// The job.
     Job,
+    /// The row of its heartbeats.
+    Lease,
     /// A count of usage.
     Usage,
     /// The signature that asks for it.

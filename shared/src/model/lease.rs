@@ -1,0 +1,139 @@
+//! What a miner's heartbeats write: a row of their own beside the job, which is in no index. So a heartbeat is one write unit, however
+//! much the job carries. DynamoDB bills the whole item at each write, and each index entry that changes ("Read and write operations
+//! in DynamoDB"). The job itself is due for the reaper at the end of a lease that may have been extended since: the reaper looks.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{job::Job, status::Status};
+use crate::{
+    error::{Error, Result},
+    item::{Condition, Item, Transition, number, schema},
+    time::Timestamp,
+};
+
+/// The row.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lease {
+    /// The attempt that may send heartbeats: those before it are fenced off. When an attempt is over for a reason that its miner does
+    /// not know, this is the next one.
+    pub attempt: u32,
+    /// Until when that attempt's last heartbeat holds the job while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_expires_at: Option<Timestamp>,
+    /// Until when it does so while files are uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads_until: Option<Timestamp>,
+    /// How far the job is, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// Seconds since 1970. The row means nothing after that: DynamoDB removes it when it comes to it ("Using time to live"), and its
+    /// key may be another job's by then.
+    pub expires_at: i64,
+}
+
+/// A sign of life.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// Of which attempt.
+    pub attempt: u32,
+    /// When.
+    pub now: Timestamp,
+    /// Until when it holds a running job.
+    pub lease_expires_at: Timestamp,
+    /// Until when it holds a job whose files are uploaded.
+    pub uploads_until: Timestamp,
+    /// When no token of the attempt is valid any more.
+    pub tokens_end: Timestamp,
+    /// How far the job is, 0 to 1. None: as before.
+    pub progress: Option<f64>,
+}
+
+impl Lease {
+    /// From the table.
+    pub fn from_item(item: Item) -> Result<Self> {
+        schema::check(&item, "read: lease")?;
+        serde_dynamo::from_item(item).map_err(|error| Error::internal("read: lease", error))
+    }
+
+    /// Whether the heartbeats are of the job's present attempt.
+    fn is_of(&self, job: &Job, now: Timestamp) -> bool {
+        self.attempt == job.attempt && now.seconds() < self.expires_at
+    }
+}
+
+/// The attempt's miner is alive. Refused when the attempt was taken from it; what its own report or end does, it knows.
+pub fn heartbeat(beat: &Heartbeat) -> Transition {
+    let change = row_of(beat.uploads_until.max(beat.tokens_end))
+        .when(Condition::Any(vec![
+            Condition::Absent("attempt"),
+            Condition::AtMost("attempt", beat.attempt.into()),
+            Condition::AtMost("expires_at", beat.now.seconds()),
+        ]))
+        .set("attempt", number(beat.attempt.into()))
+        .set("lease_expires_at", number(beat.lease_expires_at.millis()))
+        .set("uploads_until", number(beat.uploads_until.millis()));
+    match beat.progress {
+        Some(progress) => change.set("progress", AttributeValue::N(progress.to_string())),
+        None => change,
+    }
+}
+
+/// The job's present attempt is over, and its miner does not know. Its heartbeats are refused until `tokens_end`.
+pub fn close(job: &Job, tokens_end: Timestamp) -> Transition {
+    row_of(tokens_end)
+        .set("attempt", number(i64::from(job.attempt) + 1))
+        .remove("lease_expires_at")
+        .remove("uploads_until")
+        .remove("progress")
+}
+
+/// The same, if no heartbeat has come since the row was read.
+pub fn close_as_read(job: &Job, lease: Option<&Lease>, tokens_end: Timestamp) -> Transition {
+    let change = close(job, tokens_end);
+    let Some(lease) = lease else { return change.when(Condition::Absent("attempt")) };
+    let as_read = |attribute, time: Option<Timestamp>| match time {
+        Some(time) => Condition::Is(attribute, number(time.millis())),
+        None => Condition::Absent(attribute),
+    };
+    change
+        .when(Condition::Is("attempt", number(lease.attempt.into())))
+        .when(as_read("lease_expires_at", lease.lease_expires_at))
+        .when(as_read("uploads_until", lease.uploads_until))
+}
+
+/// A row that this release understands, kept until then.
+fn row_of(expires_at: Timestamp) -> Transition {
+    Transition::default()
+        .when(Condition::Any(vec![
+            Condition::Absent(schema::ATTRIBUTE),
+            Condition::AtMost(schema::ATTRIBUTE, schema::VERSION),
+        ]))
+        .set("expires_at", number(expires_at.seconds()))
+        .set(schema::ATTRIBUTE, number(schema::VERSION))
+}
+
+/// Until when its miner holds the job; None when nobody does. A miner that has sent no heartbeat holds it until the deadline.
+pub fn held_until(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Option<Timestamp> {
+    if job.terminal || job.status == Status::Pending {
+        return None;
+    }
+    let beats = lease.filter(|lease| lease.is_of(job, now));
+    if job.report.is_some() {
+        return job.lease_expires_at.max(beats.and_then(|lease| lease.uploads_until));
+    }
+    // An earlier release has left heartbeats in the job itself, and the deadline where there were none.
+    let before = job.lease_expires_at.filter(|lease| Some(*lease) < job.deadline_at);
+    let lease = beats.and_then(|lease| lease.lease_expires_at).max(before);
+    lease.into_iter().chain(job.deadline_at).min()
+}
+
+impl Job {
+    /// With the progress that heartbeats of the present attempt have told. A terminal job does not change any more.
+    pub fn with_progress(mut self, lease: Option<Lease>, now: Timestamp) -> Self {
+        if let Some(lease) = lease.filter(|lease| !self.terminal && lease.is_of(&self, now)) {
+            self.progress = lease.progress.or(self.progress);
+        }
+        self
+    }
+}

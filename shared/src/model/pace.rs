@@ -1,0 +1,56 @@
+//! How often a client should ask: nobody has to guess. What has gone on for long is asked for seldom.
+
+use super::{job::Job, status::Status};
+use crate::time::Timestamp;
+
+/// Seconds that the miner of a job holds it for when it has sent no heartbeat: until then the reaper need not look whether it does.
+pub const FIRST_LEASE: i64 = lease(0);
+
+/// Seconds between two heartbeats of an attempt that is `age` seconds old: a twentieth of it.
+pub const fn heartbeat(age: i64) -> i64 {
+    match age / 20 {
+        ..30 => 30,
+        300.. => 300,
+        seconds => seconds,
+    }
+}
+
+/// Seconds that a heartbeat of such an attempt holds a job for: two of three may be lost.
+pub const fn lease(age: i64) -> i64 {
+    3 * heartbeat(age)
+}
+
+/// Seconds after which to read a job again: a tenth of the time since its state last changed, 1 to 300. None once it is terminal.
+pub fn poll(job: &Job, now: Timestamp) -> Option<i64> {
+    let changed = match job.status {
+        _ if job.terminal => return None,
+        _ if job.report.is_some() => job.finished_at,
+        Status::Running => job.started_at,
+        // What waits has not changed since it was created or requeued.
+        _ => Some(job.updated_at),
+    };
+    let since = now.seconds() - changed.unwrap_or(job.updated_at).seconds();
+    Some((since / 10).clamp(1, 300))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_comes_at_a_twentieth_of_the_attempts_age_and_its_lease_is_three_times_that() {
+        for (age, next) in [(-5, 30), (0, 30), (619, 30), (620, 31), (3600, 180), (5999, 299), (6000, 300), (86_400, 300)] {
+            assert_eq!((heartbeat(age), lease(age)), (next, 3 * next), "{age}");
+        }
+    }
+
+    #[test]
+    fn an_hours_job_beats_57_times() {
+        let (mut age, mut beats) = (0, 0);
+        while age + heartbeat(age) <= 3600 {
+            age += heartbeat(age);
+            beats += 1;
+        }
+        assert_eq!(beats, 57);
+    }
+}

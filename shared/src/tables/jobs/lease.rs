@@ -1,0 +1,62 @@
+//! The row of a job's heartbeats.
+
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use uuid::Uuid;
+
+use super::store::Jobs;
+use crate::{
+    error::{Error, Result, engine_error},
+    item::{keys, text},
+    model::{
+        Job, Lease,
+        lease::{self, Heartbeat},
+    },
+    tables::read::Read,
+};
+
+impl Jobs {
+    /// Writes a heartbeat, and nothing else: one write unit. The row as it is now; None when the attempt was taken from its miner, of
+    /// which the job tells more.
+    pub async fn heartbeat(&self, job_id: Uuid, beat: &Heartbeat) -> Result<Option<Lease>> {
+        const DOING: &str = "heartbeat: UpdateItem";
+        let expression = lease::heartbeat(beat).expression();
+        let request = self
+            .tables
+            .client
+            .update_item()
+            .table_name(&self.tables.jobs)
+            .key("job_id", text(keys::lease(job_id)))
+            .condition_expression(expression.condition)
+            .update_expression(expression.update)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(answer) => {
+                let item = answer.attributes.ok_or_else(|| Error::internal(DOING, "not the attributes that were asked for"))?;
+                Lease::from_item(item).map(Some)
+            }
+            Err(error) => match error.as_service_error() {
+                // What a newer release has written is an error.
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
+                    refusal.item.clone().map(Lease::from_item).transpose().map(|_| None)
+                }
+                _ => Err(engine_error(DOING, &error)),
+            },
+        }
+    }
+
+    /// The job and what its heartbeats have written, in one round trip, strongly consistent; also one that is being deleted.
+    pub async fn get_with_lease(&self, job_id: Uuid) -> Result<Option<(Job, Option<Lease>)>> {
+        let mut read = Read::default();
+        read.job(job_id);
+        read.lease(job_id);
+        let mut found = read.run(&self.tables).await?;
+        let Some(job) = found.take_job()? else { return Ok(None) };
+        Ok(Some((job, found.take_lease()?)))
+    }
+}
