@@ -18,7 +18,7 @@ use crate::{
     work::{folder::Assignment, lease::Lease},
 };
 
-/// Time to the next look where the API does not say, after a job that somebody else got.
+/// Time to the next look where the API does not say.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// The same when only jobs wait that this miner does not get: as long as the API says of an empty queue.
 const LATER: Duration = Duration::from_secs(15);
@@ -76,16 +76,18 @@ impl<'a> Search<'a> {
     /// be waited for.
     pub(crate) async fn claim(&mut self, may_claim: impl Fn() -> bool) -> Result<Found> {
         self.refused.retain(|_, since| since.elapsed() < REFUSED);
-        let (mut cursor, mut again) = (None, LATER);
+        let (mut cursor, mut skips, mut tries) = (None, false, false);
         loop {
             let Answer { body: page, wait, .. } = self.page(cursor.as_deref()).await?;
             for Claimable { job_id } in page.jobs {
                 if self.refused.contains_key(&job_id) {
+                    skips = true;
                     continue;
                 }
                 if !may_claim() {
-                    return Ok(Found::Nothing(again));
+                    return Ok(Found::Nothing(SOON));
                 }
+                tries = true;
                 let body = json!({ "worker": self.worker }).to_string();
                 match self.api.answer::<Assignment>(Method::PUT, &format!("/jobs/{job_id}/claim"), Some(&body)).await {
                     Ok(Answer { body: job, at, .. }) => {
@@ -94,7 +96,6 @@ impl<'a> Search<'a> {
                     }
                     Err(error) => {
                         tell(format_args!("{error:#}"));
-                        again = SOON;
                         // It lost the job before, or the job asks for ports, which this miner has not.
                         if let Some(StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY) = refused_with(&error) {
                             self.refused.insert(job_id, Instant::now());
@@ -104,7 +105,10 @@ impl<'a> Search<'a> {
             }
             match page.next_cursor {
                 Some(next) => cursor = Some(next),
-                None => return Ok(Found::Nothing(wait.unwrap_or(again))),
+                None => {
+                    let unsaid = if skips && !tries { LATER } else { SOON };
+                    return Ok(Found::Nothing(wait.unwrap_or(unsaid)));
+                }
             }
         }
     }
