@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use local::Fault;
 use serde_json::{Value, json};
+use shared::time::Timestamp;
 use tests::{Client, Night, item, objects, text, upload};
 
 /// An hour, and the second that a schedule's time leaves out.
@@ -136,7 +137,10 @@ async fn a_job_without_attempts_left_times_out_for_ever() {
     let miner = night.miner().await;
     let job_id = night.create("train").await;
     let url = night.claim(&miner, &job_id).await;
-    // An hour's timeout, and an hour to upload.
+    // It sends no heartbeats, and so holds the job for an hour's timeout, and an hour to upload.
+    night.stack.clock().advance(Duration::from_secs(91));
+    assert_eq!(night.reap().await, json!({"held": 1}));
+    assert_eq!(night.reap().await, json!({}));
     night.stack.clock().advance(2 * HOUR);
     assert_eq!(night.reap().await, json!({"timed_out": 1}));
     let job = night.get(&job_id).await;
@@ -213,8 +217,113 @@ async fn a_late_heartbeat_renews_a_lease_that_nobody_has_taken_back() {
     Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
     night.stack.clock().advance(Duration::from_secs(91));
     Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
-    assert_eq!(night.reap().await, json!({}));
+    assert_eq!(night.reap().await, json!({"held": 1}));
     assert_eq!(night.get(&job_id).await["status"], "running");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_dead_miner_is_found_one_lease_after_its_last_heartbeat() {
+    let night = Night::begin().await;
+    // The clock stands still, at a whole second.
+    night.stack.clock().set(1_795_000_000_000);
+    let miner = night.miner().await;
+    let job_id = night.create("serve").await;
+    let beat = heartbeat(&night.claim(&miner, &job_id).await);
+    // Its heartbeats come at the pace that it is told for an hour, with the reaper every minute in between.
+    let (mut now, mut next, mut lease) = (1_795_000_000_000, String::new(), String::new());
+    let (mut beats, mut looks) = (0, 0);
+    for second in (0..=3600).step_by(10) {
+        now = 1_795_000_000_000 + second * 1000;
+        night.stack.clock().set(now);
+        if Timestamp::from_millis(now).to_string() >= next {
+            let answer = Client::nobody().put(&beat, Value::Null).await.ok();
+            (next, lease) = (text(&answer["next_heartbeat_at"]), text(&answer["lease_expires_at"]));
+            beats += 1;
+        }
+        if second % 60 == 0 {
+            looks += night.reap().await["held"].as_u64().unwrap_or(0);
+        }
+    }
+    assert!((50..=60).contains(&beats) && (10..=25).contains(&looks), "{beats} heartbeats, {looks} looks");
+    // Then it dies. The reaper may have to look once more, and takes the job when the lease is over.
+    while Timestamp::from_millis(now + 1000).to_string() < lease {
+        now += 1000;
+        night.stack.clock().set(now);
+        let done = night.reap().await;
+        assert!(done == json!({}) || done == json!({"held": 1}), "{done} before {lease}");
+    }
+    night.stack.clock().set(now + 1000);
+    assert_eq!(night.reap().await, json!({"requeued": 1}));
+    Client::nobody().put(&beat, Value::Null).await.is_error(401, "Missing or invalid JWT");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_while_files_are_uploaded_holds_the_job_for_as_long_as_an_upload_url_works() {
+    let night = Night::begin().await;
+    night.stack.clock().set(1_795_000_000_000);
+    let miner = night.miner().await;
+    let (_, url, _) = night.finished(&miner, &["a"]).await;
+    // An hour's timeout, and an hour to upload; and another one from the last heartbeat, past the deadline.
+    for minutes in [59, 118, 177] {
+        night.stack.clock().set(1_795_000_000_000 + minutes * 60_000);
+        assert_eq!(Client::nobody().put(&heartbeat(&url), Value::Null).await.ok()["cancelled"], false);
+    }
+    night.stack.clock().set(1_795_000_000_000 + 236 * 60_000);
+    assert_eq!(night.reap().await, json!({"held": 1}));
+    night.stack.clock().set(1_795_000_000_000 + 237 * 60_000);
+    assert_eq!(night.reap().await, json!({"completed": 1}));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_the_reaper_ended_refuses_heartbeats() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let (first, second) = (night.create("train").await, night.finished(&miner, &["a"]).await.1);
+    let first = night.claim(&miner, &first).await;
+    Client::nobody().put(&heartbeat(&first), Value::Null).await.ok();
+    night.stack.clock().advance(2 * HOUR);
+    assert_eq!(night.reap().await, json!({"timed_out": 1, "completed": 1}));
+    for url in [first, second] {
+        Client::nobody().put(&heartbeat(&url), Value::Null).await.is_error(400, "Job already finished");
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn leases_that_an_earlier_release_left_in_the_job_hold() {
+    let night = Night::begin().await;
+    night.stack.clock().set(1_795_000_000_000);
+    let miner = night.miner().await;
+    let now = 1_795_000_000_000_i64;
+    let deadline = now + 7_200_000;
+    // One miner has sent a heartbeat to the earlier release, one has not, and one goes on with this release.
+    for (lease, beats, over) in [(90, false, 90), (7200, false, 7200), (7200, true, 120), (150, true, 150)] {
+        night.stack.clock().set(now);
+        let job_id = night.create("train").await;
+        let url = night.claim(&miner, &job_id).await;
+        let lease = (now + lease * 1000).to_string();
+        let update = json!({
+            "TableName": night.stack.resource("JobsTable").unwrap(), "Key": {"job_id": {"S": job_id}},
+            "UpdateExpression": "SET lease_expires_at = :lease, due_at = :lease",
+            "ExpressionAttributeValues": {":lease": {"N": lease}},
+        });
+        tests::dynamodb(&night.stack, "UpdateItem", update).await;
+        night.stack.clock().set(now + 30_000);
+        if beats {
+            Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
+        }
+        for second in [over * 1000 - 1000, over * 1000] {
+            night.stack.clock().set(now + second);
+            let done = night.reap().await;
+            // Where the earlier release had the deadline, it is due no sooner.
+            let due = second == over * 1000 && lease != deadline.to_string() || second == 7_200_000;
+            assert_eq!(done, if due { json!({"timed_out": 1}) } else { json!({}) }, "{lease} {second}");
+        }
+        night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+    }
     night.stack.shutdown().await;
 }
 

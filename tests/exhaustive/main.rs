@@ -10,10 +10,11 @@
 use std::{collections::BTreeMap, hash::Hash};
 
 use shared::{
-    item::{Transition, keys},
+    item::{Item, Transition, keys},
     model::{
-        ChuteSnapshot, Job, OutputFile, Status,
-        lifecycle::{self, Claim, Report},
+        ChuteSnapshot, Job, Lease, OutputFile, Status,
+        lease::{self, Heartbeat},
+        lifecycle::{self, Claim, Report, Revocation},
     },
     time::Timestamp,
 };
@@ -24,6 +25,8 @@ const JOB: Uuid = Uuid::from_u128(1);
 const MINERS: [&str; 2] = ["alice", "bob"];
 /// Their accounts.
 const ACCOUNTS: [Uuid; 2] = [Uuid::from_u128(10), Uuid::from_u128(11)];
+/// Seconds that an attempt of theirs has: more and less than lies between the times.
+const DEADLINES: [i64; 2] = [20_000, 30 + WINDOW];
 /// Where it waits and is listed.
 const SHARD: u8 = 3;
 /// Seconds that the upload window has.
@@ -32,6 +35,9 @@ const WINDOW: i64 = 3600;
 const TIMES: [i64; 2] = [0, 10_000];
 /// When a job that was lost at the later of them is no longer withheld.
 const AFTER: i64 = 10_300;
+
+/// When no token and no row means anything any more: after all of them.
+const TOKENS_END: i64 = 1_000_000;
 
 /// What somebody remembers between reading and writing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,18 +51,22 @@ enum Intent {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct World {
-    /// The stored job, as JSON; None once it is swept away.
+    /// The stored job, as JSON.
     job: String,
+    /// The row of its heartbeats, as JSON.
+    lease: Option<String>,
     /// What each miner knows: the attempt that it holds a token for.
     tokens: [Option<u32>; 2],
-    /// Whoever has read and not yet written, with the job and the time as they were then.
-    pending: BTreeMap<&'static str, (Intent, i64, String)>,
+    /// Whoever has read and not yet written, with the time, the job and, for the reaper, the row as they were then.
+    pending: BTreeMap<&'static str, (Intent, i64, String, Option<String>)>,
     /// The file is in S3.
     uploaded: bool,
     /// Who won each attempt.
     winners: Vec<usize>,
     /// Who lost which attempt, and at what time it was requeued.
     lost: Vec<(usize, i64)>,
+    /// Attempts that were taken from their miners.
+    revoked: Vec<u32>,
     /// The end that the job came to.
     ended: Option<String>,
     /// What went wrong.
@@ -73,7 +83,8 @@ enum Step {
     /// A miner that holds a job asks for its token again.
     AskAgain(usize),
     Heartbeat(usize, i64),
-    HeartbeatWhileUploading(usize, i64),
+    /// It gets fresh upload URLs.
+    Renew(usize, i64),
     Finish(usize, bool, i64),
     Upload(usize),
     FileArrived(usize),
@@ -87,6 +98,28 @@ fn file_id() -> Uuid {
 
 fn parse(text: &str) -> Job {
     serde_json::from_str(text).unwrap()
+}
+
+fn parse_row(text: Option<&String>) -> Option<Lease> {
+    text.map(|text| serde_json::from_str(text).unwrap())
+}
+
+/// The row as an item; one that is not there is an empty one.
+fn row_of(text: Option<&String>) -> Item {
+    text.map_or_else(Item::new, |text| {
+        let mut item = serde_dynamo::to_item(parse_row(Some(text))).unwrap();
+        shared::item::schema::stamp(&mut item);
+        item
+    })
+}
+
+/// The row as the checker keeps it: without what decides nothing, so that fewer worlds differ.
+fn stored_row(item: Item, job: &Job) -> String {
+    let mut row = Lease { expires_at: TOKENS_END, ..Lease::from_item(item).unwrap() };
+    if job.terminal || job.deleted_at.is_some() {
+        (row.lease_expires_at, row.uploads_until) = (None, None);
+    }
+    serde_json::to_string(&row).unwrap()
 }
 
 /// The job as the checker keeps it: without the times that decide nothing, so that fewer worlds differ.
@@ -149,6 +182,40 @@ impl World {
         true
     }
 
+    /// Both writes, if the conditions of both hold. Whether they did.
+    fn revoke(&mut self, revocation: Revocation) -> bool {
+        let attempt = parse(&self.job).attempt;
+        let row = match revocation.lease {
+            None => self.lease.clone(),
+            Some(change) => match change.apply(row_of(self.lease.as_ref())) {
+                None => return false,
+                Some(row) => Some(stored_row(row, &parse(&self.job))),
+            },
+        };
+        let done = self.apply(revocation.job);
+        if done {
+            self.lease = row;
+            self.revoked.push(attempt);
+        }
+        done
+    }
+
+    fn beat(&mut self, attempt: u32, now: Timestamp) {
+        let beat = Heartbeat {
+            attempt,
+            now,
+            lease_expires_at: now.plus_seconds(90),
+            uploads_until: now.plus_seconds(WINDOW),
+            tokens_end: Timestamp::from_millis(TOKENS_END * 1000),
+            progress: None,
+        };
+        let Some(row) = lease::heartbeat(&beat).apply(row_of(self.lease.as_ref())) else { return };
+        if self.revoked.contains(&attempt) {
+            self.broken = Some("a heartbeat was taken of an attempt that was over, and its miner was not told");
+        }
+        self.lease = Some(stored_row(row, &parse(&self.job)));
+    }
+
     /// A write that only the miner of the present attempt may get through.
     fn apply_as(&mut self, miner: usize, transition: Transition) -> bool {
         let before = parse(&self.job);
@@ -161,7 +228,7 @@ impl World {
 }
 
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
-    let deadline = now.plus_seconds(30 + WINDOW);
+    let deadline = now.plus_seconds(DEADLINES[miner]);
     let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
     let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, now, deadline };
     lifecycle::claim(job, &claim).expect("a transition")
@@ -197,11 +264,13 @@ impl Model for Life {
     fn init_states(&self) -> Vec<World> {
         vec![World {
             job: stored(new_job()),
+            lease: None,
             tokens: [None; 2],
             pending: BTreeMap::new(),
             uploaded: false,
             winners: Vec::new(),
             lost: Vec::new(),
+            revoked: Vec::new(),
             ended: None,
             broken: None,
         }]
@@ -224,7 +293,7 @@ impl Model for Life {
             }
             if let Some(attempt) = world.tokens[miner] {
                 for now in TIMES {
-                    steps.extend([Step::Heartbeat(miner, now), Step::HeartbeatWhileUploading(miner, now)]);
+                    steps.extend([Step::Heartbeat(miner, now), Step::Renew(miner, now)]);
                     steps.extend([Step::Finish(miner, true, now), Step::Finish(miner, false, now)]);
                 }
                 steps.push(Step::FileArrived(miner));
@@ -244,7 +313,7 @@ impl Model for Life {
         }
         if !world.pending.contains_key("reaper") {
             let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
-            steps.extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded), now)));
+            steps.extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
         }
         if !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
@@ -256,20 +325,18 @@ impl Model for Life {
         let at = |now: i64| Timestamp::from_millis(now * 1000);
         match step {
             Step::Read(name, intent, now) => {
-                drop(world.pending.insert(name, (intent, now, world.job.clone())));
+                let lease = world.lease.clone().filter(|_| matches!(intent, Intent::Reap(_)));
+                drop(world.pending.insert(name, (intent, now, world.job.clone(), lease)));
             }
             Step::Write(name, answered) => {
-                let (intent, now, read) = world.pending.remove(name)?;
-                write(&mut world, intent, parse(&read), answered, at(now));
+                let (intent, now, job, row) = world.pending.remove(name)?;
+                write(&mut world, intent, (parse(&job), parse_row(row.as_ref())), answered, at(now));
             }
             Step::Die(name) => drop(world.pending.remove(name)),
             Step::AskAgain(miner) => world.tokens[miner] = Some(parse(&world.job).attempt),
-            Step::Heartbeat(miner, now) => {
-                let transition = lifecycle::heartbeat(JOB, world.tokens[miner]?, None, at(now));
-                world.apply_as(miner, transition);
-            }
-            Step::HeartbeatWhileUploading(miner, now) => {
-                let transition = lifecycle::hold_while_uploading(JOB, world.tokens[miner]?, at(now), WINDOW);
+            Step::Heartbeat(miner, now) => world.beat(world.tokens[miner]?, at(now)),
+            Step::Renew(miner, now) => {
+                let transition = lifecycle::hold_while_uploading(world.tokens[miner]?, at(now), WINDOW);
                 world.apply_as(miner, transition);
             }
             Step::Finish(miner, with_file, now) => {
@@ -316,6 +383,11 @@ impl Model for Life {
             Property::sometimes("a lone miner gets the job that it lost, and completes it", |_, world: &World| {
                 world.ended.as_deref() == Some("complete") && world.winners[..] == [0, 0]
             }),
+            Property::sometimes("the reaper finds that a lease was extended", |_, world: &World| {
+                let job = parse(&world.job);
+                let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
+                job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
+            }),
             Property::sometimes("some files are missing", |_, world: &World| {
                 world.ended.as_deref() == Some("partial_failure")
             }),
@@ -335,10 +407,11 @@ fn may_complete(job: &Job, attempt: u32) -> bool {
 /// Whether the reaper goes on to write.
 fn is_due(job: &Job, now: Timestamp) -> bool {
     let due = job.due_at.is_some_and(|due| due <= now);
-    due && job.deleted_at.is_none() && !job.terminal && job.lease_expires_at.is_some()
+    due && job.deleted_at.is_none() && !job.terminal && job.status != Status::Pending
 }
 
-fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Timestamp) {
+fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), answered: bool, now: Timestamp) {
+    let row = row.as_ref();
     match intent {
         Intent::Claim(miner) => {
             if world.apply(claim_of(&read, miner, now)) {
@@ -357,34 +430,39 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
             world.apply_as(miner, transition);
         }
         Intent::Reap(there) => {
-            let requeues = read.report.is_none() && read.attempt < read.max_attempts;
-            let transition = if read.report.is_some() {
-                lifecycle::complete_for_lost_miner(&checked(read, there), now).unwrap()
-            } else if read.attempt < read.max_attempts {
-                lifecycle::requeue(&read, now)
-            } else {
-                lifecycle::time_out(&read, now)
-            };
-            let lease = parse(&world.job).lease_expires_at;
-            if !world.apply(transition) {
+            let (due, held_until) = (read.due_at.unwrap(), lease::held_until(&read, row, now).unwrap());
+            if held_until > now {
+                world.apply(lifecycle::rearm(&read, due, held_until));
                 return;
             }
-            if lease.is_some_and(|lease| lease > now) {
-                world.broken = Some("the reaper took a job whose lease had been renewed");
+            let requeues = read.report.is_none() && read.attempt < read.max_attempts;
+            let revocation = if read.report.is_some() {
+                lifecycle::complete_for_lost_miner(&checked(read, there), row, now).unwrap()
+            } else if requeues {
+                lifecycle::requeue(&read, row, now)
+            } else {
+                lifecycle::time_out(&read, row, now)
+            };
+            let held_until = lease::held_until(&parse(&world.job), parse_row(world.lease.as_ref()).as_ref(), now);
+            if !world.revoke(revocation) {
+                return;
+            }
+            if held_until.is_some_and(|held_until| held_until > now) {
+                world.broken = Some("the reaper took a job whose lease had been extended");
             }
             if requeues {
                 world.lost.extend(world.winners.last().map(|miner| (*miner, now.seconds())));
             }
         }
         Intent::Delete => {
-            world.apply(lifecycle::delete(&read, now, WINDOW));
+            world.revoke(lifecycle::delete(&read, now, WINDOW));
         }
     }
 }
 
 #[test]
 fn no_order_of_events_breaks_a_jobs_life() {
-    let checker = Life.checker().threads(2).spawn_bfs().join();
+    let checker = Life.checker().threads(2).spawn_bfs().join_and_report(&mut stateright::report::WriteReporter::new(&mut std::io::stderr()));
     println!("{} states, {} of them distinct", checker.state_count(), checker.unique_state_count());
     checker.assert_properties();
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 pub(crate) const WINDOW: i64 = 3_600_000;
 /// Milliseconds that an attempt may run.
 pub(crate) const TIMEOUT: i64 = 60_000;
-/// Milliseconds that a heartbeat holds a job, and after which the reaper looks again at what it had to leave.
-const HEARTBEAT: i64 = 90_000;
+/// Milliseconds that a claim holds a job before the reaper looks for heartbeats, and after which it looks again at what it had to
+/// leave.
+const FIRST_LEASE: i64 = 90_000;
 const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
 const WITHHELD: i64 = 300_000;
@@ -30,7 +31,9 @@ pub(crate) struct Job {
     pub(crate) miner: Option<usize>,
     /// Miners that lost it, and when each did so last.
     pub(crate) lost: BTreeMap<usize, i64>,
+    /// What upload URLs hold it for.
     pub(crate) lease: Option<i64>,
+    pub(crate) beats: Option<Beats>,
     pub(crate) deadline: Option<i64>,
     /// When the reaper looks at it.
     pub(crate) due: Option<i64>,
@@ -60,11 +63,20 @@ impl Report {
     }
 }
 
-/// What a job token says.
+/// What heartbeats have left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Beats {
+    /// The first attempt whose heartbeats are taken.
+    attempt: u32,
+    /// What they hold the job for while it runs, and while files are uploaded.
+    until: Option<(i64, i64)>,
+}
+
+/// What a job token says. Times are in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Token {
     pub(crate) attempt: u32,
-    /// Seconds.
+    pub(crate) claimed: i64,
     pub(crate) expires: i64,
 }
 
@@ -134,6 +146,7 @@ impl Job {
             miner: None,
             lost: BTreeMap::new(),
             lease: None,
+            beats: None,
             deadline: None,
             due: Some(now),
             report: None,
@@ -165,7 +178,7 @@ impl Job {
             Call::Delete { .. } => states.push(Self { objects: self.objects.clone(), ..whole }),
             // The job is held; or the file is there as well, and the job does not know.
             Call::Upload { .. } => {
-                let held = Self { lease: whole.lease, due: whole.due, ..self.clone() };
+                let held = Self { lease: whole.lease, ..self.clone() };
                 states.push(Self { objects: whole.objects, ..held.clone() });
                 states.push(held);
             }
@@ -194,9 +207,7 @@ impl Job {
                 Ok(()) if !self.files.contains_key(file) => status(404),
                 Ok(()) if self.terminal => status(400),
                 Ok(()) => {
-                    if self.lease < Some(now + WINDOW) {
-                        self.hold(now + WINDOW);
-                    }
+                    self.lease = self.lease.max(Some(now + WINDOW));
                     self.objects.insert(file, *content);
                     self.files.insert(file, true);
                     status(200)
@@ -220,6 +231,9 @@ impl Job {
                 if self.gone.is_none() {
                     self.gone = Some(now + 2 * WINDOW);
                     self.due = reported.then_some(now + MINUTE);
+                    if self.attempt > 0 {
+                        self.close();
+                    }
                 }
                 if reported {
                     self.objects.clear();
@@ -266,7 +280,7 @@ impl Job {
             self.attempt += 1;
             self.miner = Some(miner);
             self.deadline = Some(now + TIMEOUT + WINDOW);
-            self.hold(now + TIMEOUT + WINDOW);
+            self.due = Some(now + FIRST_LEASE);
         }
         Expected { status: 200, fields: vec![("/attempt", json!(self.attempt))] }
     }
@@ -285,17 +299,29 @@ impl Job {
     }
 
     fn heartbeat(&mut self, token: Token, now: i64) -> Expected {
-        if let Err(refused) = self.held(token, now) {
-            return status(refused);
+        let held = self.held(token, now).and(if self.terminal { Err(400) } else { Ok(()) });
+        if token.expires <= now.div_euclid(1000) {
+            return status(401);
         }
-        if self.terminal {
-            return status(400);
+        let mut deadline = Some(token.expires * 1000 - WINDOW);
+        if deadline <= Some(now) {
+            if let Err(refused) = held {
+                return status(refused);
+            }
+            deadline = self.deadline.filter(|_| self.report.is_none());
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Expected { status: 200, fields: vec![("/cancelled", json!(true))] };
+            }
         }
-        let late = self.report.is_none() && self.deadline <= Some(now);
-        if !late {
-            self.hold(now + if self.report.is_some() { WINDOW } else { HEARTBEAT });
+        // Nobody tells a miner of what it has done itself.
+        if self.beats.is_some_and(|beats| beats.attempt > token.attempt) {
+            return status(held.err().unwrap_or(503));
         }
-        Expected { status: 200, fields: vec![("/cancelled", json!(late))] }
+        let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
+        let lease = now + 3000 * interval;
+        let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
+        self.beats = Some(Beats { attempt: token.attempt, until: Some(until) });
+        Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
     }
 
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
@@ -308,10 +334,15 @@ impl Job {
             let uploads = !self.files.is_empty();
             self.status =
                 if uploads && report.status == "complete" { "complete_pending_uploads" } else { report.status };
-            if uploads { self.hold((token.expires * 1000 - WINDOW).max(now + WINDOW)) } else { self.end() }
-        } else if self.report == Some(report) && !self.terminal && self.lease < Some(now + WINDOW) {
+            if uploads {
+                self.lease = Some((token.expires * 1000 - WINDOW).max(now + WINDOW));
+                self.due = self.lease;
+            } else {
+                self.end();
+            }
+        } else if self.report == Some(report) && !self.terminal {
             // Fresh URLs, and the time to use them.
-            self.hold(now + WINDOW);
+            self.lease = self.lease.max(Some(now + WINDOW));
         }
         if self.report == Some(report) { self.shown() } else { status(400) }
     }
@@ -341,13 +372,19 @@ impl Job {
                 self.objects.clear();
                 self.due = (now < gone).then_some(gone);
             }
-            None if self.report.is_some() => self.complete(),
-            None if self.status != "running" => {}
+            None if self.terminal || self.status == "pending" => {}
+            None if self.held_until() > Some(now) => self.due = self.held_until(),
+            None if self.report.is_some() => {
+                self.complete();
+                self.close();
+            }
             None if self.attempt == self.max_attempts() => {
                 self.status = "timeout";
                 self.end();
+                self.close();
             }
             None => {
+                self.close();
                 self.status = "pending";
                 self.lost.retain(|_, at| now < *at + WITHHELD);
                 self.lost.extend(self.miner.take().map(|miner| (miner, now)));
@@ -356,17 +393,35 @@ impl Job {
         }
     }
 
-    fn hold(&mut self, until: i64) {
-        (self.lease, self.due) = (Some(until), Some(until));
+    /// When its miner loses it, unless it beats again.
+    fn held_until(&self) -> Option<i64> {
+        let beats = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
+        match self.report {
+            Some(_) => self.lease.max(beats.map(|(_, uploads)| uploads)),
+            None => beats.map(|(running, _)| running).into_iter().chain(self.deadline).min(),
+        }
+    }
+
+    /// The attempt is taken from its miner.
+    fn close(&mut self) {
+        self.beats = Some(Beats { attempt: self.attempt + 1, until: None });
     }
 
     fn end(&mut self) {
         (self.terminal, self.lease, self.due) = (true, None, None);
     }
 
-    /// Whether the table's item is this job's. `miners` are their names there, and their accounts.
-    pub(crate) fn is(&self, item: &Value, miners: &[(String, String)]) -> bool {
-        let number = |name: &str| item[name]["N"].as_str().and_then(|text| text.parse::<i64>().ok());
+    /// Whether the table's items are this job's and its heartbeats'. `miners` are their names there, and their accounts.
+    pub(crate) fn is(&self, item: &Value, row: &Value, miners: &[(String, String)]) -> bool {
+        let number_of = |item: &Value, name: &str| item[name]["N"].as_str().and_then(|text| text.parse::<i64>().ok());
+        let number = |name: &str| number_of(item, name);
+        let beats = number_of(row, "attempt").map(|attempt| Beats {
+            attempt: u32::try_from(attempt).unwrap_or_default(),
+            until: number_of(row, "lease_expires_at").zip(number_of(row, "uploads_until")),
+        });
+        if beats != self.beats {
+            return false;
+        }
         let text = |name: &str| item[name]["S"].as_str();
         if self.gone.is_some() || !item["deleted_at"].is_null() {
             return self.gone == number("gone_at") && self.due == number("due_at");
