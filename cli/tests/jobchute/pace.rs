@@ -99,7 +99,7 @@ async fn a_miner_does_not_go_on_asking_for_jobs_that_it_does_not_get() -> Result
     let others =
         through(stack(), &mut taken, |request| if request.ends_with("/claim") { Way::Refuse(409) } else { Way::Pass })
             .await?;
-    let (mut waits, mut looks) = (working(&refused, "true")?, working(&taken, "true")?);
+    let (mut waits, mut tries) = (working(&refused, "true")?, working(&taken, "true")?);
     let looks = |seen: &Seen| {
         let queries = all(seen, is_claimable, |request| request.query.clone());
         queries.iter().filter(|query| !query.contains("cursor=")).count()
@@ -110,7 +110,7 @@ async fn a_miner_does_not_go_on_asking_for_jobs_that_it_does_not_get() -> Result
     until("it does not look again", || looks(&others) > before + 3).await?;
     assert_eq!(looks(&seen), 2);
     waits.kill().await?;
-    Ok(looks.kill().await?)
+    Ok(tries.kill().await?)
 }
 
 #[tokio::test]
