@@ -1,7 +1,9 @@
 //! `GET /jobs/{job_id}`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use tests::{Client, World, redacted, text, upload_to};
+use tests::{Client, Night, World, redacted, text, upload_to};
 
 #[tokio::test]
 async fn the_owner_sees_every_field_of_the_contract() {
@@ -184,4 +186,75 @@ async fn an_answer_is_kept_by_no_cache() {
     let answer = world.user.get(&format!("/jobs/{}", world.create().await)).await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn the_view_of_the_status_leaves_out_what_the_job_carries() {
+    let world = World::new().await;
+    let (running, (complete, _)) = (world.claimed().await, world.completed(&[("a", b"x")]).await);
+    for job_id in [world.create().await, running.job_id, complete.job_id] {
+        let mut whole = world.get(&job_id).await;
+        let status = world.user.get(&format!("/jobs/{job_id}?view=status")).await;
+        assert_eq!(status.engine_calls(), (1, 0));
+        assert_ne!(whole["job_args"], Value::Null);
+        for field in ["job_args", "result", "output_files"] {
+            whole[field] = Value::Null;
+        }
+        assert_eq!(status.ok(), whole);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_view_is_named() {
+    let world = World::new().await;
+    let path = format!("/jobs/{}", world.create().await);
+    for view in ["", "whole", "STATUS", "status,status"] {
+        let (status, detail) = world.user.get(&format!("{path}?view={view}")).await.error();
+        let named = json!([{
+            "type": "value_error", "loc": ["query", "view"], "msg": "Input should be 'status'", "input": view,
+        }]);
+        assert_eq!((status, detail), (422, named));
+    }
+    Client::nobody().get(&format!("{path}?view=x")).await.is_error(401, "Missing or invalid authorization header(s)");
+    let (_, key) = World::account(json!([])).await;
+    assert_eq!(Client::with_key(key).get(&format!("{path}?view=x")).await.status, 404);
+}
+
+#[tokio::test]
+async fn whoever_polls_is_told_how_often() {
+    let night = Night::begin().await;
+    // The clock stands still.
+    night.stack.clock().set(1_795_000_000_000);
+    let miner = night.miner().await;
+    let job_id = night.create("serve").await;
+    let again = async || {
+        let path = night.url(&format!("/jobs/{job_id}"));
+        let (whole, status) = (night.user.get(&path).await, night.user.get(&format!("{path}?view=status")).await);
+        assert_eq!(whole.header("retry-after"), status.header("retry-after"));
+        whole.header("retry-after").map(str::to_owned)
+    };
+    let after = async |seconds: u64| {
+        night.stack.clock().advance(Duration::from_secs(seconds));
+        again().await
+    };
+    let told = |seconds: &str| Some(seconds.to_owned());
+    // A tenth of the time since the last change, 1 to 300.
+    assert_eq!((again().await, after(19).await, after(1).await), (told("1"), told("1"), told("2")));
+    assert_eq!((after(2990).await, after(20_000).await), (told("300"), told("300")));
+    let url = night.claim(&miner, &job_id).await;
+    assert_eq!((again().await, after(50).await), (told("1"), told("5")));
+    // A heartbeat, and a file that arrives, are no change of its state.
+    Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), json!({"progress": 0.5})).await.ok();
+    assert_eq!(again().await, told("5"));
+    let report = json!({"status": "complete", "output_filenames": ["a", "b"]});
+    Client::nobody().post(&url, report).await.ok();
+    assert_eq!((again().await, after(40).await), (told("1"), told("4")));
+    let form = tests::Form::of("a", b"x");
+    let headers = [("content-type", tests::Form::CONTENT_TYPE)];
+    let upload = url.replace("?token=", "/upload?token=");
+    assert_eq!(Client::nobody().send(reqwest::Method::PUT, &upload, form, &headers).await.status, 200);
+    assert_eq!(again().await, told("4"));
+    Client::nobody().put(&url, Value::Null).await.ok();
+    assert_eq!((again().await, after(100).await), (None, None));
+    night.stack.shutdown().await;
 }

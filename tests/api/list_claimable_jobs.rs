@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::{Answer, World, chute, redacted, text};
+use tests::{Answer, Night, World, chute, redacted, text};
 use uuid::Uuid;
 
 async fn list(world: &World, more: &str) -> Value {
@@ -185,4 +185,31 @@ async fn any_cursor_of_the_right_form_is_a_place_in_the_list() {
         let page = list(&world, &format!("&cursor={time}.{id}")).await;
         assert_eq!(ids(&page) == created, found, "{time}");
     }
+}
+
+#[tokio::test]
+async fn who_finds_no_work_is_told_when_to_look_again() {
+    let night = Night::begin().await;
+    night.stack.clock().set(1_795_000_000_000);
+    let miner = night.miner().await;
+    let path = night.url(&format!("/jobs/claimable?chute_id={}", night.chute_id));
+    let after = async |second: i64| {
+        night.stack.clock().set(1_795_000_000_000 + second * 1000);
+        let answer = miner.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.header("retry-after").map(|seconds| seconds.parse::<i64>().unwrap())
+    };
+    // Longer the longer there was none.
+    assert_eq!((after(0).await, after(9).await), (Some(2), Some(2)));
+    assert!((8..=10).contains(&after(50).await.unwrap()));
+    assert!((12..=15).contains(&after(5000).await.unwrap()));
+    // Where there is work, it is there now.
+    let job_id = night.create("train").await;
+    assert_eq!(after(5001).await, None);
+    night.claim(&miner, &job_id).await;
+    assert_eq!(after(5002).await, Some(2));
+    // The end of a list says nothing about the queue.
+    let end = miner.get(&format!("{path}&cursor=9999999999999.{}", Uuid::nil().simple())).await;
+    assert_eq!((end.body["jobs"].as_array().unwrap().len(), end.header("retry-after")), (0, Some("2")));
+    night.stack.shutdown().await;
 }

@@ -313,7 +313,8 @@ impl Model for Life {
         }
         if !world.pending.contains_key("reaper") {
             let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
-            steps.extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
+            steps
+                .extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
         }
         if !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
@@ -462,7 +463,11 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
 
 #[test]
 fn no_order_of_events_breaks_a_jobs_life() {
-    let checker = Life.checker().threads(2).spawn_bfs().join_and_report(&mut stateright::report::WriteReporter::new(&mut std::io::stderr()));
+    let checker = Life
+        .checker()
+        .threads(2)
+        .spawn_bfs()
+        .join_and_report(&mut stateright::report::WriteReporter::new(&mut std::io::stderr()));
     println!("{} states, {} of them distinct", checker.state_count(), checker.unique_state_count());
     checker.assert_properties();
 }

@@ -495,7 +495,9 @@ impl Case<'_> {
                 let possible = after.clone();
                 after.retain(|job| job.is(&item, &row, &miners));
                 if after.is_empty() {
-                    return Err(format!("job {at} may be {possible:?} at {now}, and is {item} with {row}; answers {seen:?}"));
+                    return Err(format!(
+                        "job {at} may be {possible:?} at {now}, and is {item} with {row}; answers {seen:?}"
+                    ));
                 }
                 self.jobs[at].1 = after;
             }

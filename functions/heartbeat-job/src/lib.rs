@@ -94,7 +94,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
         None => {
             let job = held(app, &claims).await?;
-            Err(Error::unavailable("heartbeat", format!("the row of attempt {} refuses, and the job does not", job.attempt)))
+            Err(Error::unavailable(
+                "heartbeat",
+                format!("the row of attempt {} refuses, and the job does not", job.attempt),
+            ))
         }
     }
 }

@@ -4,9 +4,9 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Error, Result,
-    http::{ListQuery, reply, show_cursor},
+    http::{ListQuery, reply, request::now, show_cursor},
     item::Page,
-    model::Chute,
+    model::{Chute, pace},
     tables::{Read, jobs::ClaimableJob},
 };
 use utoipa::ToSchema;
@@ -28,7 +28,8 @@ pub struct ClaimablePage {
     operation_id = "list-claimable-jobs",
     tag = "miner",
     summary = "Look for work on a chute",
-    description = "Pending jobs, oldest first. For accounts with the miner role.",
+    description = "Pending jobs, oldest first. For accounts with the miner role. Where there are none, `Retry-After` tells when to ask \
+                   again: after 2 to 15 seconds, longer the longer there were none.",
     params(
         ("chute_id" = Uuid, Query, description = "The chute."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Jobs on the page. 20 unless given."),
@@ -38,7 +39,10 @@ pub struct ClaimablePage {
         ),
     ),
     responses(
-        (status = 200, description = "A page.", body = ClaimablePage),
+        (
+            status = 200, description = "A page.", body = ClaimablePage,
+            headers(("Retry-After" = u16, description = "Seconds after which to ask again, when there are no jobs."))
+        ),
         (status = 401), (status = 403), (status = 404), (status = 422),
     )
 )]
@@ -60,7 +64,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let (chute_id, page, begun) = listed?;
     let chute = found.row::<Chute>(&chute_id)?.ok_or_else(|| Error::no_chute(chute_id))?;
     let (jobs, next) = app.jobs.claimable(&chute, &page, begun).await?;
-    Ok(reply::json(200, &ClaimablePage { jobs, next_cursor: next.map(show_cursor) }))
+    // Of a queue whose first page is empty there is no other.
+    let again = match page.after {
+        None => app.jobs.look_again_after(chute_id, jobs.is_empty(), now(&request)),
+        Some(_) => jobs.is_empty().then(|| pace::look_for_work(0)),
+    };
+    let answer = reply::json(200, &ClaimablePage { jobs, next_cursor: next.map(show_cursor) });
+    Ok(reply::again_after(answer, again))
 }
 
 fn query(request: &Request) -> Result<(Uuid, Page)> {

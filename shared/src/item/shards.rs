@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-/// Shards of a busy user's list and of a busy chute's queue. A job writes five times to the list (create, claim, a heartbeat, report,
+/// Shards of a busy user's list and of a busy chute's queue. A job writes four times to the list (create, claim, report,
 /// end), and a partition key takes 1,000 writes a second: 16 take three times what 1,000 jobs a second need. Each page of such a
 /// list asks all of them. It may rise, and never fall: jobs are listed in the shards.
 pub const SHARDS: u8 = 16;

@@ -33,14 +33,33 @@ pub fn poll(job: &Job, now: Timestamp) -> Option<i64> {
     Some((since / 10).clamp(1, 300))
 }
 
+/// Seconds after which to ask for work again, of a queue that has been empty for so many: a fifth of that, 2 to 15, and a little less
+/// at random, so that miners that came together do not always do so.
+pub fn look_for_work(empty_for: i64) -> i64 {
+    let longest = (empty_for / 5).clamp(2, 15);
+    fastrand::i64((longest - (longest + 4) / 5).max(2)..=longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_heartbeat_comes_at_a_twentieth_of_the_attempts_age_and_its_lease_is_three_times_that() {
-        for (age, next) in [(-5, 30), (0, 30), (619, 30), (620, 31), (3600, 180), (5999, 299), (6000, 300), (86_400, 300)] {
+        for (age, next) in
+            [(-5, 30), (0, 30), (619, 30), (620, 31), (3600, 180), (5999, 299), (6000, 300), (86_400, 300)]
+        {
             assert_eq!((heartbeat(age), lease(age)), (next, 3 * next), "{age}");
+        }
+    }
+
+    #[test]
+    fn work_is_looked_for_more_seldom_the_longer_there_was_none() {
+        for (empty_for, least, most) in
+            [(-5, 2, 2), (0, 2, 2), (14, 2, 2), (15, 2, 3), (50, 8, 10), (75, 12, 15), (9999, 12, 15)]
+        {
+            let seen: std::collections::BTreeSet<_> = (0..1000).map(|_| look_for_work(empty_for)).collect();
+            assert_eq!(seen, (least..=most).collect(), "{empty_for}");
         }
     }
 

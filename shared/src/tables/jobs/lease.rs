@@ -37,7 +37,9 @@ impl Jobs {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(answer) => {
-                let item = answer.attributes.ok_or_else(|| Error::internal(DOING, "not the attributes that were asked for"))?;
+                let item = answer
+                    .attributes
+                    .ok_or_else(|| Error::internal(DOING, "not the attributes that were asked for"))?;
                 Lease::from_item(item).map(Some)
             }
             Err(error) => match error.as_service_error() {

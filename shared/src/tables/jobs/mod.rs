@@ -1,6 +1,7 @@
 //! The store of jobs: what becomes of one, what is counted for it, and lists of many.
 
 mod change;
+mod idle;
 mod insert;
 mod lease;
 mod lists;

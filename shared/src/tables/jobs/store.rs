@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::quota::QuotaKey;
+use super::{idle::Idle, quota::QuotaKey};
 use crate::{
     error::{Context, Result},
     item::text,
@@ -21,12 +21,14 @@ pub struct Jobs {
     pub(super) tables: Tables,
     /// Quotas of busy users that this process has found used up, and what was counted then.
     pub(super) used_up: Arc<Mutex<HashMap<QuotaKey, Usage>>>,
+    /// Queues that this process has found empty.
+    pub(super) idle: Idle,
 }
 
 impl Jobs {
     /// A store over these tables.
     pub fn new(tables: Tables) -> Self {
-        Self { tables, used_up: Arc::default() }
+        Self { tables, used_up: Arc::default(), idle: Idle::default() }
     }
 
     /// The job, strongly consistent, also when it is being deleted.
