@@ -156,7 +156,7 @@ async function refreshJob() {
     wait = state.wait ?? wait;
     // What stands still can be selected and read out.
     if (state.text !== job?.state) {
-      const answer = hasReported(state) ? await getJob(id) : { ...state, written: job?.written };
+      const answer = hasReported(state) ? await getJob(id) : { ...state, ...readArguments(job) };
       if (mine !== round) return;
       showJob({ ...answer, state: state.text });
     } else if ($("runs")) $("runs").textContent = runs(job);
@@ -174,6 +174,11 @@ async function refreshJob() {
 /** There is something to be fetched: until then a job's state says all but its arguments. */
 function hasReported(it) {
   return it.terminal || it.status === "complete_pending_uploads";
+}
+
+/** The arguments, which never change, if they were read. */
+function readArguments(it) {
+  return { written: it?.written, job_args_url: it?.job_args_url };
 }
 
 function label(it) {
@@ -233,8 +238,8 @@ async function onDownload(file, button) {
 /** Somebody has opened the arguments of a job that was not read as a whole yet. */
 function onArguments() {
   return act(async (isCurrent) => {
-    const { written, job_args_url } = await getJob(job.job_id);
-    if (isCurrent()) showJob({ ...job, written, job_args_url });
+    const answer = await getJob(job.job_id);
+    if (isCurrent() && job) showJob({ ...job, ...readArguments(answer) });
   });
 }
 
