@@ -1,23 +1,39 @@
 //! Requests to the API, repeated while they may succeed.
 
-use std::time::Duration;
+use std::{io, io::Write, time::Duration};
 
 use anyhow::{Context, Error, Result};
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use jobchute::Identity;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, DATE},
+};
 use serde::de::DeserializeOwned;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::{Rfc2822, Rfc3339},
+};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::refusal::Refusal;
+use crate::{
+    pace,
+    refusal::{Refusal, refused, retry_after, wait},
+};
 
 /// How often a request is sent before its failure counts.
 const TRIES: u32 = 6;
-/// How long an answer may take: what API Gateway gives a function.
+/// How long the API may take: what API Gateway gives a function. And how long the next bytes of an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Bytes a second that a line sends at least: a body of 4 MiB may take two minutes.
+const SLOWEST: u64 = 32 << 10;
 /// The longest wait that an answer may ask for: a daily quota is told at once.
-const LONGEST_PAUSE: u64 = 30;
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of a body from which on it is sent in gzip. A function gets a body as a string in JSON, of at most 6 MB: one of 4 MiB that
+/// is full of quotes is longer than that.
+const COMPRESSED_FROM: usize = 64 << 10;
 
 /// The API, and who calls it.
 pub(crate) struct Api {
@@ -25,6 +41,15 @@ pub(crate) struct Api {
     identity: Identity,
     /// For S3, too.
     pub(crate) http: reqwest::Client,
+}
+
+/// A success.
+pub(crate) struct Answer<T> {
+    pub(crate) body: T,
+    /// How long to wait before the same is asked again.
+    pub(crate) wait: Option<Duration>,
+    /// What the API's clock says. This machine's may be wrong.
+    pub(crate) at: Option<OffsetDateTime>,
 }
 
 impl Api {
@@ -38,16 +63,27 @@ impl Api {
     /// error with the API's own words. What passes through should be a `RawValue` of the answer's type: that keeps every digit, and
     /// can be nested as deep as it likes.
     pub(crate) async fn json<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&str>) -> Result<T> {
+        self.answer(method, path, body).await.map(|answer| answer.body)
+    }
+
+    /// The same, with what the answer says about time.
+    pub(crate) async fn answer<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<Answer<T>> {
         self.ask(method, &format!("{}{path}", self.url), Some(path), body).await
     }
 
-    /// The same, to an address that carries a job token.
-    pub(crate) async fn with_token<T: DeserializeOwned>(
+    /// The same, to an address that says itself what may be done with it: it carries a job token, or S3's signature. The caller's own
+    /// secrets do not go there.
+    pub(crate) async fn at<T: DeserializeOwned>(
         &self,
         method: Method,
         url: &str,
         body: Option<&str>,
-    ) -> Result<T> {
+    ) -> Result<Answer<T>> {
         self.ask(method, url, None, body).await
     }
 
@@ -57,55 +93,88 @@ impl Api {
         url: &str,
         signed: Option<&str>,
         body: Option<&str>,
-    ) -> Result<T> {
+    ) -> Result<Answer<T>> {
         // A lost answer must not make a second job.
         let once = (method == Method::POST && signed.is_some()).then(|| Uuid::new_v4().to_string());
         // A URL may hold a token, which is nobody's business.
         let shown = format!("{method} {}", url.split('?').next().unwrap_or_default());
+        let is_compressed = body.is_some_and(|body| body.len() > COMPRESSED_FROM);
+        let sent = match body {
+            Some(body) if is_compressed => compressed(body)?,
+            body => Bytes::from(body.unwrap_or_default().to_owned()),
+        };
         for try_ in 1.. {
-            let mut request =
-                self.http.request(method.clone(), url).timeout(ANSWER).header("accept", "application/json");
+            let mut request = self.http.request(method.clone(), url).header(ACCEPT, "application/json");
             if let Some(once) = &once {
                 request = request.header("idempotency-key", once);
             }
-            if let Some(body) = body {
-                request = request.header("content-type", "application/json").body(body.to_owned());
+            if body.is_some() {
+                request = request.header(CONTENT_TYPE, "application/json").body(sent.clone());
+            }
+            if is_compressed {
+                request = request.header(CONTENT_ENCODING, "gzip");
             }
             if let Some(path) = signed {
-                for (name, value) in self.identity.headers(method.as_str(), path, body.unwrap_or_default().as_bytes()) {
+                for (name, value) in self.identity.headers(method.as_str(), path, &sent) {
                     request = request.header(name, value);
                 }
             }
-            match answer(request).await.with_context(|| shown.clone()) {
-                Ok(Ok(body)) => return serde_json::from_slice(&body).context(shown),
-                Ok(Err((refusal, wait))) if refusal.may_pass() && wait <= Some(LONGEST_PAUSE) && try_ < TRIES => {
-                    pause(wait, try_).await
+            let patience = ANSWER + Duration::from_secs(sent.len() as u64 / SLOWEST);
+            match answer(request, patience).await {
+                Ok(Answer { body, wait, at }) => {
+                    return Ok(Answer { body: serde_json::from_slice(&body).context(shown)?, wait, at });
                 }
-                Ok(Err((refusal, _))) => return Err(Error::new(refusal).context(shown)),
-                Err(_) if try_ < TRIES => pause(None, try_).await,
-                Err(error) => return Err(error),
+                Err(error) if refused(&error).is_some() || wait(&error) > Some(LONGEST_WAIT) || try_ == TRIES => {
+                    return Err(error.context(shown));
+                }
+                Err(error) => pace::retry(wait(&error), try_).await,
             }
         }
         unreachable!("the last try returns")
     }
 }
 
-/// The body of a success; or the refusal, and how long it says to wait. An answer that is cut is as good as none.
-async fn answer(request: RequestBuilder) -> reqwest::Result<Result<Bytes, (Refusal, Option<u64>)>> {
-    let answer = request.send().await.map_err(reqwest::Error::without_url)?;
-    if answer.status() == StatusCode::OK {
-        return answer.bytes().await.map(Ok).map_err(reqwest::Error::without_url);
-    }
-    let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok(Err((Refusal::of(answer).await, wait)))
+fn compressed(body: &str) -> io::Result<Bytes> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(body.as_bytes())?;
+    gzip.finish().map(Bytes::from)
 }
 
-/// Waits the seconds that an answer says, or longer each time.
-pub(crate) async fn pause(said: Option<u64>, tries: u32) {
-    tokio::time::sleep(Duration::from_secs(said.unwrap_or(u64::from(tries)))).await;
+/// A success; a [`Refusal`] is an error. An answer that is cut is as good as none.
+async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Vec<u8>>> {
+    let sent = timeout(patience, request.send()).await.context("no answer")?;
+    let mut answer = sent.map_err(reqwest::Error::without_url)?;
+    if answer.status() != StatusCode::OK {
+        return Err(Error::new(timeout(ANSWER, Refusal::of(answer)).await.context("no answer")?));
+    }
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    // It has whole seconds: as likely as not, half of one has passed since.
+    let at = date.and_then(|date| Some(OffsetDateTime::parse(date, &Rfc2822).ok()? + Duration::from_millis(500)));
+    let wait = retry_after(&answer);
+    let mut body = Vec::new();
+    while let Some(piece) = timeout(ANSWER, answer.chunk())
+        .await
+        .context("the answer ends too early")?
+        .map_err(reqwest::Error::without_url)?
+    {
+        body.extend_from_slice(&piece);
+    }
+    Ok(Answer { body, wait, at })
 }
 
 /// A time that the API tells.
 pub(crate) fn time(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_is_read() -> Result<()> {
+        let date = OffsetDateTime::parse("Sun, 06 Nov 1994 08:49:37 GMT", &Rfc2822)?;
+        assert_eq!(time("1994-11-06T08:49:37Z"), Some(date));
+        Ok(())
+    }
 }

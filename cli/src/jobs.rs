@@ -1,12 +1,20 @@
 //! `jobchute create`, `list` and `delete`.
 
-use anyhow::Result;
+use std::{
+    fs::File,
+    io::{Read, stdin},
+};
+
+use anyhow::{Context, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
 use crate::{api::Api, screen};
+
+/// Bytes of the arguments that the API takes.
+const LARGEST_ARGUMENTS: u64 = 4 << 20;
 
 #[derive(Deserialize)]
 struct Created {
@@ -15,9 +23,25 @@ struct Created {
 
 /// Creates a job and prints its id.
 pub(crate) async fn create(api: &Api, chute: Uuid, method: &str, arguments: &str) -> Result<()> {
+    let arguments = match arguments.strip_prefix('@') {
+        Some("-") => &content("standard input", stdin())?,
+        Some(file) => &content(file, File::open(file).with_context(|| format!("{file} can't be opened"))?)?,
+        None => arguments,
+    };
     let method = utf8_percent_encode(method, NON_ALPHANUMERIC);
     let job: Created = api.json(Method::POST, &format!("/jobs/{chute}/{method}"), Some(arguments)).await?;
     Ok(screen::line(job.job_id)?)
+}
+
+/// The arguments that a file holds. Whether they are good, the API decides.
+fn content(name: &str, file: impl Read) -> Result<String> {
+    let mut content = Vec::new();
+    file.take(LARGEST_ARGUMENTS + 1).read_to_end(&mut content).with_context(|| format!("{name} can't be read"))?;
+    ensure!(
+        content.len() as u64 <= LARGEST_ARGUMENTS,
+        "{name} is larger than 4 MiB, as much as a job's arguments may be"
+    );
+    String::from_utf8(content).with_context(|| format!("{name} is not UTF-8"))
 }
 
 #[derive(Deserialize)]

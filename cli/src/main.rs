@@ -6,6 +6,7 @@ mod beneath;
 mod download;
 mod jobs;
 mod keys;
+mod pace;
 mod process;
 mod refusal;
 mod screen;

@@ -1,9 +1,9 @@
 //! An answer that is no success, in the API's own words.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::Error;
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +12,8 @@ use serde_json::Value;
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     detail: Option<Detail>,
+    /// How long it asks to wait.
+    wait: Option<Duration>,
 }
 
 /// `detail` of the API's errors, or `message` of API Gateway's.
@@ -41,9 +43,9 @@ struct Body {
 impl Refusal {
     /// Reads the answer's body.
     pub(crate) async fn of(answer: Response) -> Self {
-        let status = answer.status();
+        let (status, wait) = (answer.status(), retry_after(&answer));
         let body: Body = answer.json().await.unwrap_or_default();
-        Self { status, detail: body.detail }
+        Self { status, detail: body.detail, wait }
     }
 
     /// The same request may succeed later.
@@ -80,6 +82,23 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// What S3 answered instead of a success. With a fresh URL the same may succeed.
+#[derive(Debug, thiserror::Error)]
+#[error("S3: {0}")]
+pub(crate) struct StoreRefusal(pub(crate) Refusal);
+
+/// The seconds that an answer says to wait.
+pub(crate) fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// How long to wait before the request that failed so is sent again, when its answer said that.
+pub(crate) fn wait(error: &Error) -> Option<Duration> {
+    let of_store = || error.downcast_ref().map(|StoreRefusal(refusal)| refusal);
+    error.downcast_ref::<Refusal>().or_else(of_store)?.wait
+}
 
 /// How the API decided against a request. None when it may decide otherwise later, or was not reached.
 pub(crate) fn refused(error: &Error) -> Option<&Refusal> {

@@ -1,11 +1,9 @@
 // The console: a job's life as its owner sees it, by mouse, by keyboard and on a phone.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { findings, jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
+import { claim, findings, jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -42,14 +40,13 @@ test("a job is watched from pending to complete, and its file downloaded", async
   await job.getByText("Pending").waitFor();
   assert.match(await entry.innerText(), /anything · run\s+Pending/);
 
-  const script = `echo 0.4 >"$JOBCHUTE_PROGRESS"; sleep 8; printf 'forty-two frames' >"$JOBCHUTE_OUTPUT/frames.txt"
-    echo '{"frames":42}' >"$JOBCHUTE_RESULT"`;
-  const done = work(script);
+  const miner = await claim(stack.env, id);
   await job.getByText("Running", { exact: true }).waitFor();
-  await job.getByRole("progressbar").waitFor({ timeout: 20_000 });
+  await miner.progress(0.4);
+  await job.getByRole("progressbar").waitFor();
   await page.screenshot({ path: `${screenshots}/console-running.png` });
-  await job.getByText("Complete", { exact: true }).waitFor({ timeout: 30_000 });
-  await done;
+  await miner.complete({ frames: 42 }, { "frames.txt": "forty-two frames" });
+  await job.getByText("Complete", { exact: true }).waitFor();
   await entry.getByText("Complete").waitFor();
   assert.match(await job.innerText(), /frames\.txt\s+16 B/);
   assert.match(await job.innerText(), /"frames": 42/);
@@ -67,7 +64,7 @@ test("a job is watched from pending to complete, and its file downloaded", async
 });
 
 // `npm run screenshot` writes the README's picture with it.
-test("jobs in different states stand in one list, and a finished one shows its result and files", async (t) => {
+test("jobs in different states stand in one list, and a finished one shows its result and files", async () => {
   const env = { ...stack.env, ...newAccounts(stack.env) };
   const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 720 } }, env);
   const jobs = {};
@@ -79,20 +76,12 @@ test("jobs in different states stand in one list, and a finished one shows its r
   const files = 'cd "$JOBCHUTE_OUTPUT"; head -c 734003 /dev/zero >teapot.png; head -c 90211 /dev/zero >depth/teapot.exr';
   const result = `echo '{"samples":512,"seconds":148.2,"noise":0.013}' >"$JOBCHUTE_RESULT"`;
   await made("Complete", `mkdir "$JOBCHUTE_OUTPUT/depth"; ${files}; ${result}`, '{"scene":"teapot","samples":512}');
-  const folder = mkdtempSync(join(tmpdir(), "jobchute-"));
-  const go = join(folder, "go");
-  const untilGo = `until [ -e ${go} ]; do sleep 0.1; done`;
-  const running = made("Running", `echo 0.4 >"$JOBCHUTE_PROGRESS"; ${untilGo}`, '{"scene":"forest","samples":512}');
-  t.after(async () => {
-    writeFileSync(go, "");
-    await running;
-    rmSync(folder, { recursive: true });
-  });
+  made("Running", null, '{"scene":"forest","samples":512}');
+  await claim(env, jobs.Running);
   await page.locator(`[data-job="${jobs.Running}"]`).getByText("Running").waitFor();
   made("Pending", null, '{"scene":"harbour"}');
 
   for (const [state, id] of Object.entries(jobs)) await page.locator(`[data-job="${id}"]`).getByText(state).waitFor();
-  await page.locator(`[data-job="${jobs.Running}"]`).getByText("40 %").waitFor({ timeout: 20_000 });
   await page.locator(`[data-job="${jobs.Complete}"]`).click();
   const job = page.locator("#job");
   await job.getByText("teapot.png").waitFor();
@@ -223,7 +212,7 @@ test("what went wrong stays until it goes right", async () => {
   await page.getByRole("alert").getByText("No luck").waitFor();
   // The list and the job are asked for meanwhile.
   await page.locator(`[data-job="${create()}"]`).waitFor();
-  await page.waitForResponse((answer) => answer.url().endsWith(id));
+  await page.waitForResponse((answer) => answer.url().endsWith(`${id}?view=status`));
   await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
   assert.equal(await page.getByRole("alert").innerText(), "No luck");
   await page.unrouteAll();
@@ -301,6 +290,120 @@ test("numbers, the order of keys and characters that nobody sees are shown as th
   const shown = await job.getByRole("region", { name: "Arguments" }).innerText();
   assert.equal(shown, '{\n  "10": 18446744073709551616,\n  "9": 1.0e5,\n  "seed": 123456789012345678901234567890\n}');
   await page.screenshot({ path: `${screenshots}/console-as-written.png` });
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+/** What the page asks of a job, in order: "" is the whole of it. */
+function asked(page, id) {
+  const all = [];
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.pathname === `/jobs/${id}`) all.push(url.search);
+  });
+  return all;
+}
+
+test("a job that goes on is asked for its state, and for what it carries when that is of interest", async () => {
+  const id = create();
+  const { page, context, complaints } = await signedIn();
+  const all = asked(page, id);
+  await page.locator(`[data-job="${id}"]`).click();
+  const job = page.locator("#job");
+  await job.getByText(id).waitFor();
+  const miner = await claim(stack.env, id);
+  await job.getByText("Running", { exact: true }).waitFor();
+  assert.ok(all.length > 1 && all.every((query) => query === "?view=status"), all.join());
+  await job.locator("summary").click();
+  await job.getByRole("region", { name: "Arguments" }).getByText("teapot").waitFor();
+  await miner.progress(0.4);
+  await job.getByRole("progressbar").waitFor();
+  assert.ok(await job.getByRole("region", { name: "Arguments" }).isVisible());
+  assert.equal(all.filter((query) => query === "").length, 1, all.join());
+  await miner.complete({ frames: 42 });
+  await job.getByRole("region", { name: "Result" }).waitFor();
+  assert.deepEqual(all.slice(-2), ["?view=status", ""]);
+  // That was the last word.
+  const { length } = all;
+  for (const _ of "ab") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  assert.equal(all.length, length, all.join());
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a job is asked for when the API says, and at once when the list says that it has changed", async () => {
+  const id = create();
+  const { page, context } = await signedIn();
+  const all = asked(page, id);
+  await page.route(`**/jobs/${id}?view=status`, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, headers: { ...response.headers(), "retry-after": "300" } });
+  });
+  await page.locator(`[data-job="${id}"]`).click();
+  const job = page.locator("#job");
+  await job.getByText("Pending").waitFor();
+  for (const _ of "ab") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  assert.deepEqual(all, ["?view=status"]);
+  await claim(stack.env, id);
+  await job.getByText("Running", { exact: true }).waitFor();
+  assert.deepEqual(all, ["?view=status", "?view=status"]);
+  await context.close();
+});
+
+test("of megabytes the beginning is shown, and all of it is saved or copied as it is", async () => {
+  const id = create();
+  await (await claim(stack.env, id)).complete({ n: 1 });
+  const { page, context, complaints } = await signedIn({ permissions: ["clipboard-read", "clipboard-write"] });
+  const result = `{"first":18446744073709551616,"${"x".repeat(1 << 20)}":[${'"\\"",'.repeat(1 << 19)}1.10]}`;
+  await page.route(`**/jobs/${id}`, async (route) => {
+    const response = await route.fetch();
+    const body = (await response.text()).replace(/"result":\{[^}]*\}/, () => `"result":${result}`);
+    await route.fulfill({ response, body });
+  });
+  await page.locator(`[data-job="${id}"]`).click();
+  const job = page.locator("#job");
+  const region = job.getByRole("region", { name: "Result" });
+  await region.waitFor();
+  assert.ok((await region.innerText()).startsWith('{\n  "first": 18446744073709551616,\n  "xxx'));
+  await job.getByText("The beginning of 3.5 MiB.").waitFor();
+  const size = await page.evaluate(() => document.documentElement.outerHTML.length);
+  assert.ok(size < 100_000, `${size} characters`);
+  assert.deepEqual(await findings(page), []);
+  await page.screenshot({ path: `${screenshots}/console-megabytes.png` });
+
+  const arrives = page.waitForEvent("download");
+  await job.getByRole("button", { name: "Download: Result" }).click();
+  const download = await arrives;
+  assert.equal(download.suggestedFilename(), `${id}-result.json`);
+  assert.ok(readFileSync(await download.path(), "utf8") === result);
+  await job.getByRole("button", { name: "Copy: Result" }).click();
+  await page.getByRole("status").getByText("Result copied").waitFor();
+  assert.ok((await page.evaluate(() => navigator.clipboard.readText())) === result);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("what only the bucket has is opened there, and the key does not go with it", async () => {
+  const id = create();
+  await (await claim(stack.env, id)).complete({ n: 1 });
+  const { page, context, complaints } = await signedIn();
+  await page.route(`**/jobs/${id}`, async (route) => {
+    const response = await route.fetch();
+    const body = { ...(await response.json()), result: null, result_url: "https://bucket.example/result?signature=1" };
+    await route.fulfill({ response, json: body });
+  });
+  const headers = [];
+  await context.route("https://bucket.example/**", async (route) => {
+    headers.push(await route.request().allHeaders());
+    await route.fulfill({ json: { n: 1 } });
+  });
+  await page.locator(`[data-job="${id}"]`).click();
+  await page.locator("#job").getByText("Too large to be shown.").waitFor();
+  assert.deepEqual(await findings(page), []);
+  const opens = context.waitForEvent("page");
+  await page.getByRole("button", { name: "Download: Result" }).click();
+  await (await opens).getByText('{"n":1}').waitFor();
+  assert.deepEqual(headers.map((it) => [it.authorization, it.referer]), [[undefined, undefined]]);
   assert.deepEqual(complaints, []);
   await context.close();
 });

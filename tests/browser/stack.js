@@ -40,6 +40,27 @@ export function jobchuteBeside(env, ...words) {
   return new Promise((resolve) => running.on("exit", resolve));
 }
 
+/** Claims a job as its chute's miner; tells how to say and send what becomes of it. */
+export async function claim(env, id) {
+  const headers = { authorization: `Bearer ${env.JOBCHUTE_MINER_KEY}` };
+  const ask = async (method, url, body = {}) => {
+    const answer = await fetch(url, { method, headers, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${method}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  };
+  const { job_status_url: url } = await ask("PUT", `${env.JOBCHUTE_URL}/jobs/${id}/claim`);
+  return {
+    progress: (progress) => ask("PUT", url.replace("?", "/heartbeat?"), { progress }),
+    /** Reports its result and files, by name, and sends them. */
+    complete: async (result, files = {}) => {
+      const output_filenames = Object.keys(files);
+      const { uploads, terminal } = await ask("POST", url, { status: "complete", result, output_filenames });
+      for (const { method, url, headers, filename } of uploads ?? []) await fetch(url, { method, headers, body: files[filename] });
+      if (!terminal) await ask("PUT", url);
+    },
+  };
+}
+
 export async function startBrowser() {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",

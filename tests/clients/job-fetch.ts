@@ -24,6 +24,10 @@ async function main() {
   const params = { path, query: { token } };
   const lease = good(await miner.PUT("/jobs/{job_id}/heartbeat", { params, body: { progress: 0.5 } }));
   assert.equal(lease.cancelled, false);
+  assert.ok(Date.parse(lease.next_heartbeat_at ?? "") > Date.now());
+  const state = await user.GET("/jobs/{job_id}", { params: { path, query: { view: "status" } } });
+  assert.deepEqual([good(state).progress, good(state).job_args], [0.5, null]);
+  assert.equal(state.response.headers.get("retry-after"), "1");
 
   const report = { status: "complete" as const, result: { frames: 42 }, output_files: [{ filename: "a.txt", size: 5 }] };
   const finished = good(await miner.POST("/jobs/{job_id}", { params, body: report }));

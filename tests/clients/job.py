@@ -20,7 +20,11 @@ assert job.status is Status.PENDING and job.job_args["scene"] == "teapot", job
 assignment = claim_job.sync(job.job_id, client=miner, body=Claim(region="eu"))
 token = parse_qs(urlsplit(assignment.job_status_url).query)["token"][0]
 mine = {"job_id": assignment.job_id, "token": token, "client": miner}
-assert heartbeat_job.sync(**mine, body=Heartbeat(progress=0.5)).cancelled is False
+lease = heartbeat_job.sync(**mine, body=Heartbeat(progress=0.5))
+assert lease.cancelled is False and lease.next_heartbeat_at < lease.lease_expires_at, lease
+state = get_job.sync_detailed(job.job_id, client=user, view="status")
+assert state.parsed.progress == 0.5 and state.parsed.job_args is None, state
+assert state.headers["retry-after"] == "1", state
 
 report = Report(
     status=Reported.COMPLETE,

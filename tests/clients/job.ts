@@ -18,6 +18,10 @@ async function main() {
   const mine = { ...as(miner), path: job, query };
   const lease = await api.heartbeatJob({ ...mine, body: { progress: 0.5 } });
   assert.equal(lease.data.cancelled, false);
+  assert.ok(Date.parse(lease.data.next_heartbeat_at ?? "") > Date.now());
+  const state = await api.getJob({ ...as(user), path: job, query: { view: "status" } });
+  assert.deepEqual([state.data.progress, state.data.job_args], [0.5, null]);
+  assert.equal(state.response.headers.get("retry-after"), "1");
 
   const report: api.Report = { status: "complete", result: { frames: 42 }, output_files: [{ filename: "a.txt", size: 5 }] };
   const finished = await api.finishJob({ ...mine, body: report });

@@ -21,8 +21,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    api::{Api, pause},
-    refusal::{Refusal, refused},
+    api::Api,
+    pace,
+    refusal::{Refusal, StoreRefusal, refused, wait},
     screen::{self, BAR, complain, tell},
     signals::Signals,
 };
@@ -184,7 +185,7 @@ async fn fetch(api: &Api, path: &str, file: &Output, place: &Place, replace: boo
                 if failures == TRIES {
                     return Err(error);
                 }
-                pause(None, failures).await;
+                pace::retry(wait(&error), failures).await;
             }
         }
     }
@@ -209,8 +210,7 @@ async fn receive(api: &Api, url: &str, file: &Output, arriving: &mut Arriving, b
             arriving.restart().map_err(Disk)?;
         }
         if !answer.status().is_success() {
-            // Not `refused`: a fresh URL may do better.
-            bail!("S3: {}", Refusal::of(answer).await);
+            bail!(StoreRefusal(Refusal::of(answer).await));
         }
         let etag = answer.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
         arriving.etag = etag.filter(|etag| !etag.starts_with("W/")).map(str::to_owned);

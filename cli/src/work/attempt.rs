@@ -3,6 +3,8 @@
 use std::{convert::Infallible, ffi::OsString};
 
 use anyhow::{Context, Error, Result};
+use reqwest::Method;
+use serde_json::value::RawValue;
 
 use crate::{
     api::Api,
@@ -13,7 +15,7 @@ use crate::{
         command::Running,
         delivery::{Delivered, deliver},
         folder::{Assignment, Folder},
-        lease,
+        lease::{self, Lease},
         supervisor::End,
     },
 };
@@ -33,18 +35,24 @@ pub(crate) enum Outcome {
 #[error("jobs can't be run here: {0:#}")]
 pub(crate) struct Unfit(Error);
 
+/// The job goes back: somebody else may reach its arguments.
+#[derive(Debug, thiserror::Error)]
+#[error("its arguments can't be had: {0:#}")]
+struct OutOfReach(Error);
+
 /// Runs one job to its end, while heartbeats hold it.
 pub(crate) async fn run(
     api: &Api,
     signals: &Signals,
     assignment: &Assignment,
+    lease: Lease,
     folder: Folder,
     command: &[OsString],
 ) -> Result<Outcome> {
     let done = tokio::select! {
         done = attempt(api, signals, assignment, &folder, command) => done,
         // Dropping the attempt kills its command.
-        lost = lease::hold(api, assignment, &folder) => Err(lost),
+        lost = lease::hold(api, assignment, &folder, lease) => Err(lost),
     };
     let cannot_run = match folder.end() {
         Ok(Some(end @ End::CannotRun(_))) => end.failure(&command[0].to_string_lossy()),
@@ -60,7 +68,7 @@ pub(crate) async fn run(
             Ok(cannot_run.map_or(ended, Outcome::CannotRun))
         }
         Err(error) => {
-            if error.is::<Unfit>() {
+            if error.is::<Unfit>() || error.is::<OutOfReach>() {
                 lease::give_back(api, assignment).await;
             }
             Err(error)
@@ -73,7 +81,7 @@ pub(crate) async fn resume(api: &Api, signals: &Signals, assignment: &Assignment
     let delivered = tokio::select! {
         done = deliver(api, assignment, &folder, "the command", "") => done?,
         never = announce(signals) => match never {},
-        lost = lease::hold(api, assignment, &folder) => return Err(lost),
+        lost = lease::hold(api, assignment, &folder, Lease::left(assignment)) => return Err(lost),
     };
     Ok(settle(delivered, folder))
 }
@@ -96,13 +104,26 @@ async fn attempt(
     folder: &Folder,
     command: &[OsString],
 ) -> Result<Option<Delivered>> {
-    let Some(last_words) = execute(signals, assignment, folder, command).await.map_err(Unfit)? else {
+    let stored = tokio::select! {
+        stored = stored(api, assignment) => stored.map_err(OutOfReach)?,
+        () = signals.first() => return Ok(None),
+    };
+    let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
+    let Some(last_words) = execute(signals, assignment, arguments, folder, command).await.map_err(Unfit)? else {
         return Ok(None);
     };
     let program = command[0].to_string_lossy();
     tokio::select! {
         delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
         never = announce(signals) => match never {},
+    }
+}
+
+/// The arguments, when the assignment only says where they are.
+async fn stored(api: &Api, assignment: &Assignment) -> Result<Option<Box<RawValue>>> {
+    match &assignment.job_data_url {
+        Some(url) => Ok(Some(api.at(Method::GET, url, None).await?.body)),
+        None => Ok(None),
     }
 }
 
@@ -117,10 +138,11 @@ async fn announce(signals: &Signals) -> Infallible {
 async fn execute(
     signals: &Signals,
     assignment: &Assignment,
+    arguments: &RawValue,
     folder: &Folder,
     command: &[OsString],
 ) -> Result<Option<String>> {
-    folder.begin(assignment).context("the job's folder can't be written")?;
+    folder.begin(assignment, arguments).context("the job's folder can't be written")?;
     let mut running = Running::start(folder, assignment, command)?;
     tokio::select! {
         ended = running.ended() => ended?,

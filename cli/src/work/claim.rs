@@ -11,8 +11,17 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{api::Api, refusal::refused_with, screen::tell, work::folder::Assignment};
+use crate::{
+    api::{Answer, Api},
+    refusal::refused_with,
+    screen::tell,
+    work::{folder::Assignment, lease::Lease},
+};
 
+/// Time to the next look where the API does not say.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// The same when only jobs wait that this miner does not get: as long as the API says of an empty queue.
+const LATER: Duration = Duration::from_secs(15);
 /// How long the API refuses a job to a miner that lost it.
 const REFUSED: Duration = Duration::from_secs(300);
 
@@ -26,6 +35,13 @@ pub(crate) struct Search<'a> {
     pub(crate) succeeded: bool,
     /// Jobs that this miner does not get, and since when.
     refused: HashMap<String, Instant>,
+}
+
+/// What a look for work finds.
+pub(crate) enum Found {
+    Job(Assignment, Lease),
+    /// Nothing for this miner, and when to look again.
+    Nothing(Duration),
 }
 
 #[derive(Deserialize)]
@@ -45,10 +61,10 @@ impl<'a> Search<'a> {
     }
 
     /// Jobs that wait, from the one after `cursor`, and where there are more.
-    async fn page(&mut self, cursor: Option<&str>) -> Result<Page> {
+    async fn page(&mut self, cursor: Option<&str>) -> Result<Answer<Page>> {
         let from = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let path = format!("/jobs/claimable?chute_id={}{from}", self.chute);
-        let page = self.api.json(Method::GET, &path, None).await?;
+        let page = self.api.answer(Method::GET, &path, None).await?;
         if !self.succeeded {
             tell(format_args!("looking for jobs of chute {}", self.chute));
         }
@@ -58,21 +74,26 @@ impl<'a> Search<'a> {
 
     /// The first job that this miner gets, if there is one. `may_claim` is asked before each claim, since a claim that was sent must
     /// be waited for.
-    pub(crate) async fn claim(&mut self, may_claim: impl Fn() -> bool) -> Result<Option<Assignment>> {
+    pub(crate) async fn claim(&mut self, may_claim: impl Fn() -> bool) -> Result<Found> {
         self.refused.retain(|_, since| since.elapsed() < REFUSED);
-        let mut cursor = None;
+        let (mut cursor, mut skips, mut tries) = (None, false, false);
         loop {
-            let page = self.page(cursor.as_deref()).await?;
+            let Answer { body: page, wait, .. } = self.page(cursor.as_deref()).await?;
             for Claimable { job_id } in page.jobs {
                 if self.refused.contains_key(&job_id) {
+                    skips = true;
                     continue;
                 }
                 if !may_claim() {
-                    return Ok(None);
+                    return Ok(Found::Nothing(SOON));
                 }
+                tries = true;
                 let body = json!({ "worker": self.worker }).to_string();
-                match self.api.json(Method::PUT, &format!("/jobs/{job_id}/claim"), Some(&body)).await {
-                    Ok(assignment) => return Ok(Some(assignment)),
+                match self.api.answer::<Assignment>(Method::PUT, &format!("/jobs/{job_id}/claim"), Some(&body)).await {
+                    Ok(Answer { body: job, at, .. }) => {
+                        let lease = Lease::of(job.lease_expires_at.as_deref(), job.next_heartbeat_at.as_deref(), at);
+                        return Ok(Found::Job(job, lease));
+                    }
                     Err(error) => {
                         tell(format_args!("{error:#}"));
                         // It lost the job before, or the job asks for ports, which this miner has not.
@@ -84,7 +105,10 @@ impl<'a> Search<'a> {
             }
             match page.next_cursor {
                 Some(next) => cursor = Some(next),
-                None => return Ok(None),
+                None => {
+                    let unsaid = if skips && !tries { LATER } else { SOON };
+                    return Ok(Found::Nothing(wait.unwrap_or(unsaid)));
+                }
             }
         }
     }

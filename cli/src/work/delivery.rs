@@ -8,22 +8,24 @@ use std::{
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::task::spawn_blocking;
 
 use crate::{
     api::Api,
     beneath::{Root, Unusable},
-    refusal::refused,
+    pace,
+    refusal::{refused, wait},
     screen::tell,
     work::{
         folder::{Assignment, Folder},
-        lease::HEARTBEAT,
         outputs::{self, Output},
         report::{LARGEST_RESULT, Report},
         upload::{self, Target},
     },
 };
 
+/// Seconds to the next try where the API does not say.
+const AGAIN: u32 = 5;
 /// How long a report is tried again while the API can't take it.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -119,12 +121,12 @@ async fn send(api: &Api, assignment: &Assignment, folder: &Folder, mut report: R
 async fn decided<T: DeserializeOwned>(api: &Api, method: Method, url: &str, body: Option<&str>) -> Result<T> {
     let begun = Instant::now();
     loop {
-        match api.with_token(method.clone(), url, body).await {
+        match api.at(method.clone(), url, body).await {
             Err(error) if refused(&error).is_none() && begun.elapsed() < PATIENCE => {
                 tell(format_args!("{error:#}"));
-                sleep(HEARTBEAT).await;
+                pace::retry(wait(&error), AGAIN).await;
             }
-            decided => return decided,
+            decided => return decided.map(|answer| answer.body),
         }
     }
 }

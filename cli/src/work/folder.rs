@@ -39,9 +39,12 @@ pub(crate) struct Assignment {
     pub(crate) job_method: String,
     /// The job's arguments, as they were written.
     pub(crate) job_data: Box<RawValue>,
+    /// Where they are when they would make the answer too long.
+    pub(crate) job_data_url: Option<String>,
     /// Where the job's own routes begin. It holds the job token.
     pub(crate) job_status_url: String,
     pub(crate) lease_expires_at: Option<String>,
+    pub(crate) next_heartbeat_at: Option<String>,
 }
 
 /// The folder. Unless it is removed, its end says what is kept in it.
@@ -118,9 +121,9 @@ impl Folder {
     }
 
     /// Remembers what is to be done, before it is begun.
-    pub(crate) fn begin(&self, assignment: &Assignment) -> Result<()> {
+    pub(crate) fn begin(&self, assignment: &Assignment, arguments: &RawValue) -> Result<()> {
         state::write(&self.path.join("private/assignment.json"), assignment)?;
-        fs::write(self.arguments(), assignment.job_data.get())?;
+        fs::write(self.arguments(), arguments.get())?;
         state::reserve(&self.path.join("private"))?;
         Ok(())
     }

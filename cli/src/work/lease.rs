@@ -7,18 +7,21 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use time::OffsetDateTime;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use crate::{
-    api::{Api, time},
+    api::{Answer, Api, time},
     beneath::Root,
-    refusal::refused_with,
+    pace::{LONGEST, SHORTEST},
+    refusal::{refused_with, wait},
     screen::tell,
     work::folder::{Assignment, Folder},
 };
 
-/// Time between two heartbeats.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Time to the next heartbeat where the API does not say: a third of the lease.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// The same after one that failed.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long a heartbeat holds a job at least.
 const LEASE: Duration = Duration::from_secs(90);
 /// How long giving a job back may take.
@@ -26,44 +29,80 @@ const LAST: Duration = Duration::from_secs(5);
 /// Bytes of the progress that are read.
 const LONGEST_PROGRESS: u64 = 100;
 
+/// What the API says of a lease.
 #[derive(Deserialize)]
-struct Answer {
+struct Told {
     lease_expires_at: Option<String>,
+    next_heartbeat_at: Option<String>,
     #[serde(default)]
     cancelled: bool,
 }
 
-/// Sends heartbeats until the job is no longer this miner's; tells why.
-pub(crate) async fn hold(api: &Api, assignment: &Assignment, folder: &Folder) -> Error {
-    let mut held_until = end(assignment.lease_expires_at.as_deref());
+/// How long a job is this miner's, if it says no more, and when it is to say so again.
+pub(crate) struct Lease {
+    held_until: Instant,
+    next_beat: Instant,
+}
+
+impl Lease {
+    /// As an answer tells that was given when the API's clock said `at`. A lease is never shorter than a heartbeat gives.
+    pub(crate) fn of(expires_at: Option<&str>, next_beat_at: Option<&str>, at: Option<OffsetDateTime>) -> Self {
+        let now = Instant::now();
+        let after = |text: Option<&str>| Some((time(text?)? - at?).try_into().unwrap_or(Duration::ZERO));
+        Self {
+            held_until: now + after(expires_at).unwrap_or(LEASE).max(LEASE),
+            next_beat: now + after(next_beat_at).unwrap_or(HEARTBEAT).clamp(SHORTEST, LONGEST),
+        }
+    }
+
+    /// Of a job that another process has left: it begins with a heartbeat.
+    pub(crate) fn left(assignment: &Assignment) -> Self {
+        let left = Self::of(assignment.lease_expires_at.as_deref(), None, Some(OffsetDateTime::now_utc()));
+        Self { next_beat: Instant::now(), ..left }
+    }
+
+    fn answered(answer: &Answer<Told>) -> Self {
+        let Told { lease_expires_at, next_heartbeat_at, .. } = &answer.body;
+        Self::of(lease_expires_at.as_deref(), next_heartbeat_at.as_deref(), answer.at)
+    }
+}
+
+/// Sends heartbeats, when the API wants them, until the job is no longer this miner's; tells why.
+pub(crate) async fn hold(api: &Api, assignment: &Assignment, folder: &Folder, mut lease: Lease) -> Error {
     loop {
+        sleep_until(lease.next_beat.into()).await;
         match beat(api, assignment, progress(folder)).await {
-            Ok(answer) if answer.cancelled => return Error::msg("cancelled"),
-            Ok(answer) => held_until = end(answer.lease_expires_at.as_deref()),
+            Ok(answer) if answer.body.cancelled => return Error::msg("cancelled"),
+            Ok(answer) => lease = Lease::answered(&answer),
             Err(error) => match refused_with(&error) {
                 Some(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => return error,
-                _ if Instant::now() > held_until => return error.context("the lease has ended"),
-                _ => tell(format_args!("{error:#}")),
+                _ if Instant::now() > lease.held_until => return error.context("the lease has ended"),
+                _ => {
+                    lease.next_beat = Instant::now() + wait(&error).unwrap_or(AGAIN).clamp(SHORTEST, HEARTBEAT);
+                    tell(format_args!("{error:#}"));
+                }
             },
         }
-        sleep(HEARTBEAT).await;
     }
 }
 
 /// Leaves a job that has no report to another miner. A heartbeat makes its lease a short one, which then ends.
 pub(crate) async fn give_back(api: &Api, assignment: &Assignment) {
-    // Without it the lease ends later, and the job is not lost either.
-    let _ = timeout(LAST, beat(api, assignment, None)).await;
+    let left = match timeout(LAST, beat(api, assignment, None)).await {
+        Ok(Ok(answer)) => Lease::answered(&answer).held_until.duration_since(Instant::now()),
+        // Then it ends later, and the job is not lost either.
+        _ => LEASE,
+    };
     tell(format_args!(
-        "{}: stopped. Its lease ends in {} s, and another miner gets it if it has attempts left",
+        "{}: stopped. Its lease ends in {:.0} s, and another miner gets it if it has attempts left",
         assignment.job_id,
-        LEASE.as_secs()
+        left.as_secs_f64()
     ));
 }
 
-async fn beat(api: &Api, assignment: &Assignment, progress: Option<f64>) -> Result<Answer> {
+async fn beat(api: &Api, assignment: &Assignment, progress: Option<f64>) -> Result<Answer<Told>> {
     let url = assignment.job_status_url.replacen("?token=", "/heartbeat?token=", 1);
-    api.with_token(Method::PUT, &url, Some(&json!({ "progress": progress }).to_string())).await
+    api.at(Method::PUT, &url, Some(&json!({ "progress": progress }).to_string())).await
 }
 
 /// What the command says of its progress, if it is a number from 0 to 1.
@@ -73,26 +112,31 @@ fn progress(folder: &Folder) -> Option<f64> {
     (0.0..=1.0).contains(&progress).then_some(progress)
 }
 
-/// Until when an answer gives the job to this miner. Never less than a heartbeat gives: this clock may be wrong.
-fn end(told: Option<&str>) -> Instant {
-    let left = told.and_then(time).and_then(|until| Duration::try_from(until - OffsetDateTime::now_utc()).ok());
-    Instant::now() + left.unwrap_or(LEASE).max(LEASE)
-}
-
 #[cfg(test)]
 mod tests {
-    use ::time::format_description::well_known::Rfc3339;
-
     use super::*;
 
+    /// Seconds of the lease and to the next heartbeat, when the API's clock says `at`.
+    fn seconds(lease: Option<&str>, next: Option<&str>, at: Option<&str>) -> (u64, u64) {
+        let lease = Lease::of(lease, next, at.and_then(time));
+        let from_now = |instant: Instant| (instant - Instant::now()).as_secs_f64().ceil() as u64;
+        (from_now(lease.held_until), from_now(lease.next_beat))
+    }
+
     #[test]
-    fn a_lease_is_as_long_as_told_and_never_shorter_than_a_heartbeat_gives() {
-        const HOUR: Duration = Duration::from_secs(3600);
-        let left = |until: Option<&str>| end(until) - Instant::now();
-        let in_an_hour = (OffsetDateTime::now_utc() + HOUR).format(&Rfc3339).unwrap_or_default();
-        assert!(left(Some(&in_an_hour)) > HOUR - HEARTBEAT);
-        for until in [None, Some("2020-01-01T00:00:00.000Z")] {
-            assert!((LEASE - HEARTBEAT..=LEASE).contains(&left(until)));
-        }
+    fn the_apis_clock_counts_and_not_this_ones() {
+        let at = Some("2020-01-01T00:00:00Z");
+        assert_eq!(seconds(Some("2020-01-01T01:00:00Z"), Some("2020-01-01T00:02:00.500Z"), at), (3600, 121));
+        // What nobody dated says nothing.
+        assert_eq!(seconds(Some("2020-01-01T01:00:00Z"), Some("2020-01-01T00:02:00Z"), None), (90, 30));
+    }
+
+    #[test]
+    fn a_lease_is_never_shorter_than_a_heartbeat_gives_and_heartbeats_have_bounds() {
+        let at = Some("2020-01-01T00:00:00Z");
+        let (past, future) = (Some("2019-01-01T00:00:00Z"), Some("2021-01-01T00:00:00Z"));
+        assert_eq!(seconds(None, None, at), (90, 30));
+        assert_eq!(seconds(past, past, at), (90, 1));
+        assert_eq!(seconds(Some("now"), future, at), (90, 300));
     }
 }

@@ -27,18 +27,17 @@ use tokio::time::sleep;
 
 use crate::{
     api::Api,
-    process,
-    refusal::{refused, refused_with},
+    pace, process,
+    refusal::{refused, refused_with, wait},
     screen::tell,
     signals::Signals,
 };
 
 use attempt::{Outcome, Unfit};
-use claim::Search;
+use claim::{Found, SOON, Search};
 use folder::{Assignment, Folder};
+use lease::Lease;
 
-/// Time between two looks for work.
-const POLL: Duration = Duration::from_secs(2);
 /// How long a claim that was sent is waited for after a signal.
 const LAST_CLAIM: Duration = Duration::from_secs(5);
 
@@ -96,9 +95,9 @@ async fn every(api: &Api, signals: &Signals, chute: &str, once: bool, command: &
     loop {
         // Before there is a job that it could fail.
         let folder = Folder::create()?;
-        let Some(assignment) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
+        let Some((assignment, lease)) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
         tell(format_args!("claimed {}", assignment.job_id));
-        let complete = told(&assignment, attempt::run(api, signals, &assignment, folder, command).await)?;
+        let complete = told(&assignment, attempt::run(api, signals, &assignment, lease, folder, command).await)?;
         if once && signals.exit_code().is_none_or(|_| complete) {
             return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -127,26 +126,29 @@ fn told(assignment: &Assignment, outcome: Result<Outcome>) -> Result<bool> {
 }
 
 /// The next job that this miner gets; None after a signal.
-async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<Option<Assignment>> {
+async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<Option<(Assignment, Lease)>> {
     loop {
         let claimed = tokio::select! {
             claimed = search.claim(|| signals.exit_code().is_none()) => claimed,
             () = async { signals.first().await; sleep(LAST_CLAIM).await } => return Ok(None),
         };
-        match claimed {
-            Ok(Some(assignment)) if signals.exit_code().is_some() => {
+        let again = match claimed {
+            Ok(Found::Job(assignment, _)) if signals.exit_code().is_some() => {
                 lease::give_back(api, &assignment).await;
                 return Ok(None);
             }
-            Ok(Some(assignment)) => return Ok(Some(assignment)),
-            Ok(None) => {}
+            Ok(Found::Job(assignment, lease)) => return Ok(Some((assignment, lease))),
+            Ok(Found::Nothing(again)) => again,
             // The chute is gone.
             Err(error) if refused_with(&error) == Some(StatusCode::NOT_FOUND) => return Err(error),
             Err(error) if !search.succeeded && refused(&error).is_some() => return Err(error),
-            Err(error) => tell(format_args!("{error:#}")),
-        }
+            Err(error) => {
+                tell(format_args!("{error:#}"));
+                wait(&error).unwrap_or(SOON)
+            }
+        };
         tokio::select! {
-            () = sleep(POLL) => {}
+            () = pace::pause(again) => {}
             () = signals.first() => return Ok(None),
         }
     }

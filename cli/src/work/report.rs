@@ -14,8 +14,8 @@ use crate::{
     work::outputs::{Output, Skipped, told},
 };
 
-/// Bytes of the largest result that is read: more than the API takes.
-pub(crate) const LARGEST_RESULT: u64 = 4 << 20;
+/// Bytes of the largest result that is read: more than the API takes, which is 4 MiB.
+pub(crate) const LARGEST_RESULT: u64 = 5 << 20;
 
 /// The report. It is kept in the job's folder until the API has everything.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]

@@ -17,8 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    api::{Api, pause, time},
-    refusal::{Refusal, refused},
+    api::{Api, time},
+    pace,
+    refusal::{Refusal, StoreRefusal, refused, wait},
     screen::{self, BAR, tell},
     work::outputs::{self, Output},
 };
@@ -105,9 +106,9 @@ async fn one(
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(error) if failures + 1 == TRIES || refused(&error).is_some() => return Err(error),
-            Err(_) => {
+            Err(error) => {
                 failures += 1;
-                pause(None, failures).await;
+                pace::retry(wait(&error), failures).await;
             }
         }
     }
@@ -115,7 +116,7 @@ async fn one(
 
 async fn renew(api: &Api, job_url: &str, name: &str) -> Result<Target> {
     let url = job_url.replacen("?token=", "/upload?token=", 1);
-    api.with_token(Method::PUT, &url, Some(&json!({ "path": name }).to_string())).await
+    Ok(api.at(Method::PUT, &url, Some(&json!({ "path": name }).to_string())).await?.body)
 }
 
 /// One PUT, or one per part that is still missing. False: the URLs end before all parts are sent.
@@ -196,7 +197,7 @@ async fn put(
         () = silence => bail!("S3 is silent"),
     };
     if answer.status() != StatusCode::OK {
-        bail!("S3: {}", Refusal::of(answer).await);
+        bail!(StoreRefusal(Refusal::of(answer).await));
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::{
-    processes::{appears, ends, starts},
-    proxy::{Way, bodies, first, through},
+    processes::{appears, ends, starts, until},
+    proxy::{Way, bodies, due, first, through},
     run::{created, ended, jobchute, keys, printed, stack, worked},
 };
 
@@ -55,7 +55,9 @@ async fn a_program_that_does_not_start_fails_one_job_and_ends_the_miner() -> Res
 
 #[tokio::test]
 async fn a_deleted_job_ends_its_command_and_all_that_it_started() -> Result<()> {
-    let variables = keys(stack()).await?;
+    let mut variables = keys(stack()).await?;
+    through(stack(), &mut variables, |request| if request.ends_with("/claim") { Way::Change(due) } else { Way::Pass })
+        .await?;
     let job = created(&variables).await?;
     let folder = tempfile::tempdir()?;
     let pid = folder.path().join("pid");
@@ -88,15 +90,26 @@ async fn what_a_command_complains_is_passed_on_and_its_end_is_reported() -> Resu
 #[tokio::test]
 async fn a_heartbeat_that_fails_is_not_a_lost_job() -> Result<()> {
     let mut variables = keys(stack()).await?;
-    let fails = first(2, |request| request.ends_with("/heartbeat"));
-    through(stack(), &mut variables, move |request| match fails(request) {
+    let is_beat = |request: &str| request.ends_with("/heartbeat");
+    let fails = first(2, is_beat);
+    let seen = through(stack(), &mut variables, move |request| match fails(request) {
         Some(0) => Way::Refuse(429),
         Some(_) => Way::Refuse(400),
+        None if request.ends_with("/claim") => Way::Change(due),
         None => Way::Pass,
     })
     .await?;
     let job = created(&variables).await?;
-    let (code, told) = worked(&variables, "sleep 8").await?;
+    let folder = tempfile::tempdir()?;
+    let go = folder.path().join("go");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    let third = async {
+        until("no heartbeat comes after those", || bodies(&seen, is_beat).len() == 3).await?;
+        anyhow::Ok(std::fs::write(&go, "")?)
+    };
+    let (done, third) = tokio::join!(worked(&variables, &script), third);
+    third?;
+    let (code, told) = done?;
     assert!(code == 0 && told.contains("400 Bad Request: not now"), "{code}: {told}");
     assert!(told.ends_with(&format!("{job}: complete\n")), "{told}");
     Ok(())

@@ -20,6 +20,14 @@ pub(crate) enum Way {
     Pass,
     /// The API does not see it.
     Refuse(u16),
+    /// Nor this one: it is busy for so many seconds.
+    Busy(u64),
+    /// Nor this one, whose answer is this text.
+    Answer(String),
+    /// The API serves it, and the answer says to wait so many seconds.
+    Wait(u64),
+    /// The API serves it, and another text arrives, made of the answer and the address here.
+    Change(fn(&str, &str) -> String),
     /// The API serves it, and this part of the answer's bytes arrives.
     Cut(f64),
 }
@@ -28,8 +36,16 @@ pub(crate) enum Way {
 pub(crate) struct Request {
     /// Method, and path without the query.
     line: String,
-    range: Option<String>,
-    body: String,
+    pub(crate) query: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
 }
 
 pub(crate) type Seen = Arc<Mutex<Vec<Request>>>;
@@ -75,19 +91,22 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
         // A second job is on a second page.
         let path = path.replace("/claimable?", "/claimable?limit=1&");
         let headers: Vec<_> = headers.lines().filter_map(|line| line.split_once(": ")).collect();
-        let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        let mut body = vec![0; length.map_or(Ok(0), |(_, length)| length.parse())?];
-        connection.read_exact(&mut body).await?;
+        let (path_only, query) = path.split_once('?').unwrap_or((&path, ""));
+        let line = format!("{method} {path_only}");
+        let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut seen =
+            Request { line: line.clone(), query: query.to_owned(), headers: owned.collect(), body: Vec::new() };
+        seen.body.resize(seen.header("content-length").map_or(Ok(0), str::parse)?, 0);
+        connection.read_exact(&mut seen.body).await?;
+        let body = seen.body.clone();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
 
-        let request = format!("{method} {}", path.split('?').next().unwrap_or_default());
-        let range = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("range"));
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(Request {
-            line: request.clone(),
-            range: range.map(|(_, range)| (*range).to_owned()),
-            body: String::from_utf8_lossy(&body).into_owned(),
-        });
-        let (status, more, content, part) = match (self.way)(&request) {
-            Way::Refuse(status) => (status, String::new(), br#"{"detail":"not now"}"#.to_vec(), 1.0),
+        let wait = |seconds| format!("retry-after: {seconds}\r\n");
+        let not_now = br#"{"detail":"not now"}"#.to_vec();
+        let (status, more, content, part) = match (self.way)(&line) {
+            Way::Refuse(status) => (status, String::new(), not_now, 1.0),
+            Way::Busy(seconds) => (503, wait(seconds), not_now, 1.0),
+            Way::Answer(text) => (200, String::new(), text.into_bytes(), 1.0),
             pass => {
                 let is_api = path.starts_with("/jobs");
                 let to = if is_api { &self.api } else { &self.s3 };
@@ -102,11 +121,13 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
                     let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
                     value.map(|value| format!("{name}: {value}\r\n")).unwrap_or_default()
                 };
-                let more = header("content-range") + &header("etag");
+                let said = if let Way::Wait(seconds) = pass { wait(seconds) } else { header("retry-after") };
+                let more = header("content-range") + &header("etag") + &header("date") + &said;
                 let mut content = answer.bytes().await?.to_vec();
                 if is_api {
                     let text = String::from_utf8(content)?;
-                    content = text.replace(&self.api, &self.url).replace(&self.s3, &self.url).into_bytes();
+                    let text = text.replace(&self.api, &self.url).replace(&self.s3, &self.url);
+                    content = if let Way::Change(change) = pass { change(&text, &self.url) } else { text }.into_bytes();
                 }
                 (status, more, content, if let Way::Cut(part) = pass { part } else { 1.0 })
             }
@@ -132,14 +153,30 @@ pub(crate) fn first(
     }
 }
 
+/// The answer with a time of the next heartbeat that is past.
+pub(crate) fn due(answer: &str, _: &str) -> String {
+    const NAME: &str = r#""next_heartbeat_at":""#;
+    const PAST: &str = "2020-01-01T00:00:00Z";
+    match answer.split_once(NAME) {
+        Some((before, after)) => {
+            format!("{before}{NAME}{PAST}\"{}", after.split_once('"').map_or("", |(_, rest)| rest))
+        }
+        None => answer.replacen('{', &format!("{{{NAME}{PAST}\","), 1),
+    }
+}
+
+/// What `look` reads of the requests of a kind.
+pub(crate) fn all<T>(seen: &Seen, what: impl Fn(&str) -> bool, look: impl Fn(&Request) -> T) -> Vec<T> {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.iter().filter(|request| what(&request.line)).map(look).collect()
+}
+
 /// What was sent with the requests of a kind.
 pub(crate) fn bodies(seen: &Seen, what: impl Fn(&str) -> bool) -> Vec<String> {
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.iter().filter(|request| what(&request.line)).map(|request| request.body.clone()).collect()
+    all(seen, what, |request| String::from_utf8_lossy(&request.body).into_owned())
 }
 
 /// The parts of files that were asked for.
 pub(crate) fn ranges(seen: &Seen) -> Vec<String> {
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.iter().filter_map(|request| request.range.clone()).collect()
+    all(seen, |_| true, |request| request.header("range").map(str::to_owned)).into_iter().flatten().collect()
 }

@@ -1,5 +1,7 @@
 // Calls of this API, with the key that the tab holds.
 
+import { members } from "./text.js";
+
 const KEY = "jobchute-key";
 
 export const key = {
@@ -8,15 +10,24 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** An answer that is not a success. `status` is 0 when there was no answer. */
+/** The longest that an answer makes the page wait, in seconds. */
+const LONGEST = 300;
+
+/** An answer that is not a success. `status` is 0 when there was no answer; `wait` as in an answer. */
 export class Refused extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, wait = null) {
     super(detail);
-    this.status = status;
+    Object.assign(this, { status, wait });
   }
 }
 
-/** What a request answers: the JSON, and its text. */
+/** The milliseconds after which an answer says to ask again; null when it does not. */
+function waitOf(answer) {
+  const seconds = Number(answer.headers.get("retry-after"));
+  return seconds > 0 ? Math.min(seconds, LONGEST) * 1000 : null;
+}
+
+/** What a request answers: the JSON, its text, and when to ask again. */
 async function call(method, path) {
   const headers = { authorization: `Bearer ${key.get()}`, accept: "application/json" };
   let answer;
@@ -27,9 +38,10 @@ async function call(method, path) {
   }
   const text = await answer.text().catch(() => "");
   const body = parsed(text);
-  if (answer.ok) return { body, text };
+  const wait = waitOf(answer);
+  if (answer.ok) return { body, text, wait };
   const detail = Array.isArray(body.detail) ? body.detail.map((error) => error.msg).join(". ") : body.detail;
-  throw new Refused(answer.status, detail ?? body.message ?? `Status ${answer.status}`);
+  throw new Refused(answer.status, detail ?? body.message ?? `Status ${answer.status}`, wait);
 }
 
 function parsed(text) {
@@ -40,11 +52,20 @@ function parsed(text) {
   }
 }
 
-export const listJobs = async (query) => (await call("GET", `/jobs?${query}`)).body;
-/** A job, and the `text` that it came as. */
+/** A page of jobs, and the `text` that it came as. */
+export async function listJobs(query) {
+  const { body, text } = await call("GET", `/jobs?${query}`);
+  return { ...body, text };
+}
+/** A job with what it carries; `written` has its members as they are written. */
 export async function getJob(id) {
   const { body, text } = await call("GET", `/jobs/${id}`);
-  return { ...body, text };
+  return { ...body, written: members(text) };
+}
+/** A job without that, the `text` that it came as, and when to ask again. */
+export async function getState(id) {
+  const { body, text, wait } = await call("GET", `/jobs/${id}?view=status`);
+  return { ...body, text, wait };
 }
 export const deleteJob = (id) => call("DELETE", `/jobs/${id}`);
 export const download = async (id, file) => (await call("GET", `/jobs/${id}/download/${file}`)).body;

@@ -1,10 +1,12 @@
 // The console: asks for the jobs again and again while somebody looks at them, and for one job until it is over.
 
-import { deleteJob, download, getJob, key, listJobs } from "./api.js";
+import { deleteJob, download, getJob, getState, key, listJobs } from "./api.js";
 import { visible } from "./text.js";
 import { gone, listed, passTime, runs, whole, words } from "./view.js";
 
-const LIST_EVERY = 3000;
+/** Milliseconds to the next look at the list: a tenth of the time since it changed, within these bounds. */
+const [LIST_SOONEST, LIST_LATEST] = [3000, 60_000];
+/** The same at a job where the API does not say. */
 const JOB_EVERY = 1500;
 /** Older jobs that are looked at with the newest page. */
 const OLDER_AT_ONCE = 5;
@@ -13,6 +15,9 @@ const $ = (id) => document.getElementById(id);
 /** Jobs that were listed, by id: the newest page is asked for again, older ones are kept. */
 let known = new Map();
 let older = null;
+/** The newest page as it came, and since when it is so. */
+let page = { text: null, since: 0 };
+/** The job as it is shown; `job.state` is the state that this is about, as it came. */
 let job = null;
 /** The job that the dialog asks about. */
 let doomed = null;
@@ -26,7 +31,9 @@ const timers = {};
 
 function again(name, milliseconds, work) {
   clearTimeout(timers[name]);
-  timers[name] = setTimeout(() => (document.hidden ? again(name, milliseconds, work) : work()), milliseconds);
+  // Pages that were opened at the same time do not ask at the same time for ever.
+  const wait = milliseconds * (1 + Math.random() / 10);
+  timers[name] = setTimeout(() => (document.hidden ? again(name, milliseconds, work) : work()), wait);
 }
 
 function currentJob() {
@@ -45,20 +52,27 @@ function trouble(what, error) {
 
 async function refreshList() {
   const mine = round;
+  let wait = LIST_SOONEST;
   try {
-    const page = await listJobs($("filter").value);
+    const newest = await listJobs($("filter").value);
     if (mine !== round) return;
-    const kept = merge(page);
+    if (newest.text !== page.text) page = { text: newest.text, since: Date.now() };
+    const kept = merge(newest);
     showList();
     await refreshOlder(kept);
     if (mine !== round) return;
     trouble("list", null);
+    wait = Math.min(Math.max((Date.now() - page.since) / 10, LIST_SOONEST), LIST_LATEST);
+    // Before its own time, since it has changed.
+    const listed = known.get(job?.job_id);
+    if (listed && !job.terminal && listed.status !== job.status) refreshJob();
   } catch (error) {
     if (mine !== round) return;
     trouble("list", error);
+    wait = error.wait ?? wait;
   }
   passTime();
-  if (key.get()) again("list", LIST_EVERY, refreshList);
+  if (key.get()) again("list", wait, refreshList);
 }
 
 /** Takes the newest page in; tells what is older. What is as new as its jobs and not in it is gone. */
@@ -77,7 +91,7 @@ async function refreshOlder(kept) {
   const mine = round;
   const some = kept.filter((it) => !it.terminal).sort((a, b) => (a.seen ?? 0) - (b.seen ?? 0));
   for (const it of some.slice(0, OLDER_AT_ONCE)) {
-    const answer = await getJob(it.job_id).catch((error) => {
+    const answer = await getState(it.job_id).catch((error) => {
       if (error.status !== 404) throw error;
     });
     if (mine !== round) return;
@@ -96,10 +110,10 @@ async function showOlder() {
   const mine = round;
   trouble("action", null);
   try {
-    const page = await listJobs(`${$("filter").value}&cursor=${older}`);
+    const next = await listJobs(`${$("filter").value}&cursor=${older}`);
     if (mine !== round) return;
-    older = page.next_cursor;
-    for (const it of page.jobs) known.set(it.job_id, it);
+    older = next.next_cursor;
+    for (const it of next.jobs) known.set(it.job_id, it);
     showList();
   } catch (error) {
     if (mine === round) trouble("action", error);
@@ -135,20 +149,36 @@ function showList() {
 async function refreshJob() {
   const [id, mine] = [currentJob(), round];
   if (!id) return;
+  let wait = JOB_EVERY;
   try {
-    const answer = await getJob(id);
+    const state = await getState(id);
     if (mine !== round) return;
+    wait = state.wait ?? wait;
     // What stands still can be selected and read out.
-    if (answer.text !== job?.text) showJob(answer);
-    else if ($("runs")) $("runs").textContent = runs(answer);
+    if (state.text !== job?.state) {
+      const answer = hasReported(state) ? await getJob(id) : { ...state, ...readArguments(job) };
+      if (mine !== round) return;
+      showJob({ ...answer, state: state.text });
+    } else if ($("runs")) $("runs").textContent = runs(job);
     trouble("job", null);
-    if (answer.terminal) return;
+    if (job.terminal) return;
   } catch (error) {
     if (mine !== round) return;
     if (error.status === 404) return showGone(id);
     trouble("job", error);
+    wait = error.wait ?? wait;
   }
-  again("job", JOB_EVERY, refreshJob);
+  again("job", wait, refreshJob);
+}
+
+/** There is something to be fetched: until then a job's state says all but its arguments. */
+function hasReported(it) {
+  return it.terminal || it.status === "complete_pending_uploads";
+}
+
+/** The arguments, which never change, if they were read. */
+function readArguments(it) {
+  return { written: it?.written, job_args_url: it?.job_args_url };
 }
 
 function label(it) {
@@ -159,7 +189,8 @@ function showJob(answer) {
   const open = $("job").querySelector("details")?.open ?? false;
   const focused = $("job").contains(document.activeElement) ? label(document.activeElement) : null;
   job = answer;
-  $("job").replaceChildren(...whole(job, { onDownload, onDelete }).filter(Boolean));
+  const handlers = { onArguments, onCopy, onDelete, onDownload, onSave, onStored };
+  $("job").replaceChildren(...whole(job, handlers).filter(Boolean));
   $("job").querySelector("details").open = open;
   const same = [...$("job").querySelectorAll("a, button, h2, pre, summary")].find((it) => label(it) === focused);
   same?.focus({ preventScroll: true });
@@ -183,16 +214,56 @@ function arrive() {
   arriving = false;
 }
 
-async function onDownload(file, button) {
+/** Does what was asked for; tells what goes wrong. */
+async function act(work) {
+  const mine = round;
   trouble("action", null);
-  button.disabled = true;
   try {
+    await work(() => mine === round);
+  } catch (error) {
+    if (mine === round) trouble("action", error);
+  }
+}
+
+async function onDownload(file, button) {
+  button.disabled = true;
+  await act(async () => {
     const { url, filename } = await download(job.job_id, file);
     // S3 sends it as an attachment: the page stays.
     Object.assign(document.createElement("a"), { href: url, download: visible(filename) }).click();
-  } catch (error) {
-    trouble("action", error);
-  }
+  });
+  button.disabled = false;
+}
+
+/** Somebody has opened the arguments of a job that was not read as a whole yet. */
+function onArguments() {
+  return act(async (isCurrent) => {
+    const answer = await getJob(job.job_id);
+    if (isCurrent() && job) showJob({ ...job, ...readArguments(answer) });
+  });
+}
+
+/** Saves what the page has. */
+function onSave(field, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  Object.assign(document.createElement("a"), { href: url, download: `${job.job_id}-${field}.json` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function onCopy(name, text) {
+  return act(async () => {
+    await navigator.clipboard.writeText(text);
+    $("news").textContent = `${name} copied`;
+  });
+}
+
+/** Opens what only the bucket has, by a fresh URL. It is not asked by a script, and gets no key. */
+async function onStored(field, button) {
+  button.disabled = true;
+  await act(async () => {
+    const url = (await getJob(job.job_id))[`${field}_url`];
+    Object.assign(document.createElement("a"), { href: url, target: "_blank", rel: "noopener" }).click();
+  });
   button.disabled = false;
 }
 
@@ -250,7 +321,7 @@ function navigate() {
 
 function signOut(why) {
   key.forget();
-  [known, older, job] = [new Map(), null, null];
+  [known, older, job, page] = [new Map(), null, null, { text: null, since: 0 }];
   troubles.clear();
   Object.values(timers).forEach(clearTimeout);
   location.hash = "#/";

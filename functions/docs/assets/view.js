@@ -1,6 +1,9 @@
 // What jobs look like. Everything that comes from a job is set as text, never as HTML.
 
-import { members, pretty, visible } from "./text.js";
+import { pretty, visible } from "./text.js";
+
+/** Characters of a JSON text that are shown. */
+const SHOWN = 50_000;
 
 const shown = (it) => (typeof it === "string" ? visible(it) : it);
 
@@ -112,8 +115,34 @@ function files(job, onDownload) {
   return element("div", {}, element("h3", {}, `Files (${all.length})`), element("ul", { className: "files" }, all.map(row)));
 }
 
-function json(name, text) {
-  return element("pre", { tabIndex: 0, role: "region", ariaLabel: name }, pretty(text));
+function button(name, label, onClick) {
+  const made = element("button", { type: "button", ariaLabel: label }, name);
+  made.addEventListener("click", () => onClick(made));
+  return made;
+}
+
+/** What a job carries: its beginning, and when there is more, that to take away. `field` is `job_args` or `result`. */
+function payload(job, field, name, { onSave, onCopy, onStored }) {
+  const text = job.written.get(field);
+  if (text === "null" && job[`${field}_url`]) {
+    const save = button("Download", `Download: ${name}`, (it) => onStored(field, it));
+    return element("p", { className: "bar" }, element("span", { className: "quiet" }, "Too large to be shown."), save);
+  }
+  const shown = pretty(text, SHOWN);
+  const region = element("pre", { tabIndex: 0, role: "region", ariaLabel: name }, shown);
+  if (text.length <= SHOWN && shown.length < SHOWN) return region;
+  const about = element("span", { className: "quiet" }, `The beginning of ${bytes(new Blob([text]).size)}.`);
+  const save = button("Download", `Download: ${name}`, () => onSave(field, text));
+  const copy = button("Copy", `Copy: ${name}`, () => onCopy(name, text));
+  return [region, element("p", { className: "bar" }, about, element("span", {}, save, " ", copy))];
+}
+
+/** Closed at first. What is in it is asked for when somebody opens it. */
+function args(job, handlers) {
+  const details = element("details", {}, element("summary", {}, "Arguments"));
+  if (job.written) details.append(...[payload(job, "job_args", "Arguments", handlers)].flat());
+  else details.addEventListener("toggle", () => details.open && handlers.onArguments());
+  return details;
 }
 
 function back() {
@@ -125,11 +154,11 @@ export function gone() {
   return [back(), element("h2", { tabIndex: -1 }, "This job is gone")];
 }
 
-/** One job in full. */
-export function whole(job, { onDownload, onDelete }) {
+/** One job, with what it carries if that is there. */
+export function whole(job, handlers) {
   const remove = element("button", { type: "button", className: "danger" }, "Delete…");
-  remove.addEventListener("click", () => onDelete(job));
-  const written = members(job.text);
+  remove.addEventListener("click", () => handlers.onDelete(job));
+  const hasResult = job.result !== null || Boolean(job.result_url);
   const attempt = job.attempt > 0 ? `${job.attempt} of ${job.max_attempts}` : null;
   return [
     back(),
@@ -146,9 +175,9 @@ export function whole(job, { onDownload, onDelete }) {
       fact("Miner", job.miner_hotkey && element("code", {}, job.miner_hotkey)),
       fact("Region", job.instance?.region),
     ),
-    files(job, onDownload),
-    job.result !== null ? element("div", {}, element("h3", {}, "Result"), json("Result", written.get("result"))) : null,
-    element("details", {}, element("summary", {}, "Arguments"), json("Arguments", written.get("job_args"))),
+    files(job, handlers.onDownload),
+    hasResult ? element("div", {}, element("h3", {}, "Result"), payload(job, "result", "Result", handlers)) : null,
+    args(job, handlers),
     remove,
   ];
 }

@@ -1,0 +1,39 @@
+//! How long to wait before a request is sent again. Where the API, or S3, says it, that holds.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+/// No answer makes this command ask more often.
+pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
+/// No answer makes it wait longer.
+pub(crate) const LONGEST: Duration = Duration::from_secs(300);
+
+/// Waits until it is time to look again.
+pub(crate) async fn pause(said: Duration) {
+    sleep(spread(said.clamp(SHORTEST, LONGEST))).await;
+}
+
+/// Waits after a failure: as long as its answer says, or longer each time.
+pub(crate) async fn retry(said: Option<Duration>, tries: u32) {
+    pause(said.unwrap_or(Duration::from_secs(tries.into()))).await;
+}
+
+/// Up to a tenth more, so that those who were told the same at once do not come back at once. A second stays one: somebody waits for
+/// a short job.
+fn spread(wait: Duration) -> Duration {
+    wait + wait.saturating_sub(SHORTEST).mul_f64(fastrand::f64() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_never_shorter_than_was_said_and_never_much_longer() {
+        assert_eq!(spread(SHORTEST), SHORTEST);
+        for _ in 0..100 {
+            assert!((LONGEST..=LONGEST.mul_f64(1.1)).contains(&spread(LONGEST)));
+        }
+    }
+}
