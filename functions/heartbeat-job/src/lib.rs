@@ -63,12 +63,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         Change::Made(job) => return Ok(lease(job.lease_expires_at, false)),
         Change::Refused(job) => job,
     };
+    if job.report.is_none() {
+        // Past its deadline, when the reaper is about to take the job back; or somebody else has ended it.
+        return Ok(lease(job.lease_expires_at, true));
+    }
     if job.terminal {
         return Err(Error::already_finished());
-    }
-    if job.report.is_none() {
-        // Past its deadline: the reaper is about to take the job back.
-        return Ok(lease(job.lease_expires_at, true));
     }
     let uploading = lifecycle::hold_while_uploading(job_id, attempt, now, app.config.upload_window);
     match app.jobs.change_attempt(job_id, attempt, uploading, "heartbeat: UpdateItem").await? {

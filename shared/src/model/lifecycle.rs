@@ -11,6 +11,8 @@
 //!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
+//!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
+//!  cancel_pending, last_attempt: the owner was disabled; what waits ends, what runs may end and is not tried again
 //!  heartbeat: moves the lease of a running job, and of one whose uploads are under way; so do fresh upload URLs
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
 //!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
@@ -195,6 +197,8 @@ pub fn requeue(job: &Job, now: Timestamp) -> Transition {
     let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
     lost.extend(loser.map(|loser| (loser, number(now.millis()))));
     lost_attempt(job)
+        // That an attempt is left is as it was read: it may have become the last one.
+        .when(Condition::Is("max_attempts", number(job.max_attempts.into())))
         .set("status", text(Status::Pending.as_str()))
         .set("lost", AttributeValue::M(lost))
         .set("updated_at", number(now.millis()))
@@ -232,6 +236,32 @@ pub fn time_out(job: &Job, now: Timestamp) -> Transition {
         .set("finished_at", number(now.millis()))
         .set("updated_at", number(now.millis()))
         .terminal(now)
+}
+
+/// `pending` | `running` → `cancelled`, by an administrator. A miner that runs it is fenced off by the end: it can report nothing,
+/// and its next heartbeat tells it to stop. What was reported is finished work, and ends as it would have.
+pub fn cancel(detail: &str, now: Timestamp) -> Transition {
+    live_job()
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
+        .when(Condition::Absent("report"))
+        .set("status", text(Status::Cancelled.as_str()))
+        .set("error_detail", text(detail))
+        .set("finished_at", number(now.millis()))
+        .set("updated_at", number(now.millis()))
+        .terminal(now)
+}
+
+/// The same, only while no miner has it.
+pub fn cancel_pending(detail: &str, now: Timestamp) -> Transition {
+    cancel(detail, now).when(Condition::Is("status", text(Status::Pending.as_str())))
+}
+
+/// The attempt that runs is the job's last: when it is lost, the job times out.
+pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
+    attempt_of(attempt)
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .set("max_attempts", number(attempt.into()))
+        .set("updated_at", number(now.millis()))
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the

@@ -4,6 +4,7 @@ mod change;
 mod insert;
 mod lists;
 mod merge;
+mod of_chute;
 mod quota;
 mod replay;
 mod store;
@@ -12,7 +13,8 @@ mod usage;
 
 pub use change::{Change, Outcome};
 pub use insert::Inserted;
-pub use lists::{ClaimableJob, Filter, JobList, ListedJob};
+pub use lists::{ClaimableJob, DuePlace, Filter, JobList, ListedJob};
+pub use of_chute::{OwnedJob, OwnedJobs};
 pub use quota::DailyQuota;
 pub use replay::ReplayGuard;
 pub use store::Jobs;
