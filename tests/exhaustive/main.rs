@@ -1,5 +1,5 @@
-//! Every order of events in the life of one job, tried out on the transitions that the functions write: two miners, an owner
-//! and a reaper, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point, and each of
+//! Every order of events in the life of one job, tried out on the transitions that the functions write: two miners, a reaper, and an
+//! owner or an administrator, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point, and each of
 //! whose requests may carry any time: clocks jump, and requests arrive late.
 //!
 //! The checker is `stateright`; the transitions are `shared::model::lifecycle`'s, carried out by `Transition::apply`.
@@ -77,9 +77,23 @@ enum Step {
     Finish(usize, bool, i64),
     Upload(usize),
     FileArrived(usize),
+    /// An administrator ends the job, or closes it because its owner was disabled: what waits, or what runs.
+    Cancel,
+    CancelPending,
+    LastAttempt,
 }
 
-struct Life;
+/// Who has power over the job beside its miners. Both at once would be a product of worlds, of which each has its half here.
+#[derive(Clone, Copy, PartialEq)]
+enum Life {
+    /// The owner, who deletes it.
+    WithOwner,
+    /// An administrator, who ends or closes it before it has reported: what happens while files are uploaded is left out.
+    WithAdministrator,
+}
+
+/// Attempts that the job gets.
+const ATTEMPTS: u32 = 2;
 
 fn file_id() -> Uuid {
     OutputFile::id(JOB, "out")
@@ -111,7 +125,7 @@ fn new_job() -> Job {
     };
     let json = serde_json::json!({
         "job_id": JOB, "user_id": Uuid::from_u128(3), "chute_id": chute_id, "method": "train", "status": "pending",
-        "terminal": false, "attempt": 0, "max_attempts": 2, "created_at": 0, "updated_at": 0, "job_args": "{}",
+        "terminal": false, "attempt": 0, "max_attempts": ATTEMPTS, "created_at": 0, "updated_at": 0, "job_args": "{}",
         "chute": chute, "timeout": 30, "queue": keys::claimable(chute_id, SHARD), "due_at": 0,
         "owner": keys::owner(Uuid::from_u128(3), SHARD), "lane": SHARD,
     });
@@ -129,6 +143,9 @@ impl World {
         }
         if before.terminal && (after.status != before.status || !after.terminal) {
             self.broken = Some("a terminal job changed");
+        }
+        if before.max_attempts < ATTEMPTS && after.status == Status::Pending {
+            self.broken = Some("a job that was closed waits for miners again");
         }
         if before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
@@ -224,10 +241,13 @@ impl Model for Life {
             }
             if let Some(attempt) = world.tokens[miner] {
                 for now in TIMES {
-                    steps.extend([Step::Heartbeat(miner, now), Step::HeartbeatWhileUploading(miner, now)]);
+                    steps.push(Step::Heartbeat(miner, now));
                     steps.extend([Step::Finish(miner, true, now), Step::Finish(miner, false, now)]);
                 }
-                steps.push(Step::FileArrived(miner));
+                if *self == Life::WithOwner {
+                    steps.extend(TIMES.map(|now| Step::HeartbeatWhileUploading(miner, now)));
+                    steps.push(Step::FileArrived(miner));
+                }
                 if job.files.as_ref().is_some_and(|files| !files.is_empty()) && job.report.as_deref() == Some(name) {
                     steps.push(Step::Upload(miner));
                 }
@@ -246,7 +266,11 @@ impl Model for Life {
             let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
             steps.extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded), now)));
         }
-        if !world.pending.contains_key("owner") && job.deleted_at.is_none() {
+        if *self == Life::WithAdministrator && !job.terminal {
+            steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
+        }
+        let owned = *self == Life::WithOwner;
+        if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
         }
     }
@@ -283,12 +307,27 @@ impl Model for Life {
                 let transition = lifecycle::file_arrived(world.tokens[miner]?, &file_id().to_string(), at(TIMES[0]));
                 world.apply_as(miner, transition);
             }
+            Step::Cancel | Step::CancelPending | Step::LastAttempt => {
+                let job = parse(&world.job);
+                let transition = match step {
+                    Step::Cancel => lifecycle::cancel("no", at(TIMES[0])),
+                    Step::CancelPending => lifecycle::cancel_pending("no", at(TIMES[0])),
+                    _ => lifecycle::last_attempt(job.attempt, at(TIMES[0])),
+                };
+                let done = world.apply(transition);
+                if done && job.report.is_some() {
+                    world.broken = Some("finished work was thrown away");
+                }
+                if done && step == Step::CancelPending && job.status != Status::Pending {
+                    world.broken = Some("a job that runs was ended because its owner was disabled");
+                }
+            }
         }
         (world != *before).then_some(world)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut properties = vec![
             Property::always("no guard lets anything through", |_, world: &World| world.broken.is_none()),
             Property::always("the result is of the miner that holds the last attempt", |_, world: &World| {
                 let job = parse(&world.job);
@@ -320,10 +359,21 @@ impl Model for Life {
                 world.ended.as_deref() == Some("partial_failure")
             }),
             Property::sometimes("it times out", |_, world: &World| world.ended.as_deref() == Some("timeout")),
-            Property::sometimes("it is deleted with a file", |_, world: &World| {
+        ];
+        properties.extend(match self {
+            Life::WithOwner => vec![Property::sometimes("it is deleted with a file", |_, world: &World| {
                 world.uploaded && parse(&world.job).deleted_at.is_some()
-            }),
-        ]
+            })],
+            Life::WithAdministrator => vec![
+                Property::sometimes("it is ended while it runs", |_, world: &World| {
+                    world.ended.as_deref() == Some("cancelled") && !world.winners.is_empty()
+                }),
+                Property::sometimes("its first attempt is its last", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout") && world.winners.len() == 1
+                }),
+            ],
+        });
+        properties
     }
 }
 
@@ -382,9 +432,18 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
     }
 }
 
-#[test]
-fn no_order_of_events_breaks_a_jobs_life() {
-    let checker = Life.checker().threads(2).spawn_bfs().join();
+fn try_every_order(life: Life) {
+    let checker = life.checker().threads(2).spawn_bfs().join();
     println!("{} states, {} of them distinct", checker.state_count(), checker.unique_state_count());
     checker.assert_properties();
+}
+
+#[test]
+fn no_order_of_events_breaks_a_jobs_life() {
+    try_every_order(Life::WithOwner);
+}
+
+#[test]
+fn no_order_of_events_with_an_administrator_breaks_a_jobs_life() {
+    try_every_order(Life::WithAdministrator);
 }

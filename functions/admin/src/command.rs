@@ -164,9 +164,7 @@ impl Command {
             Self::ListUsers(query) | Self::ListKeys(query) | Self::ListHotkeys(query) | Self::ListChutes(query) => {
                 Target { user_id: query.user_id, ..Target::default() }
             }
-            Self::ListJobs(query) => {
-                Target { user_id: query.user_id, chute_id: query.chute_id, ..Target::default() }
-            }
+            Self::ListJobs(query) => Target { user_id: query.user_id, chute_id: query.chute_id, ..Target::default() },
         }
     }
 }

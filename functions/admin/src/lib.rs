@@ -59,10 +59,11 @@ async fn carry_out(app: &App, command: &Command) -> Result<Output> {
 
 /// Takes out who asks: every command may say so.
 fn take_by(given: &mut Value) -> Result<Option<String>> {
-    let Some(by) = given.as_object_mut().and_then(|fields| fields.remove("by")) else { return Ok(None) };
-    let name = by.as_str().filter(|name| {
-        (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
-    });
+    let by = given.as_object_mut().and_then(|fields| fields.remove("by"));
+    let Some(by) = by.filter(|by| !by.is_null()) else { return Ok(None) };
+    let name = by
+        .as_str()
+        .filter(|name| (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control));
     match name {
         Some(name) => Ok(Some(name.to_owned())),
         None => Err(Error::Unprocessable(format!("by is not a text of 1 to {LONGEST_NAME} printable characters"))),

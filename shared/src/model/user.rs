@@ -84,7 +84,15 @@ pub struct Usage {
 impl User {
     /// An account as it is when it is made.
     pub fn new(user_id: Uuid, roles: BTreeSet<Role>, now: Timestamp) -> Self {
-        Self { user_id, disabled: false, disabled_at: None, roles, quotas: Quotas::default(), busy_since: None, created_at: now }
+        Self {
+            user_id,
+            disabled: false,
+            disabled_at: None,
+            roles,
+            quotas: Quotas::default(),
+            busy_since: None,
+            created_at: now,
+        }
     }
 
     /// Whether the user's jobs are listed in shards.
