@@ -233,7 +233,7 @@ async fn a_malformed_command_says_what_is_wrong() {
     missing field `command`
     missing field `command`
     invalid type: null, expected internally tagged enum Command
-    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`
+    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`, `cancel_job`, `delete_job`, `list_users`, `list_keys`, `list_hotkeys`, `list_chutes`, `list_jobs`
     missing field `user_id`
     UUID parsing failed: invalid character: found `l` at 1
     unknown field `role`, expected `user_id` or `roles`
@@ -245,6 +245,11 @@ async fn a_malformed_command_says_what_is_wrong() {
     unknown field `shared` of a chute
     node_selector is not an object of at most 4096 bytes
     unknown field `time_out`, expected one of `name`, `timeout`, `retry`, `ports`, `upload`
+    "yesterday" is no cursor of this list
+    reason is not a text of 1 to 1000 characters
+    unknown field `why`, expected `job_id` or `reason`
+    unknown field `user`, expected one of `user_id`, `limit`, `cursor`
+    unknown variant `lost`, expected one of `pending`, `running`, `complete_pending_uploads`, `complete`, `partial_failure`, `error`, `cancelled`, `timeout`
     "#);
 }
 

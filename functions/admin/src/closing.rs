@@ -39,8 +39,7 @@ enum Became {
 
 /// Disables the account, then closes its jobs. Repeating it goes on, or finds nothing left to do.
 pub(crate) async fn disable(app: &App, user_id: Uuid, cursor: Option<&str>) -> Result<Output> {
-    let unusable = |cursor| Error::Unprocessable(format!("{cursor:?} is no cursor of disable_user"));
-    let mut after = cursor.map(|text| parse_cursor(text).ok_or_else(|| unusable(text))).transpose()?;
+    let mut after = cursor.map(|text| parse_cursor(text).ok_or_else(|| Error::no_cursor(text))).transpose()?;
     let started = Instant::now();
     let now = Timestamp::system();
     let since = app.registry.disable_user(user_id, now).await?;

@@ -64,8 +64,7 @@ pub(crate) async fn jobs(app: &App, query: &JobQuery) -> Result<Output> {
         let (jobs, next_cursor) = app.jobs.list_of_all(&filter, limit, cursor).await?;
         return Ok(Output::OwnedJobs { jobs, next_cursor });
     };
-    let unusable = |cursor| Error::Unprocessable(format!("{cursor:?} is no cursor of this list"));
-    let after = cursor.map(|text| parse_cursor(text).ok_or_else(|| unusable(text))).transpose()?;
+    let after = cursor.map(|text| parse_cursor(text).ok_or_else(|| Error::no_cursor(text))).transpose()?;
     let user = app.registry.user(user_id).await?;
     let (jobs, next) = app.jobs.list(&user, &filter, &Page { limit, after }, None).await?;
     Ok(Output::Jobs { jobs, next_cursor: next.map(show_cursor) })

@@ -37,8 +37,9 @@ pub struct Arguments {
 }
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that
-/// counts and inserts; and one more for a process's first job on somebody else's chute, whose owner has to be read. With an `Idempotency-Key`, a repeat gives the same job back, and none when that was deleted meanwhile: a
-/// late copy of the request must not bring it back. The key is free again once nothing is left of the job.
+/// counts and inserts; and one more for a process's first job on somebody else's chute, whose owner has to be read. With an
+/// `Idempotency-Key`, a repeat gives the same job back, and none when that was deleted meanwhile: a late copy of the request must
+/// not bring it back. The key is free again once nothing is left of the job.
 #[utoipa::path(
     post,
     path = "/jobs/{chute_id}/{method}",

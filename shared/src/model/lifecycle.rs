@@ -12,7 +12,7 @@
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
 //!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
-//!  cancel_pending, last_attempt: the owner was disabled; what waits ends, what runs may end and is not tried again
+//!  the owner was disabled: cancel_pending ends what waits; last_attempt lets what runs end, and be tried no more
 //!  heartbeat: moves the lease of a running job, and of one whose uploads are under way; so do fresh upload URLs
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
 //!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more

@@ -34,8 +34,8 @@ impl Registry {
     /// A page of the rows of a kind: a user's, by a query; everybody's, by a scan of the index, in no particular order. At most 100,
     /// which is as many as one read takes. `cursor` is where the page before ended; 422 when it is of another list.
     pub async fn list<T: Row>(&self, of: Option<Uuid>, limit: u32, cursor: Option<&str>) -> Result<RowList<T>> {
-        let after = cursor.map(|cursor| Place::parse::<T>(cursor, of));
-        let mut after = after.map(|place| place.ok_or_else(|| unusable_cursor(cursor))).transpose()?;
+        let place = |cursor| Place::parse::<T>(cursor, of).ok_or_else(|| Error::no_cursor(cursor));
+        let mut after = cursor.map(place).transpose()?;
         let mut places = Vec::new();
         for _ in 0..MOST_CALLS {
             let (found, end) = match of {
@@ -113,8 +113,4 @@ impl Place {
     fn key(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([("user_id".to_owned(), text(&self.user_id)), ("pk".to_owned(), text(&self.pk))])
     }
-}
-
-fn unusable_cursor(cursor: Option<&str>) -> Error {
-    Error::Unprocessable(format!("{:?} is no cursor of this list", cursor.unwrap_or_default()))
 }

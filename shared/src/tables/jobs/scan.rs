@@ -1,5 +1,6 @@
-//! All jobs on a chute, for the administrator. No index has them: one would cost each step of each job a write more. So they are
-//! looked for in the index `by_user`, whose entries are small, and a page reads a bounded part of it.
+//! Everybody's jobs, such as those on a chute, for the administrator. No index has a chute's jobs together: one would cost each step of
+//! each job a write more. So they are looked for in the index `by_user`, whose entries are small, and a page reads a bounded
+//! part of it.
 
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use serde::Serialize;
@@ -37,8 +38,7 @@ impl Jobs {
     /// `after` is where the page before ended; 422 when it is of another list.
     pub async fn list_of_all(&self, filter: &Filter, limit: u32, after: Option<&str>) -> Result<OwnedJobs> {
         const DOING: &str = "list jobs: Scan";
-        let unusable = |after| Error::Unprocessable(format!("{after:?} is no cursor of this list"));
-        let mut start = after.map(|after| start(after).ok_or_else(|| unusable(after))).transpose()?;
+        let mut start = after.map(|after| start(after).ok_or_else(|| Error::no_cursor(after))).transpose()?;
         let mut found = Vec::new();
         for _ in 0..MOST_CALLS {
             let request = self.tables.client.scan().table_name(&self.tables.jobs).index_name(BY_USER.name).limit(READ);
