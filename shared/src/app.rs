@@ -3,6 +3,7 @@
 use lambda_http::Request;
 
 use crate::{
+    audit::Audit,
     auth::{JobClaims, JobTokens, user_jwt::UserJwtKeys},
     aws::{Aws, EngineCalls},
     config::Config,
@@ -28,6 +29,8 @@ pub struct App {
     pub calls: EngineCalls,
     /// What the request counts.
     pub metrics: Metrics,
+    /// What the administrator asks for.
+    pub audit: Audit,
     aws: Aws,
     bucket: Option<Bucket>,
     job_tokens: Option<JobTokens>,
@@ -47,6 +50,7 @@ impl App {
             user_jwt_keys: UserJwtKeys::new(&config)?,
             calls: aws.calls.clone(),
             metrics: Metrics::default(),
+            audit: Audit::default(),
             tables,
             bucket: None,
             job_tokens: None,

@@ -153,6 +153,16 @@ impl Error {
         Error::NotFound(format!("Chute {chute_id} not found"))
     }
 
+    /// 422 for a cursor that is not of the administrator's list that it is given to.
+    pub fn no_cursor(cursor: &str) -> Self {
+        Error::Unprocessable(format!("{cursor:?} is no cursor of this list"))
+    }
+
+    /// 404 for an account that does not exist.
+    pub fn no_user(user_id: impl fmt::Display) -> Self {
+        Error::NotFound(format!("User {user_id} not found"))
+    }
+
     /// 500 whose cause is not an engine's answer.
     pub fn internal(doing: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
         Error::Internal(Cause { doing: doing.into(), error: error.to_string() })

@@ -9,12 +9,13 @@
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
 //! model                    what jobs, chutes and users are, and what a job may become
 //! item                     the vocabulary of DynamoDB items
-//! error config quotas aws metrics time
+//! error config quotas aws metrics audit time
 //! ```
 //!
 //! An endpoint is in `functions/`.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod aws;
 pub mod config;

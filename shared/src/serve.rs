@@ -12,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     app::App,
+    audit,
     error::{Cause, Error, Result},
     http::{
         compress::compressed,
@@ -161,6 +162,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(flatten)]
+    audit: Option<audit::Entry>,
+    #[serde(flatten)]
     metrics: Option<serde_json::Value>,
 }
 
@@ -183,6 +186,7 @@ fn log(app: &App, id: &str, route: &str, job_id: &str, status: u16, started: Ins
         secrets,
         doing: cause.map(|cause| &*cause.doing),
         error: cause.map(|cause| &*cause.error),
+        audit: app.audit.take(),
         metrics: app.metrics.take(&app.config.stack_name),
     };
     if let Ok(line) = serde_json::to_string(&line) {

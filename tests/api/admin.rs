@@ -7,13 +7,6 @@ use uuid::Uuid;
 
 const HOTKEY: &str = "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi";
 
-/// What a command that fails says.
-async fn error(command: Value) -> String {
-    let error = tests::invoke("admin", command.clone()).await.expect_err(&command.to_string()).to_string();
-    let document: Value = serde_json::from_str(error.strip_prefix("admin: ").unwrap()).expect("an error document");
-    text(&document["detail"])
-}
-
 async fn row(pk: String) -> Value {
     item(stack(), "RegistryTable", "pk", &pk).await
 }
@@ -31,7 +24,7 @@ async fn an_account_gets_an_id_of_its_own_unless_one_is_given() {
 async fn an_account_that_exists_is_not_made_again() {
     let (user_id, _) = World::account(json!(["miner"])).await;
     let before = row(format!("user#{user_id}")).await;
-    assert_eq!(error(json!({"command": "create_user", "user_id": user_id})).await, format!("User {user_id} exists"));
+    assert_eq!(World::refused(json!({"command": "create_user", "user_id": user_id})).await, format!("User {user_id} exists"));
     assert_eq!(row(format!("user#{user_id}")).await, before);
 }
 
@@ -43,7 +36,7 @@ async fn roles_state_and_quotas_change_alone() {
         json!({"command": "set_roles", "user_id": user_id, "roles": ["miner"]}),
         json!({"command": "disable_user", "user_id": user_id}),
     ] {
-        assert_eq!(World::admin(command).await, json!({"user_id": user_id}));
+        assert_eq!(World::admin(command).await["user_id"], *user_id);
     }
     let user = row(format!("user#{user_id}")).await;
     assert_eq!(user["quotas"], json!({"M": {"global": {"N": "5"}, "*": {"N": "1"}}}));
@@ -63,7 +56,7 @@ async fn a_quota_is_of_a_chute_however_its_id_is_spelt_and_of_nothing_else() {
     let before = row(format!("user#{user_id}")).await["quotas"].take();
     assert_eq!(before, json!({"M": {chute_id.to_string(): {"N": "0"}}}));
     let wrong = json!({"command": "set_quotas", "user_id": user_id, "quotas": {"globl": 5}});
-    assert_eq!(error(wrong).await, "quota \"globl\" is no chute id, global or *");
+    assert_eq!(World::refused(wrong).await, "quota \"globl\" is no chute id, global or *");
     assert_eq!(row(format!("user#{user_id}")).await["quotas"], before);
 }
 
@@ -75,7 +68,7 @@ async fn administrators_at_once_do_not_undo_each_others_changes() {
             World::admin(json!({"command": "set_quotas", "user_id": user_id, "quotas": {"*": round}})),
             World::admin(json!({"command": "disable_user", "user_id": user_id})),
         );
-        assert_eq!(quotas, roles);
+        assert_eq!(quotas["user_id"], roles["user_id"]);
         let user = row(format!("user#{user_id}")).await;
         assert_eq!(
             (&user["quotas"]["M"]["*"]["N"], &user["disabled"]["BOOL"]),
@@ -125,7 +118,7 @@ async fn a_hotkey_is_an_address_with_a_good_checksum() {
     assert_eq!(World::admin(register(&hotkey)).await, json!({"user_id": user_id, "hotkey": hotkey}));
     assert_eq!(World::admin(register(&hotkey)).await, json!({"user_id": user_id, "hotkey": hotkey}));
     for bad in ["", "alice", &HOTKEY[1..], &HOTKEY.replace('D', "E"), &format!("{HOTKEY} "), &"5".repeat(1000)] {
-        assert_eq!(error(register(bad)).await, "hotkey is not an SS58 address of an sr25519 key", "{bad}");
+        assert_eq!(World::refused(register(bad)).await, "hotkey is not an SS58 address of an sr25519 key", "{bad}");
     }
 }
 
@@ -153,7 +146,7 @@ async fn a_chute_that_no_job_could_run_on_is_refused_and_changes_nothing() {
     let put = async |methods: Value| {
         let mut chute = chute(&world.chute_id, &world.user_id);
         chute["methods"] = methods;
-        error(json!({"command": "put_chute", "chute": chute})).await
+        World::refused(json!({"command": "put_chute", "chute": chute})).await
     };
     for (methods, detail) in [
         (json!([{"name": ""}]), "method name \"\" is empty, not unique or holds a slash"),
@@ -191,11 +184,16 @@ async fn what_a_command_names_has_to_exist() {
         json!({"command": "register_hotkey", "user_id": id, "hotkey": HOTKEY}),
         json!({"command": "put_chute", "chute": chute(&Uuid::new_v4().to_string(), &id)}),
         json!({"command": "set_quotas", "user_id": id, "quotas": {}}),
+        json!({"command": "list_jobs", "user_id": id}),
     ] {
-        assert_eq!(error(command).await, format!("User {id} not found"));
+        assert_eq!(World::refused(command).await, format!("User {id} not found"));
     }
     assert_eq!(row(format!("user#{id}")).await, Value::Null);
-    assert_eq!(error(json!({"command": "revoke_key", "key_id": id})).await, format!("API key {id} not found"));
+    assert_eq!(World::refused(json!({"command": "revoke_key", "key_id": id})).await, format!("API key {id} not found"));
+    assert_eq!(World::refused(json!({"command": "revoke_hotkey", "hotkey": "x"})).await, "Hotkey x not found");
+    for command in ["cancel_job", "delete_job"] {
+        assert_eq!(World::refused(json!({"command": command, "job_id": id})).await, format!("Job {id} not found"));
+    }
 }
 
 #[tokio::test]
@@ -223,14 +221,19 @@ async fn a_malformed_command_says_what_is_wrong() {
         json!({"command": "put_chute", "chute": with("shared", json!([]))}),
         json!({"command": "put_chute", "chute": with("node_selector", json!("x".repeat(5000)))}),
         json!({"command": "put_chute", "chute": with("methods", json!([{"name": "train", "time_out": 3600}]))}),
+        json!({"command": "disable_user", "user_id": id, "cursor": "yesterday"}),
+        json!({"command": "cancel_job", "job_id": id, "reason": ""}),
+        json!({"command": "cancel_job", "job_id": id, "why": "x"}),
+        json!({"command": "list_keys", "user": id}),
+        json!({"command": "list_jobs", "status": "lost"}),
     ] {
-        told += &format!("{}\n", error(command).await);
+        told += &format!("{}\n", World::refused(command).await);
     }
     insta::assert_snapshot!(told, @r#"
     missing field `command`
     missing field `command`
     invalid type: null, expected internally tagged enum Command
-    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`
+    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`, `cancel_job`, `delete_job`, `list_users`, `list_keys`, `list_hotkeys`, `list_chutes`, `list_jobs`
     missing field `user_id`
     UUID parsing failed: invalid character: found `l` at 1
     unknown field `role`, expected `user_id` or `roles`
@@ -242,6 +245,11 @@ async fn a_malformed_command_says_what_is_wrong() {
     unknown field `shared` of a chute
     node_selector is not an object of at most 4096 bytes
     unknown field `time_out`, expected one of `name`, `timeout`, `retry`, `ports`, `upload`
+    "yesterday" is no cursor of this list
+    reason is not a text of 1 to 1000 characters
+    unknown field `why`, expected `job_id` or `reason`
+    unknown field `user`, expected one of `user_id`, `limit`, `cursor`
+    unknown variant `lost`, expected one of `pending`, `running`, `complete_pending_uploads`, `complete`, `partial_failure`, `error`, `cancelled`, `timeout`
     "#);
 }
 

@@ -1,5 +1,5 @@
-//! Every order of events in the life of one job, tried out on the transitions that the functions write: two miners, an owner
-//! and a reaper, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point, and each of
+//! Every order of events in the life of one job, tried out on the transitions that the functions write: two miners, a reaper, and an
+//! owner or an administrator, each of whom may read, be overtaken, write late, lose the answer, repeat, or die at any point, and each of
 //! whose requests may carry any time: clocks jump, and requests arrive late.
 //!
 //! The checker is `stateright`; the transitions are `shared::model::lifecycle`'s, carried out by `Transition::apply`.
@@ -88,9 +88,23 @@ enum Step {
     Finish(usize, bool, i64),
     Upload(usize),
     FileArrived(usize),
+    /// An administrator ends the job, or closes it because its owner was disabled: what waits, or what runs.
+    Cancel,
+    CancelPending,
+    LastAttempt,
 }
 
-struct Life;
+/// Who has power over the job beside its miners. Both at once would be a product of worlds, of which each has its half here.
+#[derive(Clone, Copy, PartialEq)]
+enum Life {
+    /// The owner, who deletes it.
+    WithOwner,
+    /// An administrator, who ends or closes it before it has reported: what happens while files are uploaded is left out.
+    WithAdministrator,
+}
+
+/// Attempts that the job gets.
+const ATTEMPTS: u32 = 2;
 
 fn file_id() -> Uuid {
     OutputFile::id(JOB, "out")
@@ -144,7 +158,7 @@ fn new_job() -> Job {
     };
     let json = serde_json::json!({
         "job_id": JOB, "user_id": Uuid::from_u128(3), "chute_id": chute_id, "method": "train", "status": "pending",
-        "terminal": false, "attempt": 0, "max_attempts": 2, "created_at": 0, "updated_at": 0, "job_args": "{}",
+        "terminal": false, "attempt": 0, "max_attempts": ATTEMPTS, "created_at": 0, "updated_at": 0, "job_args": "{}",
         "chute": chute, "timeout": 30, "queue": keys::claimable(chute_id, SHARD), "due_at": 0,
         "owner": keys::owner(Uuid::from_u128(3), SHARD), "lane": SHARD,
     });
@@ -162,6 +176,9 @@ impl World {
         }
         if before.terminal && (after.status != before.status || !after.terminal) {
             self.broken = Some("a terminal job changed");
+        }
+        if before.max_attempts < ATTEMPTS && after.status == Status::Pending {
+            self.broken = Some("a job that was closed waits for miners again");
         }
         if before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
@@ -308,12 +325,17 @@ impl Model for Life {
             }
             if let Some(attempt) = world.tokens[miner] {
                 for now in TIMES {
-                    steps.extend([Step::Heartbeat(miner, now), Step::Renew(miner, now)]);
+                    steps.push(Step::Heartbeat(miner, now));
+                    if *self == Life::WithOwner {
+                        steps.push(Step::Renew(miner, now));
+                    }
                     steps.push(Step::Finish(miner, true, now));
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
-                steps.push(Step::FileArrived(miner));
+                if *self == Life::WithOwner {
+                    steps.push(Step::FileArrived(miner));
+                }
                 if job.files.as_ref().is_some_and(|files| !files.is_empty()) && job.report.as_deref() == Some(name) {
                     steps.push(Step::Upload(miner));
                 }
@@ -333,7 +355,11 @@ impl Model for Life {
             steps
                 .extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
         }
-        if !world.pending.contains_key("owner") && job.deleted_at.is_none() {
+        if *self == Life::WithAdministrator && !job.terminal {
+            steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
+        }
+        let owned = *self == Life::WithOwner;
+        if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
         }
     }
@@ -368,12 +394,27 @@ impl Model for Life {
                 let transition = lifecycle::file_arrived(world.tokens[miner]?, &file_id().to_string(), at(TIMES[0]));
                 world.apply_as(miner, transition);
             }
+            Step::Cancel | Step::CancelPending | Step::LastAttempt => {
+                let job = parse(&world.job);
+                let now = at(TIMES[0]);
+                let done = match step {
+                    Step::Cancel => world.revoke(lifecycle::cancel(&job, "no", now)),
+                    Step::CancelPending => world.apply(lifecycle::cancel_pending("no", now)),
+                    _ => world.apply(lifecycle::last_attempt(job.attempt, now)),
+                };
+                if done && job.report.is_some() {
+                    world.broken = Some("finished work was thrown away");
+                }
+                if done && step == Step::CancelPending && job.status != Status::Pending {
+                    world.broken = Some("a job that runs was ended because its owner was disabled");
+                }
+            }
         }
         (world != *before).then_some(world)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut properties = vec![
             Property::always("no guard lets anything through", |_, world: &World| world.broken.is_none()),
             Property::always("the result is of the miner that holds the last attempt", |_, world: &World| {
                 let job = parse(&world.job);
@@ -410,10 +451,21 @@ impl Model for Life {
                 world.ended.as_deref() == Some("partial_failure")
             }),
             Property::sometimes("it times out", |_, world: &World| world.ended.as_deref() == Some("timeout")),
-            Property::sometimes("it is deleted with a file", |_, world: &World| {
+        ];
+        properties.extend(match self {
+            Life::WithOwner => vec![Property::sometimes("it is deleted with a file", |_, world: &World| {
                 world.uploaded && parse(&world.job).deleted_at.is_some()
-            }),
-        ]
+            })],
+            Life::WithAdministrator => vec![
+                Property::sometimes("it is ended while it runs", |_, world: &World| {
+                    world.ended.as_deref() == Some("cancelled") && !world.winners.is_empty()
+                }),
+                Property::sometimes("its first attempt is its last", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout") && world.winners.len() == 1
+                }),
+            ],
+        });
+        properties
     }
 }
 
@@ -478,13 +530,22 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
     }
 }
 
-#[test]
-fn no_order_of_events_breaks_a_jobs_life() {
-    let checker = Life
+fn try_every_order(life: Life) {
+    let checker = life
         .checker()
         .threads(2)
         .spawn_bfs()
         .join_and_report(&mut stateright::report::WriteReporter::new(&mut std::io::stderr()));
     println!("{} states, {} of them distinct", checker.state_count(), checker.unique_state_count());
     checker.assert_properties();
+}
+
+#[test]
+fn no_order_of_events_breaks_a_jobs_life() {
+    try_every_order(Life::WithOwner);
+}
+
+#[test]
+fn no_order_of_events_with_an_administrator_breaks_a_jobs_life() {
+    try_every_order(Life::WithAdministrator);
 }

@@ -92,6 +92,7 @@ impl Day {
         self.delete_with_a_signature(&done.job_id).await;
         let unfinished = self.reported("train").await;
         self.delete_with_a_signature(&unfinished.job_id).await;
+        self.administer().await;
         self.lose_miners().await;
     }
 
@@ -238,6 +239,31 @@ impl Day {
             let job = self.user().get(&self.at(&format!("/jobs/{}", job.job_id))).await.ok();
             assert_eq!(job["status"], status);
         }
+    }
+
+    /// Every kind of command that is not part of the beginning.
+    async fn administer(&mut self) {
+        let running = self.claimed("serve").await;
+        let (by, job_id) = ("alice", &running.job_id);
+        let other = self.admin(json!({"command": "create_user"})).await;
+        let key = self.admin(json!({"command": "create_key", "user_id": other["user_id"]})).await;
+        self.secrets.push(text(&key["key"]));
+        for command in [
+            json!({"command": "revoke_key", "by": by, "key_id": key["key_id"]}),
+            json!({"command": "disable_user", "by": by, "user_id": other["user_id"]}),
+            json!({"command": "list_users", "by": by}),
+            json!({"command": "list_keys", "by": by, "user_id": self.user_id}),
+            json!({"command": "list_jobs", "by": by, "user_id": self.user_id}),
+            json!({"command": "list_jobs", "by": by, "chute_id": self.chute_id}),
+            json!({"command": "cancel_job", "by": by, "job_id": job_id}),
+            json!({"command": "delete_job", "by": by, "job_id": job_id}),
+        ] {
+            self.admin(command).await;
+        }
+    }
+
+    pub(crate) async fn admin(&self, command: Value) -> Value {
+        self.stack.invoke("admin", command).await.unwrap()
     }
 
     async fn leave_behind(&self, job_id: &str) {

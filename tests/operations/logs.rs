@@ -58,3 +58,49 @@ async fn no_line_has_a_secret() {
         }
     }
 }
+
+#[tokio::test]
+async fn every_command_of_an_administrator_is_a_line_with_its_target_and_who_asked() {
+    let day = Day::begin().await;
+    let (user, job) = (day.user_id.as_str(), uuid::Uuid::new_v4().to_string());
+    day.admin(json!({"command": "set_roles", "by": "alice@example.com", "user_id": user, "roles": []})).await;
+    let key = day.admin(json!({"command": "create_key", "by": "Bjørn, on call", "user_id": user})).await;
+    let made = day.admin(json!({"command": "create_user"})).await;
+    day.admin(json!({"command": "list_jobs", "chute_id": day.chute_id, "by": null})).await;
+    let refused = |command: Value| day.stack.invoke("admin", command);
+    assert!(refused(json!({"command": "cancel_job", "by": "eve", "job_id": job})).await.is_err());
+    for by in [json!(""), json!("x".repeat(129)), json!("two\nlines"), json!({"a": 1}), json!(7)] {
+        let refusal =
+            refused(json!({"command": "disable_user", "by": by, "user_id": user})).await.unwrap_err().to_string();
+        assert!(refusal.contains("by is not a text of 1 to 128 printable characters"), "{refusal}");
+    }
+    assert_eq!(day.user().get(&day.at("/jobs")).await.status, 200, "nobody was disabled");
+
+    let chute_id = day.chute_id.clone();
+    let lines = day.stack.shutdown().await;
+    let lines = lines.iter().filter(|line| line.function == "admin");
+    let mut lines: Vec<Value> = lines.map(|line| serde_json::from_str(&line.text).unwrap()).collect();
+    // A refusal is also a line of the runtime's own.
+    lines.retain(|line| line["route"] == "invoke");
+    let told = |line: &Value| {
+        assert!(line["request.id"].is_string() && line["timestamp"].is_string(), "{line}");
+        json!([line["command"], line["target"], line["by"], line["status"]])
+    };
+    let told: Vec<_> = lines.iter().map(told).collect();
+    // The first five are the beginning's.
+    assert_eq!(
+        told[5..],
+        [
+            json!(["set_roles", {"user_id": user}, "alice@example.com", 200]),
+            json!(["create_key", {"user_id": user, "key_id": key["key_id"]}, "Bjørn, on call", 200]),
+            json!(["create_user", {"user_id": made["user_id"]}, null, 200]),
+            json!(["list_jobs", {"chute_id": chute_id}, null, 200]),
+            json!(["cancel_job", {"job_id": job}, "eve", 404]),
+            json!([null, null, null, 422]),
+            json!([null, null, null, 422]),
+            json!([null, null, null, 422]),
+            json!([null, null, null, 422]),
+            json!([null, null, null, 422]),
+        ]
+    );
+}

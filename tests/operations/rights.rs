@@ -20,11 +20,11 @@ async fn every_right_of_every_function_is_needed() {
 #[tokio::test]
 async fn a_call_without_a_right_is_refused() {
     let template = fs::read_to_string(repository("template.yaml")).unwrap();
-    let right = "Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]";
+    let right = "Action: [dynamodb:BatchGetItem, dynamodb:PutItem]\n              Resource:\n                - !GetAtt RegistryTable.Arn";
     assert_eq!(template.matches(right).count(), 1, "the administrator's rights");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("template.yaml");
-    fs::write(&path, template.replace(right, "Action: [dynamodb:GetItem]")).unwrap();
+    fs::write(&path, template.replace(right, &right.replace(", dynamodb:PutItem", ""))).unwrap();
 
     let stack = Stack::builder().template(&path).start().await.unwrap();
     let refused = stack.invoke("admin", json!({"command": "create_user"})).await.expect_err("no PutItem");
@@ -106,5 +106,61 @@ async fn heartbeats_write_rows_of_their_own_and_no_job() {
             "ExpressionAttributeValues": {":n": {"N": "1"}},
         });
         assert_eq!(as_function(&stack, 0, "UpdateItem", update).await.0, if done { 200 } else { 400 }, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_administrators_function_reaches_what_it_administers_and_nothing_else() {
+    let stack = Stack::start().await.unwrap();
+    let table = |id: &str| stack.resource(id).unwrap().to_owned();
+    let (registry, jobs) = (table("RegistryTable"), table("JobsTable"));
+    // Its only environment is the stack's first.
+    stack.invoke("admin", json!({"command": "list_users"})).await.unwrap();
+    let call = async |operation: &str, request: Value| as_function(&stack, 0, operation, request).await.1;
+    let refused = "AccessDeniedException";
+    let key = |key: &str| json!({"TableName": registry, "Key": {"pk": {"S": key}}});
+    let put = |key: &str| json!({"TableName": registry, "Item": {"pk": {"S": key}}});
+    let batch = |key: &str| json!({"RequestItems": {&registry: {"Keys": [{"pk": {"S": key}}]}}});
+    let set = |key: &str| {
+        let mut request = json!({"UpdateExpression": "SET n = :n", "ExpressionAttributeValues": {":n": {"N": "1"}}});
+        request["TableName"] = registry.as_str().into();
+        request["Key"] = json!({"pk": {"S": key}});
+        request
+    };
+    for (row, written, changed) in
+        [("user#a", "", ""), ("key#a", "", ""), ("hotkey#a", "", ""), ("chute#a", "", refused)]
+    {
+        assert_eq!(call("PutItem", put(row)).await, written, "{row}");
+        assert_eq!(call("BatchGetItem", batch(row)).await, "", "{row}");
+        assert_eq!(call("UpdateItem", set(row)).await, changed, "{row}");
+        assert_eq!(call("GetItem", key(row)).await, if row == "user#a" { "" } else { refused }, "{row}");
+        assert_eq!(call("DeleteItem", key(row)).await, refused, "{row}");
+    }
+    for row in ["usage#a#2026-01-01", "replay#a", "xuser#a", "user"] {
+        assert_eq!(call("PutItem", put(row)).await, refused, "{row}");
+        assert_eq!(call("BatchGetItem", batch(row)).await, refused, "{row}");
+        assert_eq!(call("UpdateItem", set(row)).await, refused, "{row}");
+        assert_eq!(call("GetItem", key(row)).await, refused, "{row}");
+    }
+    // Lists go through the index, which has no counters and no signatures.
+    for (table, index, seen) in [
+        (&registry, Some("by_user"), ""),
+        (&registry, None, refused),
+        (&jobs, Some("by_user"), ""),
+        (&jobs, Some("queue"), refused),
+        (&jobs, None, refused),
+    ] {
+        let mut scan = json!({"TableName": table});
+        index.inspect(|index| scan["IndexName"] = (*index).into());
+        assert_eq!(call("Scan", scan).await, seen, "{table} {index:?}");
+    }
+    let job = json!({"job_id": {"S": "a"}});
+    assert_eq!(call("GetItem", json!({"TableName": jobs, "Key": job})).await, "");
+    for (operation, request) in [
+        ("PutItem", json!({"TableName": jobs, "Item": job})),
+        ("DeleteItem", json!({"TableName": jobs, "Key": job})),
+        ("BatchGetItem", json!({"RequestItems": {&jobs: {"Keys": [job]}}})),
+    ] {
+        assert_eq!(call(operation, request).await, refused, "{operation}");
     }
 }

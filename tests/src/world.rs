@@ -69,6 +69,14 @@ impl World {
         invoke("admin", command).await.expect("the command succeeds")
     }
 
+    /// What a command says that fails.
+    pub async fn refused(command: Value) -> String {
+        let error = invoke("admin", command.clone()).await.expect_err(&command.to_string()).to_string();
+        let document = error.strip_prefix("admin: ").expect("an error of the function");
+        let document: Value = serde_json::from_str(document).expect("an error document");
+        text(&document["detail"])
+    }
+
     /// A new account with these roles: its id and an API key.
     pub async fn account(roles: Value) -> (String, String) {
         let user = Self::admin(json!({"command": "create_user", "roles": roles})).await;

@@ -12,7 +12,7 @@ use shared::{
         request::{idempotency_key, now, path, path_uuid},
     },
     metrics::Metric,
-    model::{Chute, Job},
+    model::Job,
     tables::{
         Read,
         jobs::{DailyQuota, Inserted},
@@ -37,8 +37,9 @@ pub struct Arguments {
 }
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that
-/// counts and inserts. With an `Idempotency-Key`, a repeat gives the same job back, and none when that was deleted meanwhile: a
-/// late copy of the request must not bring it back. The key is free again once nothing is left of the job.
+/// counts and inserts; and one more for a process's first job on somebody else's chute, whose owner has to be read. With an
+/// `Idempotency-Key`, a repeat gives the same job back, and none when that was deleted meanwhile: a late copy of the request must
+/// not bring it back. The key is free again once nothing is left of the job.
 #[utoipa::path(
     post,
     path = "/jobs/{chute_id}/{method}",
@@ -69,7 +70,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let chute_id = path_uuid(&request, "chute_id");
     let mut read = Read::default();
     if let Some(chute_id) = &chute_id {
-        read.row::<Chute>(chute_id);
+        app.registry.ask_chute(&mut read, *chute_id);
     }
     let per_user = |read: &mut Read, user_id| {
         DailyQuota::ask(read, user_id, now);
@@ -86,12 +87,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 
     let method = path(&request, "method");
     let chute = match &chute_id {
-        Some(chute_id) => found.row::<Chute>(chute_id)?,
+        Some(chute_id) => app.registry.chute_open_to(&caller.user, *chute_id, &found).await?,
         None => None,
     };
-    let chute = chute
-        .filter(|chute| chute.is_open_to(caller.user.user_id))
-        .ok_or_else(|| Error::no_chute(path(&request, "chute_id")))?;
+    let chute = chute.ok_or_else(|| Error::no_chute(path(&request, "chute_id")))?;
     if chute.method(method).is_none() {
         return Err(Error::NotFound(format!("Chute {} has no job named '{method}'", path(&request, "chute_id"))));
     }

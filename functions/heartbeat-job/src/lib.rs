@@ -68,10 +68,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     if deadline <= Some(now) {
         // Uploads may go on, and the deployment's upload window may have changed since the token was made.
         let job = held(app, &claims).await?;
-        if job.report.is_none() && job.deadline_at.is_none_or(|deadline| deadline <= now) {
-            // The reaper is about to take the job back.
-            let stop = Lease { lease_expires_at: job.deadline_at, next_heartbeat_at: None, cancelled: true };
-            return Ok(reply::json(200, &stop));
+        if job.report.is_none() && (job.terminal || job.deadline_at.is_none_or(|deadline| deadline <= now)) {
+            // The reaper is about to take the job back, or it was ended.
+            return Ok(stop(&job));
         }
         deadline = job.deadline_at.filter(|_| job.report.is_none());
     }
@@ -94,6 +93,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
         None => {
             let job = held(app, &claims).await?;
+            if job.terminal {
+                return Ok(stop(&job));
+            }
             Err(Error::unavailable(
                 "heartbeat",
                 format!("the row of attempt {} refuses, and the job does not", job.attempt),
@@ -102,12 +104,16 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
 }
 
-/// The job, which the token's attempt holds. 404 when it is gone, 401 when the attempt was taken from the miner, 400 when the job is
-/// over.
+fn stop(job: &Job) -> Response<Body> {
+    reply::json(200, &Lease { lease_expires_at: job.deadline_at, next_heartbeat_at: None, cancelled: true })
+}
+
+/// The job, which the token's attempt held last. 404 when it is gone, 401 when the attempt was taken from the miner, 400 when it ended
+/// after its report.
 async fn held(app: &App, claims: &JobClaims) -> Result<Job> {
     let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
     let job = job.held_by(claims.att)?;
-    if job.terminal { Err(Error::already_finished()) } else { Ok(job) }
+    if job.terminal && job.report.is_some() { Err(Error::already_finished()) } else { Ok(job) }
 }
 
 impl Heartbeat {

@@ -75,20 +75,19 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    let mut places: Vec<_> = app.jobs.due_shards().map(|shard| (shard, None)).collect();
+    let mut places: Vec<_> = app.jobs.due_parts().collect();
     while !places.is_empty() && !output.more {
-        // A page of every shard at a time, and their jobs in turn: a long queue in one does not keep the others waiting.
-        let pages =
-            places.drain(..).map(|(shard, after)| async move { (shard, app.jobs.due(shard, now, after).await) });
+        // A page of every part at a time, and their jobs in turn: a long queue in one does not keep the others waiting.
+        let pages = places.drain(..).map(|place| async move { (place, app.jobs.due(place, now).await) });
         let mut due = Vec::new();
-        for (shard, page) in join_all(pages).await {
+        for (place, page) in join_all(pages).await {
             match page {
                 Ok((jobs, next)) => {
                     due.extend(jobs.into_iter().enumerate());
-                    places.extend(next.map(|next| (shard, Some(next))));
+                    places.extend(next);
                 }
                 Err(error) => {
-                    tracing::error!(cause = ?error.cause(), shard, "a part of the queue could not be read");
+                    tracing::error!(cause = ?error.cause(), ?place, "a part of the queue could not be read");
                     app.metrics.add(Metric::ReapFailures, 1);
                     output.more = true;
                 }

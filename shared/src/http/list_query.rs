@@ -75,7 +75,8 @@ pub fn show_cursor((at, job_id): Cursor) -> String {
     format!("{at}.{}", job_id.simple())
 }
 
-fn parse_cursor(text: &str) -> Option<Cursor> {
+/// What [`show_cursor`] has shown.
+pub fn parse_cursor(text: &str) -> Option<Cursor> {
     let (at, job_id) = text.split_once('.')?;
     Some((at.parse().ok()?, Uuid::try_parse(job_id).ok()?))
 }

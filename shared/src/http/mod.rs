@@ -14,5 +14,5 @@ pub use body::Fields;
 pub use decode::decoded;
 pub use job_response::{JobResponse, UploadPart, UploadTarget, UploadTargets};
 pub use json::{Object, echo, object, python_object};
-pub use list_query::{ListQuery, show_cursor};
+pub use list_query::{ListQuery, parse_cursor, show_cursor};
 pub use refusal::refusal;

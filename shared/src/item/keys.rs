@@ -10,24 +10,33 @@ use super::shards;
 /// under these keys.
 pub const DUE_SHARDS: u8 = 16;
 
+/// What the `pk` of every account begins with.
+pub const USERS: &str = "user#";
+/// What the `pk` of every API key begins with.
+pub const API_KEYS: &str = "key#";
+/// What the `pk` of every hotkey begins with.
+pub const HOTKEYS: &str = "hotkey#";
+/// What the `pk` of every chute begins with.
+pub const CHUTES: &str = "chute#";
+
 /// `pk` of an account.
 pub fn user(user_id: Uuid) -> String {
-    format!("user#{user_id}")
+    format!("{USERS}{user_id}")
 }
 
 /// `pk` of an API key.
 pub fn api_key(key_id: Uuid) -> String {
-    format!("key#{}", key_id.simple())
+    format!("{API_KEYS}{}", key_id.simple())
 }
 
 /// `pk` of a hotkey, by its SS58 address.
 pub fn hotkey(address: &str) -> String {
-    format!("hotkey#{address}")
+    format!("{HOTKEYS}{address}")
 }
 
 /// `pk` of a chute.
 pub fn chute(chute_id: Uuid) -> String {
-    format!("chute#{chute_id}")
+    format!("{CHUTES}{chute_id}")
 }
 
 /// `pk` of what one shard has counted of a user's jobs on a day, `YYYY-MM-DD`.

@@ -11,6 +11,8 @@
 //!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
+//!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
+//!  the owner was disabled: cancel_pending ends what waits; last_attempt lets what runs end, and be tried no more
 //!  heartbeat: extends the lease of a running job, and of one whose uploads are under way, in a row beside the job ([`lease`]);
 //!  fresh upload URLs extend it in the job itself
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
@@ -203,6 +205,8 @@ pub fn requeue(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
     let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
     losers.extend(loser.map(|loser| (loser, number(now.millis()))));
     let change = lost_attempt(job)
+        // That an attempt is left is as it was read: it may have become the last one.
+        .when(Condition::Is("max_attempts", number(job.max_attempts.into())))
         .set("status", text(Status::Pending.as_str()))
         .set("lost", AttributeValue::M(losers))
         .set("updated_at", number(now.millis()))
@@ -242,6 +246,38 @@ pub fn time_out(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation 
         .set("updated_at", number(now.millis()))
         .terminal(now);
     lost(change, job, lease, now)
+}
+
+/// `pending` | `running` → `cancelled`, by an administrator. A miner that runs it is fenced off by the end: it can report nothing,
+/// and its next heartbeat tells it to stop. What was reported is finished work, and ends as it would have.
+pub fn cancel(job: &Job, detail: &str, now: Timestamp) -> Revocation {
+    let change = cancelled(detail, now).when(Condition::Is("attempt", number(job.attempt.into())));
+    let claimed = job.attempt > 0;
+    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+}
+
+/// The same, only while no miner has it.
+pub fn cancel_pending(detail: &str, now: Timestamp) -> Transition {
+    cancelled(detail, now).when(Condition::Is("status", text(Status::Pending.as_str())))
+}
+
+fn cancelled(detail: &str, now: Timestamp) -> Transition {
+    live_job()
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
+        .when(Condition::Absent("report"))
+        .set("status", text(Status::Cancelled.as_str()))
+        .set("error_detail", text(detail))
+        .set("finished_at", number(now.millis()))
+        .set("updated_at", number(now.millis()))
+        .terminal(now)
+}
+
+/// The attempt that runs is the job's last: when it is lost, the job times out.
+pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
+    attempt_of(attempt)
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .set("max_attempts", number(attempt.into()))
+        .set("updated_at", number(now.millis()))
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the

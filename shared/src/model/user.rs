@@ -28,6 +28,9 @@ pub struct User {
     /// A disabled user is nobody.
     #[serde(default)]
     pub disabled: bool,
+    /// Since when it is disabled. None as well for one that an earlier release has disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<Timestamp>,
     /// Roles.
     #[serde(default)]
     pub roles: BTreeSet<Role>,
@@ -81,7 +84,15 @@ pub struct Usage {
 impl User {
     /// An account as it is when it is made.
     pub fn new(user_id: Uuid, roles: BTreeSet<Role>, now: Timestamp) -> Self {
-        Self { user_id, disabled: false, roles, quotas: Quotas::default(), busy_since: None, created_at: now }
+        Self {
+            user_id,
+            disabled: false,
+            disabled_at: None,
+            roles,
+            quotas: Quotas::default(),
+            busy_since: None,
+            created_at: now,
+        }
     }
 
     /// Whether the user's jobs are listed in shards.

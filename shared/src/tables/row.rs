@@ -14,12 +14,16 @@ pub trait Row: Serialize + DeserializeOwned {
     /// What a row is known by.
     type Id: ?Sized;
 
+    /// What the key of every such row begins with; the rest is the id.
+    const KIND: &'static str;
+
     /// The row's key in the table.
     fn pk(id: &Self::Id) -> String;
 }
 
 impl Row for User {
     type Id = Uuid;
+    const KIND: &'static str = keys::USERS;
 
     fn pk(user_id: &Uuid) -> String {
         keys::user(*user_id)
@@ -28,6 +32,7 @@ impl Row for User {
 
 impl Row for KeyRow {
     type Id = Uuid;
+    const KIND: &'static str = keys::API_KEYS;
 
     fn pk(key_id: &Uuid) -> String {
         keys::api_key(*key_id)
@@ -36,6 +41,7 @@ impl Row for KeyRow {
 
 impl Row for HotkeyRow {
     type Id = str;
+    const KIND: &'static str = keys::HOTKEYS;
 
     fn pk(address: &str) -> String {
         keys::hotkey(address)
@@ -44,6 +50,7 @@ impl Row for HotkeyRow {
 
 impl Row for Chute {
     type Id = Uuid;
+    const KIND: &'static str = keys::CHUTES;
 
     fn pk(chute_id: &Uuid) -> String {
         keys::chute(*chute_id)

@@ -107,35 +107,40 @@ impl Filter {
         self.status.is_none() && self.terminal.is_none() && self.chute_id.is_none()
     }
 
-    fn add_to(&self, request: QueryFluentBuilder) -> QueryFluentBuilder {
+    /// Placeholder, name and value of each attribute that it looks at, and the filter expression.
+    pub(super) fn conditions(&self) -> (Vec<(&'static str, &'static str, AttributeValue)>, Option<String>) {
         let conditions = [
             self.status.map(|status| ("#status", "status", text(status.as_str()))),
             self.terminal.map(|terminal| ("#terminal", "terminal", AttributeValue::Bool(terminal))),
             self.chute_id.map(|chute_id| ("#chute_id", "chute_id", text(chute_id.to_string()))),
         ];
-        let mut expression = Vec::new();
-        let mut request = request;
-        for (alias, name, value) in conditions.into_iter().flatten() {
-            expression.push(format!("{alias} = :{name}"));
+        let conditions: Vec<_> = conditions.into_iter().flatten().collect();
+        let each: Vec<_> = conditions.iter().map(|(alias, name, _)| format!("{alias} = :{name}")).collect();
+        (conditions, Some(each.join(" AND ")).filter(|text| !text.is_empty()))
+    }
+
+    fn add_to(&self, mut request: QueryFluentBuilder) -> QueryFluentBuilder {
+        let (conditions, expression) = self.conditions();
+        for (alias, name, value) in conditions {
             request = request.expression_attribute_names(alias, name);
             request = request.expression_attribute_values(format!(":{name}"), value);
         }
-        request.set_filter_expression(Some(expression.join(" AND ")).filter(|text| !text.is_empty()))
+        request.set_filter_expression(expression)
     }
 }
 
 /// An index of the jobs table, and which way its lists go through time.
-struct Index {
-    name: &'static str,
+pub(super) struct Index {
+    pub(super) name: &'static str,
     /// Its partition key.
-    key: &'static str,
+    pub(super) key: &'static str,
     /// Its sort key: milliseconds.
-    sorted_by: &'static str,
+    pub(super) sorted_by: &'static str,
     order: Order,
     doing: &'static str,
 }
 
-const BY_USER: Index = Index {
+pub(super) const BY_USER: Index = Index {
     name: "by_user",
     key: "owner",
     sorted_by: "created_at",
@@ -151,20 +156,40 @@ const CLAIMABLE: Index = Index {
 };
 const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
 
+/// A place in the queue of the reaper, which has several parts.
+#[derive(Debug, Clone, Copy)]
+pub struct DuePlace {
+    shard: u8,
+    after: Option<Cursor>,
+}
+
+impl ListedJob {
+    /// The job's id.
+    pub fn job_id(&self) -> Uuid {
+        self.job_id
+    }
+}
+
 impl Jobs {
-    /// A page of the jobs that are due for the reaper in this shard at `now`, the longest due first, and where the next page
-    /// begins.
-    pub async fn due(&self, shard: u8, now: Timestamp, after: Option<Cursor>) -> Result<JobList<Cursor>> {
-        let key = keys::due_shard(shard);
+    /// Where the parts of the reaper's queue begin.
+    pub fn due_parts(&self) -> impl Iterator<Item = DuePlace> + use<> {
+        (0..keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None })
+    }
+
+    /// A page of the jobs of one part of the queue that are due for the reaper at `now`, the longest due first, and where the next
+    /// page of that part begins.
+    pub async fn due(&self, from: DuePlace, now: Timestamp) -> Result<(Vec<Cursor>, Option<DuePlace>)> {
+        let key = keys::due_shard(from.shard);
         let request = self
             .query(&DUE, &key)
             .key_condition_expression("#key = :key AND due_at <= :now")
             .expression_attribute_values(":now", number(now.millis()))
             .limit(DUE_PAGE)
-            .set_exclusive_start_key(after.map(|after| start(&DUE, &key, after)));
+            .set_exclusive_start_key(from.after.map(|after| start(&DUE, &key, after)));
         let answer = request.send().await.context(DUE.doing)?;
         let due = answer.items.unwrap_or_default().iter().filter_map(|item| cursor(item, DUE.sorted_by)).collect();
-        Ok((due, answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by))))
+        let end = answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by));
+        Ok((due, end.map(|end| DuePlace { after: Some(end), ..from })))
     }
 
     /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. It is made beside the read
@@ -189,11 +214,6 @@ impl Jobs {
     /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
     pub fn look_again_after(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
         self.idle.found(chute_id, is_empty, now).map(pace::look_for_work)
-    }
-
-    /// The parts of the queue that [`Jobs::due`] reads one by one.
-    pub fn due_shards(&self) -> impl Iterator<Item = u8> + use<> {
-        0..keys::DUE_SHARDS
     }
 
     /// The first query of a page of a user's list: what the page holds and one more, which tells whether there is another page.

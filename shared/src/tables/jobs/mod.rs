@@ -8,14 +8,16 @@ mod lists;
 mod merge;
 mod quota;
 mod replay;
+mod scan;
 mod store;
 mod transaction;
 mod usage;
 
 pub use change::{Change, Outcome};
 pub use insert::Inserted;
-pub use lists::{ClaimableJob, Filter, JobList, ListedJob};
+pub use lists::{ClaimableJob, DuePlace, Filter, JobList, ListedJob};
 pub use quota::DailyQuota;
 pub use replay::ReplayGuard;
+pub use scan::{OwnedJob, OwnedJobs};
 pub use store::Jobs;
 pub use transaction::CONFLICT_PAUSES_MS;

@@ -1,0 +1,10 @@
+//! The store of the registry table: users, keys, hotkeys and chutes, as the administrator changes and lists them, and as endpoints
+//! ask whether a chute is open.
+
+mod chutes;
+mod lists;
+mod store;
+mod users;
+
+pub use lists::RowList;
+pub use store::Registry;
