@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn a_queue_is_empty_since_it_was_first_found_so() {
         let (idle, chute) = (Idle::default(), Uuid::nil());
-        let found = |is_empty, second| idle.found(chute, is_empty, Timestamp::from_millis(second * 1000));
+        let found = |is_empty, second: i64| idle.found(chute, is_empty, Timestamp::from_millis(second * 1000));
         let empty = [100, 160, 90, 160].map(|second| found(true, second));
         assert_eq!(empty, [Some(0), Some(60), Some(0), Some(70)]);
         assert_eq!([found(false, 170), found(true, 180), found(true, 190)], [None, Some(0), Some(10)]);
