@@ -124,7 +124,8 @@ async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls
             false => Client::nobody().put(&renew, json!({"path": "b"})).await.ok(),
         };
         assert_eq!(lease().await, json!((night.stack.clock().now() + 3_600_000).to_string()));
-        assert_eq!(night.reap().await, json!({}));
+        // It is due where its report has left it.
+        assert_eq!(night.reap().await, if again { json!({}) } else { json!({"held": 1}) });
     }
     night.stack.clock().advance(HOUR);
     assert_eq!(night.reap().await, json!({"completed": 1}));
@@ -233,7 +234,7 @@ async fn a_dead_miner_is_found_one_lease_after_its_last_heartbeat() {
     // Its heartbeats come at the pace that it is told for an hour, with the reaper every minute in between.
     let (mut now, mut next, mut lease) = (1_795_000_000_000, String::new(), String::new());
     let (mut beats, mut looks) = (0, 0);
-    for second in (0..=3600).step_by(10) {
+    for second in (0..=3600).step_by(30) {
         now = 1_795_000_000_000 + second * 1000;
         night.stack.clock().set(now);
         if Timestamp::from_millis(now).to_string() >= next {
@@ -241,18 +242,18 @@ async fn a_dead_miner_is_found_one_lease_after_its_last_heartbeat() {
             (next, lease) = (text(&answer["next_heartbeat_at"]), text(&answer["lease_expires_at"]));
             beats += 1;
         }
-        if second % 60 == 0 {
+        if second % 60 == 30 {
             looks += night.reap().await["held"].as_u64().unwrap_or(0);
         }
     }
     assert!((50..=60).contains(&beats) && (10..=25).contains(&looks), "{beats} heartbeats, {looks} looks");
-    // Then it dies. The reaper may have to look once more, and takes the job when the lease is over.
+    // Then it dies. The reaper takes the job when the lease is over, and not a second before.
     while Timestamp::from_millis(now + 1000).to_string() < lease {
         now += 1000;
-        night.stack.clock().set(now);
-        let done = night.reap().await;
-        assert!(done == json!({}) || done == json!({"held": 1}), "{done} before {lease}");
     }
+    night.stack.clock().set(now);
+    let done = night.reap().await;
+    assert!(done == json!({}) || done == json!({"held": 1}), "{done} a second before {lease}");
     night.stack.clock().set(now + 1000);
     assert_eq!(night.reap().await, json!({"requeued": 1}));
     Client::nobody().put(&beat, Value::Null).await.is_error(401, "Missing or invalid JWT");
@@ -391,7 +392,7 @@ async fn a_run_that_dies_half_way_is_made_up_for_by_the_next_one() {
     night.stack.clock().advance(2 * HOUR);
     let mut ended = 0;
     for fault in [Fault::KillAfter, Fault::KillFunction, Fault::FailAfter] {
-        night.fail_once("UpdateItem", fault);
+        night.fail_once("TransactWriteItems", fault);
         let done = night.stack.run_schedule("reap-jobs").await;
         ended += done.map_or(0, |done| done["timed_out"].as_u64().unwrap_or(0));
     }

@@ -214,6 +214,7 @@ impl Day {
         let torn = self.reported("train").await;
         let deleted = self.reported("train").await;
         self.user().delete(&self.at(&format!("/jobs/{}", deleted.job_id))).await.ok();
+        assert_eq!(Client::nobody().put(&deleted.route("heartbeat"), json!({})).await.status, 404);
         // A part that was under way when the job was deleted, and a file.
         self.leave_behind(&deleted.job_id).await;
         self.stack.clock().advance(Duration::from_secs(2 * 3600 + 60));

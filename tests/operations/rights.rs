@@ -93,3 +93,18 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
     rows.sort_unstable();
     assert_eq!(rows, ["\"replay#a\"", "\"usage#a#2026-01-01\""]);
 }
+
+#[tokio::test]
+async fn heartbeats_write_rows_of_their_own_and_no_job() {
+    let stack = Stack::start().await.unwrap();
+    let table = stack.resource("JobsTable").unwrap().to_owned();
+    let beat = format!("{}/jobs/{}/heartbeat?token=x", stack.url(), uuid::Uuid::nil());
+    assert_eq!(Client::nobody().put(&beat, json!({})).await.status, 401);
+    for (key, done) in [("a#lease", true), ("a", false), ("a#lease#b", false)] {
+        let update = json!({
+            "TableName": table, "Key": {"job_id": {"S": key}}, "UpdateExpression": "SET n = :n",
+            "ExpressionAttributeValues": {":n": {"N": "1"}},
+        });
+        assert_eq!(as_function(&stack, 0, "UpdateItem", update).await.0, if done { 200 } else { 400 }, "{key}");
+    }
+}

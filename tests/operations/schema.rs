@@ -109,14 +109,19 @@ async fn items_are_made_as_the_first_release_made_them() {
         ADDED.iter().for_each(|attribute| drop(shape.as_object_mut().unwrap().remove(*attribute)));
         let mut then = then[&name].clone();
         LEFT_OUT.iter().for_each(|attribute| drop(then.as_object_mut().unwrap().remove(*attribute)));
+        if name == "running" {
+            // The first release's reaper leaves a running job without it alone.
+            then.as_object_mut().unwrap().remove("lease_expires_at");
+        }
         assert_eq!(shape, then, "{name}: a change of shape needs a new schema version");
     }
 }
 
 /// Attributes of jobs that this release adds: which account and which of its workers has the job, and when which account lost it.
 const ADDED: [&str; 3] = ["miner_account", "worker", "lost"];
-/// And what it does not write any more: which keys lost the job. It still reads that, and the first release needs none.
-const LEFT_OUT: [&str; 1] = ["lost_by"];
+/// And what it does not write any more: which keys lost the job, and what heartbeats tell. It still reads that, and the first release
+/// needs none.
+const LEFT_OUT: [&str; 2] = ["lost_by", "progress"];
 
 /// A deployment that holds the first release's items, on the day on which they were made.
 async fn deployed() -> (Stack, Client, Value) {
@@ -205,13 +210,11 @@ async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
     }
     let id = |name: &str| text(&newer[name]["job_id"]["S"]);
     let path = |name: &str| url(&text(&made["paths"][name]));
-    let heartbeat = path("running").replace("?token=", "/heartbeat?token=");
     let upload = path("uploading").replace("?token=", "/upload?token=");
     for answer in [
         client.get(&url(&format!("/jobs/{}", id("pending")))).await,
         client.put(&url(&format!("/jobs/{}/claim", id("pending"))), Value::Null).await,
         client.delete(&url(&format!("/jobs/{}", id("uploading")))).await,
-        Client::nobody().put(&heartbeat, json!({})).await,
         Client::nobody().post(&path("running"), json!({"status": "error"})).await,
         Client::nobody().put(&upload, json!({"path": "twice"})).await,
         Client::nobody().put(&path("uploading"), Value::Null).await,
@@ -235,7 +238,7 @@ async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
     }
     let lines = stack.shutdown().await;
     let says = "the item has schema version 2, and this release knows 1: deploy the newer one again";
-    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 7 + 3);
+    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 6 + 3);
 }
 
 #[tokio::test]

@@ -8,8 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::store::Jobs;
-use crate::{model::pace, time::Timestamp};
+use crate::time::Timestamp;
 
 /// Chutes that are remembered at most.
 const REMEMBERED: usize = 10_000;
@@ -19,8 +18,8 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Idle(Arc<Mutex<HashMap<Uuid, Timestamp>>>);
 
 impl Idle {
-    /// Seconds for which the queue has been empty. None when it is not.
-    fn found(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
+    /// Seconds for which the queue has been empty, which is now found so, or not. None when it is not.
+    pub(super) fn found(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
         let mut empty_since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_empty {
             empty_since.remove(&chute_id);
@@ -36,13 +35,6 @@ impl Idle {
     }
 }
 
-impl Jobs {
-    /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
-    pub fn look_again_after(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
-        self.idle.found(chute_id, is_empty, now).map(pace::look_for_work)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +42,7 @@ mod tests {
     #[test]
     fn a_queue_is_empty_since_it_was_first_found_so() {
         let (idle, chute) = (Idle::default(), Uuid::nil());
-        let found = |is_empty, second| idle.found(chute, is_empty, Timestamp::from_millis(second * 1000));
+        let found = |is_empty, second: i64| idle.found(chute, is_empty, Timestamp::from_millis(second * 1000));
         let empty = [100, 160, 90, 160].map(|second| found(true, second));
         assert_eq!(empty, [Some(0), Some(60), Some(0), Some(70)]);
         assert_eq!([found(false, 170), found(true, 180), found(true, 190)], [None, Some(0), Some(10)]);

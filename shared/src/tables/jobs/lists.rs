@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     item::{Cursor, Item, Order, Page, cursor, keys, number, schema, shards::SHARDS, text},
-    model::{Chute, ChuteSnapshot, Port, Status, User},
+    model::{Chute, ChuteSnapshot, Port, Status, User, pace},
     time::{Timestamp, rfc3339, rfc3339_option},
 };
 
@@ -184,6 +184,11 @@ impl Jobs {
             return begun;
         }
         self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute.chute_id, shard), &Filter::default(), page).await
+    }
+
+    /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
+    pub fn look_again_after(&self, chute_id: Uuid, is_empty: bool, now: Timestamp) -> Option<i64> {
+        self.idle.found(chute_id, is_empty, now).map(pace::look_for_work)
     }
 
     /// The parts of the queue that [`Jobs::due`] reads one by one.
