@@ -20,7 +20,7 @@ use crate::{
 
 /// Time to the next look where the API does not say.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
-/// The same when only jobs wait that this miner does not get: as long as the API says of an empty queue.
+/// The same when only jobs wait that this miner does not get: as long as the API says at most of an empty queue.
 const LATER: Duration = Duration::from_secs(15);
 /// How long the API refuses a job to a miner that lost it.
 const REFUSED: Duration = Duration::from_secs(300);
@@ -106,8 +106,8 @@ impl<'a> Search<'a> {
             match page.next_cursor {
                 Some(next) => cursor = Some(next),
                 None => {
-                    let unsaid = if skips && !tries { LATER } else { SOON };
-                    return Ok(Found::Nothing(wait.unwrap_or(unsaid)));
+                    let again = if skips && !tries { LATER } else { wait.unwrap_or(SOON) };
+                    return Ok(Found::Nothing(again));
                 }
             }
         }
