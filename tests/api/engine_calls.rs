@@ -48,8 +48,14 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         let file_id = done["output_files"].as_object().unwrap().keys().next().unwrap();
         let answer = user.get(&format!("/jobs/{}/download/{file_id}", job.job_id)).await;
         counted.is("download-output-file", &answer, 1 + more, 0);
-        // Unfinished uploads and files are listed, and the files removed a thousand at a time.
-        counted.is("delete-job", &user.delete(&format!("/jobs/{}", job.job_id)).await, 2 + more, 3);
+        // The versions that were checked are removed a thousand at a time, and the reaper is told when to look again.
+        let path = format!("/jobs/{}", job.job_id);
+        counted.is("delete-job", &user.delete(&path).await, 3 + more, 1);
+        counted.is("delete-job", &user.delete(&path).await, 1 + more, 0);
+
+        // What nobody has checked is listed, and so are unfinished uploads.
+        let (job, _) = world.finished(&["a"]).await;
+        counted.is("delete-job", &user.delete(&format!("/jobs/{}", job.job_id)).await, 3 + more, 2);
     }
 
     let job = world.claimed().await;
@@ -57,7 +63,7 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     let answer = Client::nobody().put(&heartbeat, json!({"progress": 0.5})).await;
     counted.is("heartbeat-job", &answer, 1, 0);
     // Presigning is offline, for any number of files.
-    let names: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let names: Vec<_> = (0..11).map(|number| number.to_string()).collect();
     let report = json!({
         "status": "complete", "output_filenames": names, "output_files": [{"filename": "declared", "size": 5}],
     });
@@ -72,9 +78,17 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     let mut targets = first.body["uploads"].as_array().unwrap().iter();
     let declared = targets.find(|target| target["filename"] == "declared").unwrap();
     assert_eq!(upload_to(declared, b"hello").await.status, 200);
-    // One listing, and a look at each of the three that are there and were not declared.
-    counted.is("complete-job", &job.complete().await, 2, 1 + 3);
+    // A look at each of twelve.
+    counted.is("complete-job", &job.complete().await, 2, 11 + 1);
     counted.is("complete-job", &job.complete().await, 1, 0);
+
+    let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
+    let (job, answer) = world.finished(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for name in ["1", "2"] {
+        assert_eq!(upload(&text(&answer["output_storage_urls"][name]), b"hello").await.status, 200);
+    }
+    // One listing, and a look at each that is there and was not declared.
+    counted.is("complete-job", &job.complete().await, 2, 1 + 2);
 
     let without_files = world.claimed().await;
     counted.is("finish-job", &without_files.finish(json!({"status": "complete"})).await, 1, 0);

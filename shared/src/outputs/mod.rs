@@ -5,9 +5,11 @@ mod check;
 pub mod declaration;
 pub mod envelope;
 mod multipart;
+mod origin;
 mod parts;
 mod presign;
 mod unwrap;
+mod versions;
 
 pub use bucket::{Bucket, Head, Object, Presigned, Presigner};
 pub use check::{Seen, check_files, tidy};
