@@ -37,6 +37,8 @@ const AFTER: i64 = 10_300;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Intent {
     Claim(usize),
+    /// By this miner, or the reaper.
+    BeginCheck(Option<usize>),
     /// With what was found in S3.
     Complete(usize, bool),
     Reap(bool),
@@ -234,6 +236,8 @@ impl Model for Life {
                 // Reading what is then refused without a write changes nothing.
                 if !world.pending.contains_key(name) && may_complete(&job, attempt) {
                     steps.push(Step::Read(name, Intent::Complete(miner, world.uploaded), TIMES[0]));
+                    let times = TIMES.into_iter().filter(|now| may_begin_check(&job, *now));
+                    steps.extend(times.map(|now| Step::Read(name, Intent::BeginCheck(Some(miner)), now)));
                 }
             }
         }
@@ -244,6 +248,8 @@ impl Model for Life {
         }
         if !world.pending.contains_key("reaper") {
             let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
+            let checks = due.clone().filter(|now| job.report.is_some() && may_begin_check(&job, *now));
+            steps.extend(checks.map(|now| Step::Read("reaper", Intent::BeginCheck(None), now)));
             steps.extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded), now)));
         }
         if !world.pending.contains_key("owner") && job.deleted_at.is_none() {
@@ -316,6 +322,12 @@ impl Model for Life {
             Property::sometimes("a lone miner gets the job that it lost, and completes it", |_, world: &World| {
                 world.ended.as_deref() == Some("complete") && world.winners[..] == [0, 0]
             }),
+            Property::sometimes("a check of many files that died is followed by another", |_, world: &World| {
+                let until = parse(&world.job).checking_until;
+                world.pending.values().any(|(intent, _, read)| {
+                    matches!(intent, Intent::BeginCheck(_)) && until.is_some() && parse(read).checking_until == until
+                })
+            }),
             Property::sometimes("some files are missing", |_, world: &World| {
                 world.ended.as_deref() == Some("partial_failure")
             }),
@@ -325,6 +337,11 @@ impl Model for Life {
             }),
         ]
     }
+}
+
+/// Whether nobody else is at the check of the job's files.
+fn may_begin_check(job: &Job, now: i64) -> bool {
+    job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
 }
 
 /// Whether complete-job goes on to write.
@@ -350,6 +367,19 @@ fn write(world: &mut World, intent: Intent, read: Job, answered: bool, now: Time
                 if answered {
                     world.tokens[miner] = Some(read.attempt + 1);
                 }
+            }
+        }
+        Intent::BeginCheck(miner) => {
+            let before = parse(&world.job);
+            let begun = match miner {
+                Some(miner) => world.apply_as(miner, lifecycle::begin_check(&read, now)),
+                None => world.apply(lifecycle::begin_check_for_lost_miner(&read, now)),
+            };
+            if begun && before.checked_for(now).is_some() {
+                world.broken = Some("two check the same files at the same time");
+            }
+            if begun && miner.is_none() && before.lease_expires_at > Some(now) {
+                world.broken = Some("the reaper checks the files of a miner whose lease had been renewed");
             }
         }
         Intent::Complete(miner, there) => {

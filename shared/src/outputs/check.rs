@@ -26,8 +26,8 @@ use crate::{
 const AT_ONCE: usize = 32;
 /// Files that are looked at one by one. More are listed: a million looks cost $0.40, and a million listings, of 1,000 each, $5.00.
 const LOOKED_AT: usize = 12;
-/// Bytes of a job's files from which on its leftovers are searched for. A listing costs as much as 64 MiB for 32 days in every 300th
-/// job.
+/// Bytes of a job's files in one piece from which on others that were sent before them are searched for. A listing costs as much as
+/// 64 MiB for 32 days in every 300th job. (A part that is sent again leaves nothing.)
 const WORTH_A_LISTING: u64 = 64 << 20;
 /// The job has ended, and whoever ended it waits for the answer.
 const TIDYING: Duration = Duration::from_secs(5);
@@ -84,7 +84,15 @@ pub struct Seen {
     versions: BTreeSet<(String, String)>,
     /// Those are all that there were.
     listed: bool,
+    /// Bytes of the files that came in one piece.
+    in_one_piece: u64,
     uploads: Vec<MultipartUpload>,
+}
+
+/// Whether a check of the job's files takes more than a look at each, for many of them.
+pub fn is_much_work(job: &Job, threshold: u64) -> bool {
+    let files = job.files.iter().flat_map(|files| files.values());
+    files.filter(|file| !file.is_declared() || is_in_parts(file, threshold)).count() > LOOKED_AT
 }
 
 /// Looks at every file that the job expects: opens envelopes, assembles parts, and records what is there. `threshold` is the
@@ -115,6 +123,8 @@ pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64) -> Resu
     seen.versions.extend(checked.iter_mut().flat_map(|checked| std::mem::take(&mut checked.versions)));
     seen.uploads.extend(parts.into_values().flatten());
     let (mut missing, mut notes) = (Vec::new(), Vec::new());
+    let in_one_piece = checked.iter().filter(|checked| checked.file.uploaded && !checked.in_parts);
+    seen.in_one_piece = in_one_piece.filter_map(|checked| checked.file.size).sum();
     for Checked { file, note, .. } in checked.iter().filter(|checked| !checked.file.uploaded) {
         missing.push(file.filename.clone());
         notes.extend(note.clone());
@@ -134,13 +144,12 @@ pub async fn tidy(bucket: &Bucket, mut seen: Seen, job: &Job) {
         return;
     }
     let keys = job.file_keys();
-    let files = || job.files.iter().flat_map(|files| files.values());
+    let files = job.files.iter().flat_map(|files| files.values());
     // By key as well: any object's version may be `null`.
-    let kept = files().filter_map(|file| Some((keys.key(&file.filename), file.version_id.clone()?)));
+    let kept = files.filter_map(|file| Some((keys.key(&file.filename), file.version_id.clone()?)));
     let kept: BTreeSet<_> = kept.collect();
-    let bytes: u64 = files().filter(|file| file.uploaded).filter_map(|file| file.size).sum();
     let tidied = async {
-        if !seen.listed && bytes > WORTH_A_LISTING {
+        if !seen.listed && seen.in_one_piece > WORTH_A_LISTING {
             seen.versions.extend(bucket.list(keys.prefix()).await?.versions);
         }
         bucket.delete(seen.versions.into_iter().filter(|version| !kept.contains(version)).collect()).await?;
@@ -168,6 +177,7 @@ async fn look(bucket: &Bucket, listing: Option<&Listing>, expected: Expected) ->
 struct Checked {
     file_id: Uuid,
     file: OutputFile,
+    in_parts: bool,
     note: Option<String>,
     /// Every version that was seen, as key and id.
     versions: Vec<(String, String)>,
@@ -198,10 +208,10 @@ async fn check(bucket: &Bucket, expected: Expected, parts: Option<&[MultipartUpl
             }
         }
     };
-    let Expected { file_id, mut file, key, .. } = expected;
+    let Expected { file_id, mut file, key, in_parts, .. } = expected;
     let note = record(&mut file, arrival);
     let versions = versions.into_iter().map(|id| (key.clone(), id)).collect();
-    Ok(Checked { file_id, file, note, versions })
+    Ok(Checked { file_id, file, in_parts, note, versions })
 }
 
 /// A file that may be in an envelope.
