@@ -1,10 +1,16 @@
 //! How many calls to DynamoDB and S3 a request takes: as the local stack counts.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Arc, Mutex},
+};
 
+use local::{Fault, Service};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, World, functions, repository, text, upload, upload_to};
+use tests::{Answer, Client, Hotkey, Night, World, functions, repository, text, upload, upload_to};
+use uuid::Uuid;
 
 /// The routes that were counted.
 #[derive(Default)]
@@ -35,7 +41,7 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         counted.is("create-job", &answer, 2 + more, 0);
         let path = format!("/jobs/{}", text(&answer.body["job_id"]));
         counted.is("get-job", &user.get(&path).await, 1 + more, 0);
-        // Caller and jobs are read side by side.
+        // The caller, and a page of the index.
         counted.is("list-jobs", &user.get("/jobs").await, 2 + more, 0);
         let answer = miner.get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await;
         counted.is("list-claimable-jobs", &answer, 2 + more, 0);
@@ -135,4 +141,39 @@ async fn a_stranger_costs_no_call() {
     ] {
         assert_eq!((answer.status, answer.engine_calls()), (401, (0, 0)), "{}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn a_caller_who_is_made_up_costs_one_read_of_items_and_no_query() {
+    let night = Night::begin().await;
+    let (job_id, ..) = night.finished(&night.miner().await, &["a"]).await;
+    let pending = night.create("train").await;
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&calls);
+    night.stack.set_faults(move |call| {
+        if call.service != Service::SecretsManager {
+            hook.lock().unwrap().push(call.operation.clone());
+        }
+        Fault::None
+    });
+    // Of a user that there is, and of a form that only the registry can tell from a real one's.
+    let user_id = Uuid::try_parse(&night.user_id).unwrap();
+    let key = format!("cpk_{}.{}.{}", Uuid::new_v4().simple(), user_id.simple(), "a1".repeat(16));
+    let (job, chute_id) = (format!("/jobs/{job_id}"), &night.chute_id);
+    for caller in [Client::with_key(key), Client::with_hotkey(Hotkey::generate())] {
+        for (method, path) in [
+            (Method::GET, "/jobs?limit=100".to_owned()),
+            (Method::GET, format!("/jobs/claimable?limit=100&chute_id={chute_id}")),
+            (Method::GET, job.clone()),
+            (Method::GET, format!("{job}/download/{}", Uuid::nil())),
+            (Method::DELETE, job.clone()),
+            (Method::POST, format!("/jobs/{chute_id}/train")),
+            (Method::PUT, format!("/jobs/{pending}/claim")),
+        ] {
+            let answer = caller.send(method.clone(), &night.url(&path), Vec::new(), &[]).await;
+            assert_eq!((answer.status, answer.engine_calls()), (401, (1, 0)), "{method} {path}: {}", answer.body);
+            assert_eq!(std::mem::take(&mut *calls.lock().unwrap()), ["BatchGetItem"], "{method} {path}");
+        }
+    }
+    night.stack.shutdown().await;
 }
