@@ -168,7 +168,7 @@ async fn look(bucket: &Bucket, listing: Option<&Listing>, expected: Expected) ->
     let there = match listing {
         Some(listing) => listing.newest.get(&expected.key).cloned().map_or(There::Missing, There::Listed),
         None if !expected.file.is_declared() => There::Unknown,
-        None => bucket.head(&expected.key, None).await?.map_or(There::Missing, There::Looked),
+        None => Box::pin(bucket.head(&expected.key, None)).await?.map_or(There::Missing, There::Looked),
     };
     Ok(Expected { there, ..expected })
 }
@@ -199,11 +199,11 @@ async fn check(bucket: &Bucket, expected: Expected, parts: Option<&[MultipartUpl
             };
             versions.extend(object.and_then(|object| object.version_id.clone()));
             let found = match object.filter(|object| expected.fits(object)) {
-                Some(object) => declared(bucket, &expected, object).await?,
+                Some(object) => Box::pin(declared(bucket, &expected, object)).await?,
                 None => Arrival::Missing(None),
             };
             match (found, parts) {
-                (Arrival::Missing(_), Some(uploads)) => assemble(bucket, &expected.file, uploads).await?,
+                (Arrival::Missing(_), Some(uploads)) => Box::pin(assemble(bucket, &expected.file, uploads)).await?,
                 (found, _) => found,
             }
         }
@@ -216,7 +216,8 @@ async fn check(bucket: &Bucket, expected: Expected, parts: Option<&[MultipartUpl
 
 /// A file that may be in an envelope.
 async fn open(bucket: &Bucket, expected: &Expected, versions: &mut Vec<String>) -> Result<Arrival> {
-    Ok(match bucket.unwrap(&expected.key).await? {
+    // On the heap, as below: a thousand of these futures are made at once, and few are under way.
+    Ok(match Box::pin(bucket.unwrap(&expected.key)).await? {
         Some(Unwrapped::File { object, content_type, envelope }) => {
             versions.extend(envelope);
             Arrival::Arrived(object, content_type)
