@@ -48,6 +48,12 @@ pub enum Error {
         /// Seconds until the quota's next day begins.
         retry_after: i64,
     },
+    /// 503 with `Retry-After`: somebody else is at the same work.
+    #[error("somebody else is at it")]
+    Busy {
+        /// Seconds after which to look again.
+        retry_after: i64,
+    },
     /// 503 with `Retry-After`: an engine throttled, was out of reach, or the time ran out. Nothing is lost by repeating.
     #[error("{0}")]
     Unavailable(Cause),

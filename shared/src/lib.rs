@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve  endpoint          the event loop, and what every endpoint begins with
+//! checking                 the check of a reported job's files, by one at a time
 //! app                      what a function has at hand
 //! uploads                  where a miner sends its files
 //! auth                     who is calling: account credentials and job tokens
@@ -18,6 +19,7 @@ pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod aws;
+mod checking;
 pub mod config;
 mod endpoint;
 pub mod error;
@@ -33,6 +35,7 @@ pub mod time;
 pub mod uploads;
 
 pub use app::App;
+pub use checking::Check;
 pub use error::{Error, Result};
 pub use lambda_http::{Body, Request, Response};
 pub use serve::{serve, serve_event};

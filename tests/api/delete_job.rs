@@ -151,11 +151,32 @@ async fn a_delete_that_fails_half_way_is_gone_at_once_and_the_reaper_goes_on() {
 }
 
 #[tokio::test]
+async fn an_upload_that_was_sent_again_goes_once_nothing_can_arrive_any_more() {
+    let night = Night::begin().await;
+    let (job_id, url, answer) = night.finished(&night.miner().await, &["a"]).await;
+    for content in [b"first", b"again"] {
+        assert_eq!(upload(&text(&answer["output_storage_urls"]["a"]), content).await.status, 200);
+    }
+    assert_eq!(Client::nobody().put(&url, Value::Null).await.ok()["status"], "complete");
+    // Neither the end nor the delete of a job searches for what no look has shown.
+    assert_eq!(objects(&night.stack, &job_id).await.len(), 2);
+    night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+    assert_eq!(objects(&night.stack, &job_id).await.len(), 1);
+    night.stack.clock().advance(Duration::from_secs(2 * 3600 + 1));
+    assert_eq!(night.reap().await, json!({"swept": 1}));
+    assert_eq!(objects(&night.stack, &job_id).await, Vec::<String>::new());
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_delete_that_is_killed_after_its_first_write_is_made_up_for() {
-    for fault in [Fault::KillAfter, Fault::KillFunction] {
+    for (fault, ended) in [(Fault::KillAfter, false), (Fault::KillFunction, false), (Fault::KillFunction, true)] {
         let night = Night::begin().await;
-        let (job_id, _, answer) = night.finished(&night.miner().await, &["a"]).await;
+        let (job_id, url, answer) = night.finished(&night.miner().await, &["a"]).await;
         upload(&text(&answer["output_storage_urls"]["a"]), b"a").await;
+        if ended {
+            Client::nobody().put(&url, Value::Null).await.ok();
+        }
         night.fail_once("DeleteObjects", fault);
         let path = night.url(&format!("/jobs/{job_id}"));
         assert_eq!(night.user.delete(&path).await.status, 500);

@@ -1,10 +1,16 @@
 //! How many calls to DynamoDB and S3 a request takes: as the local stack counts.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Arc, Mutex},
+};
 
+use local::{Fault, Service};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, World, functions, repository, text, upload, upload_to};
+use tests::{Answer, Client, Hotkey, Night, World, functions, repository, text, upload, upload_to};
+use uuid::Uuid;
 
 /// The routes that were counted.
 #[derive(Default)]
@@ -35,7 +41,7 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         counted.is("create-job", &answer, 2 + more, 0);
         let path = format!("/jobs/{}", text(&answer.body["job_id"]));
         counted.is("get-job", &user.get(&path).await, 1 + more, 0);
-        // Caller and jobs are read side by side.
+        // The caller, and a page of the index.
         counted.is("list-jobs", &user.get("/jobs").await, 2 + more, 0);
         let answer = miner.get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await;
         counted.is("list-claimable-jobs", &answer, 2 + more, 0);
@@ -48,8 +54,14 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         let file_id = done["output_files"].as_object().unwrap().keys().next().unwrap();
         let answer = user.get(&format!("/jobs/{}/download/{file_id}", job.job_id)).await;
         counted.is("download-output-file", &answer, 1 + more, 0);
-        // Unfinished uploads and files are listed, and the files removed a thousand at a time.
-        counted.is("delete-job", &user.delete(&format!("/jobs/{}", job.job_id)).await, 2 + more, 3);
+        // The versions that were checked are removed a thousand at a time, and the reaper is told when to look again.
+        let path = format!("/jobs/{}", job.job_id);
+        counted.is("delete-job", &user.delete(&path).await, 3 + more, 1);
+        counted.is("delete-job", &user.delete(&path).await, 1 + more, 0);
+
+        // What nobody has checked is listed, and so are unfinished uploads.
+        let (job, _) = world.finished(&["a"]).await;
+        counted.is("delete-job", &user.delete(&format!("/jobs/{}", job.job_id)).await, 3 + more, 2);
     }
 
     let job = world.claimed().await;
@@ -57,7 +69,7 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     let answer = Client::nobody().put(&heartbeat, json!({"progress": 0.5})).await;
     counted.is("heartbeat-job", &answer, 1, 0);
     // Presigning is offline, for any number of files.
-    let names: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let names: Vec<_> = (0..11).map(|number| number.to_string()).collect();
     let report = json!({
         "status": "complete", "output_filenames": names, "output_files": [{"filename": "declared", "size": 5}],
     });
@@ -72,9 +84,17 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     let mut targets = first.body["uploads"].as_array().unwrap().iter();
     let declared = targets.find(|target| target["filename"] == "declared").unwrap();
     assert_eq!(upload_to(declared, b"hello").await.status, 200);
-    // One listing, and a look at each of the three that are there and were not declared.
-    counted.is("complete-job", &job.complete().await, 2, 1 + 3);
+    // A look at each of twelve.
+    counted.is("complete-job", &job.complete().await, 2, 11 + 1);
     counted.is("complete-job", &job.complete().await, 1, 0);
+
+    let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
+    let (job, answer) = world.finished(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for name in ["1", "2"] {
+        assert_eq!(upload(&text(&answer["output_storage_urls"][name]), b"hello").await.status, 200);
+    }
+    // One listing, and a look at each that is there and was not declared. One works at a time on so many: that is written first.
+    counted.is("complete-job", &job.complete().await, 3, 1 + 2);
 
     let without_files = world.claimed().await;
     counted.is("finish-job", &without_files.finish(json!({"status": "complete"})).await, 1, 0);
@@ -121,4 +141,43 @@ async fn a_stranger_costs_no_call() {
     ] {
         assert_eq!((answer.status, answer.engine_calls()), (401, (0, 0)), "{}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn a_caller_who_is_made_up_costs_one_read_of_items_and_no_query() {
+    let night = Night::begin().await;
+    let (job_id, ..) = night.finished(&night.miner().await, &["a"]).await;
+    let pending = night.create("train").await;
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&calls);
+    night.stack.set_faults(move |call| {
+        if call.service != Service::SecretsManager {
+            hook.lock().unwrap().push(call.operation.clone());
+        }
+        Fault::None
+    });
+    // Of a user that there is, and of a form that only the registry can tell from a real one's.
+    let user_id = Uuid::try_parse(&night.user_id).unwrap();
+    let key = format!("cpk_{}.{}.{}", Uuid::new_v4().simple(), user_id.simple(), "a1".repeat(16));
+    let (job, chute_id) = (format!("/jobs/{job_id}"), &night.chute_id);
+    let hotkey = Hotkey::generate();
+    for signs in [false, true] {
+        for (method, path) in [
+            (Method::GET, "/jobs?limit=100".to_owned()),
+            (Method::GET, format!("/jobs/claimable?limit=100&chute_id={chute_id}")),
+            (Method::GET, job.clone()),
+            (Method::GET, format!("{job}/download/{}", Uuid::nil())),
+            (Method::DELETE, job.clone()),
+            (Method::POST, format!("/jobs/{chute_id}/train")),
+            (Method::PUT, format!("/jobs/{pending}/claim")),
+        ] {
+            let signed = hotkey.headers(method.as_str(), &path, b"");
+            let headers = if signs { signed.to_vec() } else { vec![("authorization", key.clone())] };
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let answer = Client::nobody().send(method.clone(), &night.url(&path), Vec::new(), &headers).await;
+            assert_eq!((answer.status, answer.engine_calls()), (401, (1, 0)), "{method} {path}: {}", answer.body);
+            assert_eq!(std::mem::take(&mut *calls.lock().unwrap()), ["BatchGetItem"], "{method} {path}");
+        }
+    }
+    night.stack.shutdown().await;
 }

@@ -43,6 +43,8 @@ const TOKENS_END: i64 = 1_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Intent {
     Claim(usize),
+    /// By this miner, or the reaper.
+    BeginCheck(Option<usize>),
     /// With what was found in S3.
     Complete(usize, bool),
     Reap(bool),
@@ -342,6 +344,8 @@ impl Model for Life {
                 // Reading what is then refused without a write changes nothing.
                 if !world.pending.contains_key(name) && may_complete(&job, attempt) {
                     steps.push(Step::Read(name, Intent::Complete(miner, world.uploaded), TIMES[0]));
+                    let times = TIMES.into_iter().filter(|now| may_begin_check(&job, *now));
+                    steps.extend(times.map(|now| Step::Read(name, Intent::BeginCheck(Some(miner)), now)));
                 }
             }
         }
@@ -352,6 +356,8 @@ impl Model for Life {
         }
         if !world.pending.contains_key("reaper") {
             let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
+            let checks = due.clone().filter(|now| job.report.is_some() && may_begin_check(&job, *now));
+            steps.extend(checks.map(|now| Step::Read("reaper", Intent::BeginCheck(None), now)));
             steps
                 .extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
         }
@@ -447,6 +453,12 @@ impl Model for Life {
                 let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
                 job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
             }),
+            Property::sometimes("a check of many files that died is followed by another", |_, world: &World| {
+                let until = parse(&world.job).checking_until;
+                world.pending.values().any(|(intent, _, read, _)| {
+                    matches!(intent, Intent::BeginCheck(_)) && until.is_some() && parse(read).checking_until == until
+                })
+            }),
             Property::sometimes("some files are missing", |_, world: &World| {
                 world.ended.as_deref() == Some("partial_failure")
             }),
@@ -467,6 +479,11 @@ impl Model for Life {
         });
         properties
     }
+}
+
+/// Whether nobody else is at the check of the job's files.
+fn may_begin_check(job: &Job, now: i64) -> bool {
+    job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
 }
 
 /// Whether complete-job goes on to write.
@@ -493,6 +510,19 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
                 if answered {
                     world.tokens[miner] = Some(read.attempt + 1);
                 }
+            }
+        }
+        Intent::BeginCheck(miner) => {
+            let before = parse(&world.job);
+            let begun = match miner {
+                Some(miner) => world.apply_as(miner, lifecycle::begin_check(&read, now)),
+                None => world.apply(lifecycle::begin_check_for_lost_miner(&read, now)),
+            };
+            if begun && before.checked_for(now).is_some() {
+                world.broken = Some("two check the same files at the same time");
+            }
+            if begun && miner.is_none() && before.lease_expires_at > Some(now) {
+                world.broken = Some("the reaper checks the files of a miner whose lease had been renewed");
             }
         }
         Intent::Complete(miner, there) => {

@@ -174,8 +174,13 @@ impl Job {
         let (_, whole) = self.after(call, now);
         let mut states = Vec::new();
         match call {
-            // The job is gone, its files are not yet.
-            Call::Delete { .. } => states.push(Self { objects: self.objects.clone(), ..whole }),
+            // The job is gone; its files are not yet, or the reaper is not told that they are.
+            Call::Delete { .. } => {
+                let due = if self.gone.is_some() { self.due } else { self.report.map(|_| now + MINUTE) };
+                let gone = Self { due, objects: self.objects.clone(), ..whole.clone() };
+                states.push(Self { objects: whole.objects, ..gone.clone() });
+                states.push(gone);
+            }
             // The job is held; or the file is there as well, and the job does not know.
             Call::Upload { .. } => {
                 let held = Self { lease: whole.lease, ..self.clone() };
@@ -227,16 +232,16 @@ impl Job {
             }
             Call::Delete { user } if *user != self.user => status(404),
             Call::Delete { .. } => {
-                let reported = self.report.is_some();
                 if self.gone.is_none() {
-                    self.gone = Some(now + 2 * WINDOW);
-                    self.due = reported.then_some(now + MINUTE);
                     if self.attempt > 0 {
                         self.close();
                     }
+                    self.due = self.report.map(|_| now + MINUTE);
                 }
-                if reported {
+                let gone = *self.gone.get_or_insert(now + 2 * WINDOW);
+                if self.due.is_some_and(|due| due < gone) {
                     self.objects.clear();
+                    self.due = (now < gone).then_some(gone);
                 }
                 Expected { status: 200, fields: vec![("/deleted", json!(true))] }
             }

@@ -89,6 +89,11 @@ impl Day {
         self.abort_while_assembling("complete-job");
         assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.status, 503);
         assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.ok()["status"], "partial_failure");
+        // So many files are listed.
+        let many = self.claimed("train").await;
+        let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
+        Client::nobody().post(&many.url, json!({"status": "complete", "output_filenames": names})).await.ok();
+        assert_eq!(Client::nobody().put(&many.url, Value::Null).await.ok()["status"], "partial_failure");
         self.delete_with_a_signature(&done.job_id).await;
         let unfinished = self.reported("train").await;
         self.delete_with_a_signature(&unfinished.job_id).await;

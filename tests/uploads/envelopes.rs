@@ -59,8 +59,8 @@ async fn parts_come_in_either_order_under_any_boundary() {
 
 #[tokio::test]
 async fn payloads_come_out_whole_at_every_limit() {
-    // From 5 MiB on S3 copies, from 64 MiB on in more than one part.
-    let sizes = [0, 1, 16 << 10, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 64 * MIB - 1, 64 * MIB];
+    // From 5 MiB on S3 copies, from 128 MiB on in more than one part.
+    let sizes = [0, 1, 16 << 10, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 128 * MIB - 1, 128 * MIB];
     let envelope = |size| Envelope { file_first: size % 2 == 0, ..Envelope::default() };
     come_out(&sizes.map(|size| (envelope(size), content(size)))).await;
 }

@@ -3,6 +3,7 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod busy;
 mod deadline;
 mod declared;
 mod envelopes;

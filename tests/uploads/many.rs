@@ -2,7 +2,9 @@
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tests::{Job, World, upload_to};
+use tests::{Job, World, objects, stack, text, upload, upload_to};
+
+use crate::{MIB, content};
 
 /// "Lambda quotas", with what stands beside the body. In it every quote of the body is two bytes.
 const LAMBDA_LIMIT: usize = 6 << 20;
@@ -26,6 +28,21 @@ async fn a_thousand_declared_files_are_checked_in_two_calls_to_s3() {
     assert!(dynamodb == 2 && s3 <= 1 + 1000 / 1000, "{dynamodb} and {s3}");
     assert_eq!(complete.ok()["status"], "complete");
     assert_eq!(job.download("frames/0999.png").await.bytes, content);
+}
+
+#[tokio::test]
+async fn large_uploads_that_were_sent_again_are_searched_for_at_the_end() {
+    let world = World::new().await;
+    for (size, left) in [(64 * MIB, 2), (64 * MIB + 1, 1)] {
+        let (job, answer) = world.finished(&["a"]).await;
+        let content = content(size);
+        for _ in 0..2 {
+            assert_eq!(upload(&text(&answer["output_storage_urls"]["a"]), &content).await.status, 200);
+        }
+        assert_eq!(job.complete().await.ok()["status"], "complete");
+        assert!(job.download("a").await.bytes == content);
+        assert_eq!(objects(stack(), &job.job_id).await.len(), left);
+    }
 }
 
 /// The report with `files` names of the same length, each character of which takes as much of the answer as any can, made as

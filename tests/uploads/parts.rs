@@ -12,7 +12,8 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use local::{Fault, Stack};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::{Client, Job, objects, s3, text, unfinished_uploads, upload};
+use tests::{Client, Job, dynamodb, objects, s3, text, unfinished_uploads, upload};
+use uuid::Uuid;
 
 use crate::{MIB, content, file, target};
 
@@ -254,10 +255,39 @@ async fn a_file_declared_anew_is_what_was_declared_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_keeps_the_parts_that_it_began_with() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let large = |name: &str, size: u64| json!({"filename": name, "size": size});
+    let report = json!({"status": "complete", "output_files": [large("a", 10 << 30), large("b", 10 << 30)]});
+    let answer = job.finish(report.clone()).await.ok();
+    let cut = |target: &Value| (numbers(target).len(), target["parts"][0]["size"].as_u64().unwrap() as usize);
+    assert_eq!(cut(target(&answer, "a")), (100, 103 * MIB));
+
+    // As the release before left it, which had chosen by another rule and written nothing down.
+    let (jobs, file_id) = (stack.resource("JobsTable").unwrap(), Uuid::new_v5(&job.job_id.parse().unwrap(), b"a"));
+    let update = json!({
+        "TableName": jobs, "Key": {"job_id": {"S": job.job_id}}, "UpdateExpression": "REMOVE files.#file.c",
+        "ExpressionAttributeNames": {"#file": file_id},
+    });
+    dynamodb(&stack, "UpdateItem", update).await;
+    assert_eq!(cut(&job.renew("a").await), (640, 16 * MIB));
+    // The report is the same, and of the other file nothing has changed.
+    let again = job.finish(report).await.ok();
+    assert_eq!(cut(target(&again, "a")), (640, 16 * MIB));
+    assert_eq!(cut(target(&again, "b")), (100, 103 * MIB));
+    // Of another size it is another file.
+    let declare = json!({"path": "a", "size": 20_u64 << 30});
+    let declared = Client::nobody().put(&job.upload_path(), declare).await.ok();
+    assert_eq!(cut(&declared), (100, 205 * MIB));
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_parts_than_an_answer_holds_come_one_file_at_a_time() {
     let stack = stack().await;
     let job = Job::on(&stack).await;
-    let large = |name: usize| json!({"filename": name.to_string(), "size": 1_u64 << 40});
+    let large = |name: usize| json!({"filename": name.to_string(), "size": 500_u64 << 30});
     let files: Vec<_> = (0..500).map(large).collect();
     let finished = job.finish(json!({"status": "complete", "output_files": files, "output_filenames": ["s"]})).await;
     assert_eq!(finished.engine_calls(), (1, 0), "nothing is begun that nobody is told of");

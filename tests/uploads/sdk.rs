@@ -1,5 +1,7 @@
 //! The Chutes SDK as a miner, from the claim to the last byte at the owner.
 
+use std::time::Duration;
+
 use local::{Fault, Seeded, Stack};
 use serde_json::json;
 use tests::{Client, Job, Sdk, objects, unfinished_uploads};
@@ -21,7 +23,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Whether the owner has every byte, and nothing else is kept for it once it is deleted.
+/// Whether the owner has every byte, and nothing is kept of the job once it is deleted and nothing of it can arrive any more.
 async fn arrived(stack: &Stack, key: &str, job_id: &str) {
     let owner = Client::with_key(key);
     let route = format!("{}/jobs/{job_id}", stack.url());
@@ -35,6 +37,8 @@ async fn arrived(stack: &Stack, key: &str, job_id: &str) {
         assert!(Client::nobody().get(found.header("location").unwrap()).await.bytes == content, "{name}");
     }
     owner.delete(&route).await.ok();
+    stack.clock().advance(Duration::from_secs(2 * 3600 + 1));
+    stack.run_schedule("reap-jobs").await.unwrap();
     assert_eq!(objects(stack, job_id).await, [""; 0]);
     assert_eq!(unfinished_uploads(stack, job_id).await, [""; 0]);
 }

@@ -2,15 +2,19 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::{
-    App, Error, Result,
+    App, Check, Error, Result,
     http::{JobResponse, reply, request::now},
-    model::lifecycle,
-    outputs::{check_files, tidy},
+    model::{Job, lifecycle},
+    outputs::tidy,
     tables::jobs::Change,
+    time::Timestamp,
 };
 
-/// Checks every expected file in S3 and makes the job terminal. Two round trips to the database, a listing, and a look at each
-/// file that nobody declared. Repeating it goes on, and in the end gives the same job.
+/// Seconds after which whoever is not alone with a job is to ask again: most checks have ended by then.
+const LOOK_AGAIN: i64 = 5;
+
+/// Checks every expected file in S3 and makes the job terminal. Two round trips to the database, or three where the check is so much work
+/// that one at a time does it. Repeating it goes on, and in the end gives the same job.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}",
@@ -18,7 +22,8 @@ use shared::{
     tag = "miner",
     summary = "Have the uploads checked",
     description = "Every file that was reported is looked for; then the job is terminal: `complete`, or `partial_failure` when \
-                   files are missing. The body is ignored. 503 means that checking goes on where it stopped when repeated.",
+                   files are missing. The body is ignored. 503 means that checking goes on where it stopped when repeated, or \
+                   that another request is at it: `Retry-After` tells when to look again.",
     security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A job that was reported."),
@@ -38,8 +43,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }
     if !job.terminal {
-        let seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
-        let transition = lifecycle::complete(&job, now)?;
+        let begin = lifecycle::begin_check(&job, now);
+        let (checked, seen) = match app.check(job, begin, now).await? {
+            Check::Done(checked, seen) => (checked, seen),
+            // Completed meanwhile, or about to be.
+            Check::Refused(job) => return checked_elsewhere(job.held_by(claims.att)?, now),
+        };
+        let transition = lifecycle::complete(&checked, now)?;
         job = match app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await? {
             Change::Made(job) => {
                 job.count_end(&app.metrics);
@@ -51,4 +61,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         tidy(app.bucket()?, seen, &job).await;
     }
     reply::job(&job)
+}
+
+/// The answer while somebody else checks the same files, or once that is done.
+fn checked_elsewhere(job: Job, now: Timestamp) -> Result<Response<Body>> {
+    if job.terminal {
+        return reply::job(&job);
+    }
+    let left = job.checked_for(now).unwrap_or(1);
+    Err(Error::Busy { retry_after: left.min(LOOK_AGAIN) })
 }

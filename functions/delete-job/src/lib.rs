@@ -8,7 +8,7 @@ use shared::{
         reply,
         request::{now, path},
     },
-    model::lifecycle,
+    model::{Job, lifecycle},
     tables::jobs::Outcome,
 };
 use utoipa::ToSchema;
@@ -21,8 +21,8 @@ pub struct Deleted {
     job_id: Uuid,
 }
 
-/// Makes the job gone for everyone, then removes its files. Repeating it is harmless; what stops half-way, and uploads that
-/// arrive late, are the reaper's.
+/// Makes the job gone for everyone, then removes its files: those of a job that has ended by the versions that were checked, without a
+/// listing. Repeating it is harmless; what stops half-way, and uploads that arrive late, are the reaper's.
 #[utoipa::path(
     delete,
     path = "/jobs/{job_id}",
@@ -42,17 +42,37 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let not_found = || Error::not_own_job(path(&request, "job_id"));
     let mut job = job.filter(|job| job.user_id == caller.user.user_id).ok_or_else(not_found)?;
 
+    let mut known = None;
     while job.deleted_at.is_none() {
         let revocation = lifecycle::delete(&job, now, app.config.upload_window);
         match app.jobs.revoke(&job, revocation, caller.guard.as_ref(), "delete job").await? {
-            Outcome::Changed(_) => break,
+            Outcome::Changed(deleted) => {
+                known = checked_versions(&job);
+                job = *deleted;
+            }
             // It was claimed or reported meanwhile, or an earlier try deleted it and its answer was lost.
             Outcome::Refused(changed) => job = *changed,
             Outcome::Gone => return Err(not_found()),
         }
     }
-    if job.report.is_some() {
-        app.bucket()?.delete_all(job.file_keys().prefix()).await?;
+    // The reaper looks at it soon, unless this comes to its end: then not before nothing can arrive any more.
+    if let (Some(due), Some(gone)) = (job.due_at, job.gone_at)
+        && due < gone
+    {
+        match known {
+            Some(versions) => app.bucket()?.delete(versions).await?,
+            None => app.bucket()?.delete_all(job.file_keys().prefix()).await?,
+        }
+        app.jobs.change(job.job_id, lifecycle::swept(&job, gone, now), "delete job: UpdateItem").await?;
     }
     Ok(reply::json(200, &Deleted { deleted: true, job_id: job.job_id }))
+}
+
+/// The versions that were checked, as key and id, of a job that has ended: what it has in the bucket, but for leftovers that nobody
+/// can ask for. Those are the reaper's, which lists what there is once nothing can arrive any more: a listing here as well would
+/// not spare that one. None when nobody has checked what there is.
+fn checked_versions(job: &Job) -> Option<Vec<(String, String)>> {
+    let (keys, files) = (job.file_keys(), job.files.as_ref().filter(|_| job.terminal)?);
+    let uploaded = files.values().filter(|file| file.uploaded);
+    uploaded.map(|file| Some((keys.key(&file.filename), file.version_id.clone()?))).collect()
 }

@@ -22,7 +22,7 @@ pub struct JobPage {
     next_cursor: Option<String>,
 }
 
-/// Lists the caller's jobs. One query, beside the read of the caller where credentials name the user.
+/// Lists the caller's jobs. One query, beside the last read of the caller, and after it where an API key calls.
 #[utoipa::path(
     get,
     path = "/jobs",
@@ -49,17 +49,14 @@ pub struct JobPage {
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let query = query(&request);
     let credentials = app.credentials(&request)?;
-    let begun = async |user_id| match (&query, user_id) {
-        (Ok((filter, page)), Some(user_id)) => app.jobs.begin_list(user_id, filter, page).await.map(Some),
-        _ => Ok(None),
+    let begin = async |user_id| match &query {
+        Ok((filter, page)) => app.jobs.begin_list(user_id, filter, page).await.map(Some),
+        Err(_) => Ok(None),
     };
-    let begun = begun(credentials.user_id());
-    let caller = credentials.caller_beside(&app.tables, Read::default(), |_, _| ());
-    let (caller, begun) = tokio::join!(caller, begun);
-    let user = caller?.0.user;
-    let begun = begun?;
+    let (caller, _, begun) = credentials.caller_and(&app.tables, Read::default(), |_, _| (), begin).await?;
     let (filter, page) = query?;
-    let (jobs, next) = app.jobs.list(&user, &filter, &page, begun).await?;
+    let begun = begun.transpose()?.flatten();
+    let (jobs, next) = app.jobs.list(&caller.user, &filter, &page, begun).await?;
     Ok(reply::json(200, &JobPage { jobs, next_cursor: next.map(show_cursor) }))
 }
 

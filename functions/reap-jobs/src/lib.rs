@@ -7,10 +7,10 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use futures_util::{StreamExt, future::join_all, stream};
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Error, Result,
+    App, Check, Error, Result,
     metrics::Metric,
     model::{Job, lease, lifecycle},
-    outputs::{Seen, check_files, tidy},
+    outputs::{Seen, tidy},
     tables::jobs::Outcome,
     time::Timestamp,
 };
@@ -162,7 +162,9 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     app.metrics.longest(Metric::ReapDelay, held_until, now);
     let mut seen = Seen::default();
     let (revocation, reaped) = if job.report.is_some() {
-        seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
+        let begin = lifecycle::begin_check_for_lost_miner(&job, now);
+        let Check::Done(checked, left) = app.check(job, begin, now).await? else { return Ok(Reaped::Unchanged) };
+        (job, seen) = (*checked, left);
         (lifecycle::complete_for_lost_miner(&job, lease, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, lease, now), Reaped::Requeued)

@@ -7,7 +7,10 @@ use shared::{
     auth::JobClaims,
     http::{Fields, Object, object, reply, request::now},
     model::{OutputFile, lifecycle},
-    outputs::declaration::{Declaration, declare},
+    outputs::{
+        cut,
+        declaration::{Declaration, declare},
+    },
 };
 use utoipa::ToSchema;
 
@@ -37,6 +40,9 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     let (mut job, before) = expected_file(app, &claims, &path).await?;
     let mut file = declare(&declared, before.clone()).map_err(|problem| problem.at(vec!["body".into()]))?;
     if file != before {
+        if file.size != before.size {
+            file = cut(file);
+        }
         if (file.size, &file.sha256) != (before.size, &before.sha256) {
             // What has arrived need not be that.
             (file.redeclared, file.uploaded) = (true, false);

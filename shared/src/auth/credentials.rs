@@ -121,7 +121,7 @@ impl Credentials {
     }
 
     /// The user these credentials speak for, as far as known before the registry has answered.
-    pub fn user_id(&self) -> Option<Uuid> {
+    pub(super) fn user_id(&self) -> Option<Uuid> {
         match self {
             Self::Hotkey { .. } => None,
             Self::ApiKey(key) => Some(key.user_id),
@@ -130,10 +130,10 @@ impl Credentials {
     }
 
     /// The user whom a hotkey belongs to, out of what [`Self::ask`] asked for.
-    pub(super) fn hotkey_user(&self, found: &Found) -> Result<Option<Uuid>> {
-        let Self::Hotkey { hotkey, .. } = self else { return Ok(None) };
+    pub(super) fn hotkey_user(&self, found: &Found) -> Result<Uuid> {
+        let Self::Hotkey { hotkey, .. } = self else { return Err(Error::unauthorized(UNKNOWN)) };
         match found.row::<HotkeyRow>(hotkey)? {
-            Some(row) if !row.revoked => Ok(Some(row.user_id)),
+            Some(row) if !row.revoked => Ok(row.user_id),
             _ => Err(Error::Unauthorized(format!("Could not find user with hotkey: {hotkey}").into())),
         }
     }
@@ -150,7 +150,7 @@ impl Credentials {
                 row.user_id
             }
             Self::UserJwt(user_id) => *user_id,
-            Self::Hotkey { .. } => self.hotkey_user(found)?.ok_or_else(nobody)?,
+            Self::Hotkey { .. } => self.hotkey_user(found)?,
         };
         let user = found.row::<User>(&user_id)?.filter(|user| !user.disabled).ok_or_else(nobody)?;
         Ok(match self {

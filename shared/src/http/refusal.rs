@@ -10,6 +10,8 @@ use crate::error::{Error, Invalid};
 /// answer has to fit.
 const MOST_INVALID: usize = 100;
 const LONGEST_TEXT: usize = 2000;
+/// What every 503 says: why is for the log.
+const BUSY: &str = "Service busy, please try again";
 
 /// Renders status, headers and body.
 pub fn refusal(error: Error) -> Response<Body> {
@@ -26,7 +28,8 @@ pub fn refusal(error: Error) -> Response<Body> {
             (422, json!(list), None)
         }
         Error::QuotaExceeded { detail, retry_after } => (429, Value::from(detail), Some(retry_after)),
-        Error::Unavailable(_) => (503, Value::from("Service busy, please try again"), Some(1)),
+        Error::Busy { retry_after } => (503, Value::from(BUSY), Some(retry_after)),
+        Error::Unavailable(_) => (503, Value::from(BUSY), Some(1)),
         Error::Internal(_) => (500, Value::from("Internal server error"), None),
     };
     let mut response = reply::json(status, &json!({ "detail": detail }));

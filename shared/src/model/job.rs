@@ -102,6 +102,9 @@ pub struct Job {
     /// Digest of the miner's report, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// Until when one is at the check of its many files, and nobody else begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checking_until: Option<Timestamp>,
     /// Accounts that lost it lately, and when it was requeued each time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, Timestamp>,
@@ -218,6 +221,7 @@ impl Job {
             instance: None,
             files: None,
             report: None,
+            checking_until: None,
             lost: BTreeMap::new(),
             lost_by: BTreeSet::new(),
             deleted_at: None,
@@ -269,6 +273,12 @@ impl Job {
         } else {
             Ok(self)
         }
+    }
+
+    /// Seconds for which somebody is at the check of its files, at most.
+    pub fn checked_for(&self, now: Timestamp) -> Option<i64> {
+        let left = self.checking_until?.millis() - now.millis();
+        (left > 0).then(|| (left + 999) / 1000)
     }
 
     /// The file of that name, when the report announced it.

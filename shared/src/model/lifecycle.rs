@@ -15,6 +15,7 @@
 //!  the owner was disabled: cancel_pending ends what waits; last_attempt lets what runs end, and be tried no more
 //!  heartbeat: extends the lease of a running job, and of one whose uploads are under way, in a row beside the job ([`lease`]);
 //!  fresh upload URLs extend it in the job itself
+//!  check: before complete, where many files have to be opened: its miner or the reaper is at it, one at a time
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
 //!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
 //! ```
@@ -46,6 +47,9 @@ pub use crate::item::Transition;
 
 /// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
 const LATE_ARRIVALS: i64 = 3600;
+/// Seconds for which whoever begins to check many files is left alone with it: a request's longest. Who died is waited for no longer.
+/// Should two be at it for all that, nothing breaks: they do the same.
+const CHECK_TIME: i64 = 30;
 /// Seconds that a delete may take before the reaper goes on with it.
 const DELETE_TIME: i64 = 60;
 /// Seconds after which the reaper tries again what it could not do.
@@ -180,11 +184,34 @@ pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timest
         .set("updated_at", number(now.millis())))
 }
 
+/// The check of a reported job's many files begins, and nobody else's for a while. One winner: the condition names the check before
+/// it, which is over. `job` is the job as it was read.
+pub fn begin_check(job: &Job, now: Timestamp) -> Transition {
+    let before = match job.checking_until {
+        Some(until) => Condition::Is("checking_until", number(until.millis())),
+        None => Condition::Absent("checking_until"),
+    };
+    reported_by(job.attempt).when(before).set("checking_until", number(now.plus_seconds(CHECK_TIME).millis()))
+}
+
+/// The same, by the reaper: the miner's lease has run out.
+pub fn begin_check_for_lost_miner(job: &Job, now: Timestamp) -> Transition {
+    begin_check(job, now).when(lease_of(job))
+}
+
+/// The check that has begun so, of the job as it is now, has failed: another may begin at once.
+pub fn give_up_check(job: &Job, now: Timestamp) -> Transition {
+    let begun = number(job.checking_until.map_or(0, Timestamp::millis));
+    let over = number(now.millis());
+    reported_by(job.attempt).when(Condition::Is("checking_until", begun)).set("checking_until", over)
+}
+
 /// Reported → terminal: the files were checked. `job` is the job as it was when they were, with what was found.
 pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
     let files = serde_dynamo::to_attribute_value(&job.files).map_err(|error| Error::internal("complete", error))?;
     Ok(reported_by(job.attempt)
         .remove("room")
+        .remove("checking_until")
         .set("status", text(job.status.as_str()))
         .set_option("error_detail", job.error_detail.as_deref().map(text))
         .set("files", files)
@@ -297,6 +324,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
         .remove("instance")
         .remove("lease_expires_at")
         .remove("room")
+        .remove("checking_until")
         .remove("owner");
     let change = match &job.report {
         Some(report) => change

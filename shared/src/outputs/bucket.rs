@@ -1,25 +1,26 @@
 //! The outputs bucket: objects, their versions, and URLs that work without credentials.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Range,
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
 use aws_sdk_s3::{
     error::SdkError,
-    operation::{get_object::GetObjectOutput, list_object_versions::ListObjectVersionsOutput},
     presigning::{PresignedRequest, PresigningConfig},
     primitives::{ByteStream, DateTime},
-    types::{ChecksumMode, Delete, ObjectIdentifier},
+    types::ChecksumMode,
 };
 use aws_sigv4::http_request::SigningParams;
 use aws_smithy_types::base64;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
-use super::presign::{Signer, Target};
+use super::{
+    origin::{SHA256, origin, plain},
+    presign::{Signer, Target},
+};
 use crate::{
     aws::Lazy,
     error::{Context, Error, Result, engine_error},
@@ -34,12 +35,7 @@ const DOWNLOAD_LIFE: i64 = 15 * 60;
 const IN_MEMORY: usize = 16 << 20;
 /// Parts copied at the same time, over all files of all jobs.
 pub(super) const COPIES: usize = 32;
-/// DeleteObjects takes this many keys.
-const DELETE_BATCH: usize = 1000;
-/// Object metadata that says: this is the file itself, whatever its media type looks like.
-pub(super) const PLAIN: &str = "jobchute-plain";
-/// Object metadata that holds the declared SHA-256 in hex: it comes with every download, as `x-amz-meta-sha256`.
-const SHA256: &str = "sha256";
+/// Header of an upload that says so.
 const SHA256_HEADER: &str = "x-amz-meta-sha256";
 
 /// The outputs bucket.
@@ -107,15 +103,6 @@ pub struct Object {
     pub version_id: Option<String>,
     /// When it was stored.
     pub modified: Option<DateTime>,
-}
-
-/// Everything under a prefix.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// The newest version of every object, by key.
-    pub newest: BTreeMap<String, Object>,
-    /// Every version there is, as key and id.
-    pub versions: Vec<(String, String)>,
 }
 
 /// What an object says of itself.
@@ -212,7 +199,7 @@ impl Bucket {
             .set_metadata(Some(plain(sha256)))
             .body(ByteStream::from(bytes));
         let answer = request.send().await.context("upload: PutObject")?;
-        Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
+        Ok(Object { size, etag: answer.e_tag, version_id: Some(version(answer.version_id)), modified: None })
     }
 
     /// The object as it is now, or a version of it, when there is one.
@@ -220,13 +207,13 @@ impl Bucket {
         let request = self.client.head_object().bucket(&self.bucket).key(key).set_version_id(id.map(str::to_owned));
         match request.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(answer) => Ok(Some(Head {
-                plain: answer.metadata().is_some_and(|metadata| metadata.contains_key(PLAIN)),
+                plain: origin(answer.metadata()).is_some(),
                 told: answer.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
                 sha256: answer.checksum_sha256().and_then(|sum| base64::decode(sum).ok()).map(hex::encode),
                 object: Object {
-                    size: size(answer.content_length),
+                    size: length(answer.content_length),
                     etag: answer.e_tag,
-                    version_id: version(answer.version_id),
+                    version_id: Some(version(answer.version_id)),
                     modified: answer.last_modified,
                 },
             })),
@@ -234,110 +221,21 @@ impl Bucket {
             Err(error) => Err(engine_error("check: HeadObject", &error)),
         }
     }
-
-    /// Some of the bytes of the version that was listed, and what stands beside them.
-    pub(super) async fn get(&self, key: &str, object: &Object, range: Range<u64>) -> Result<GetObjectOutput> {
-        // Of an empty object there is no range.
-        let range = (!range.is_empty()).then(|| format!("bytes={}-{}", range.start, range.end - 1));
-        let request = self.client.get_object().bucket(&self.bucket).key(key).set_range(range);
-        let request = request.set_version_id(object.version_id.clone()).set_if_match(object.etag.clone());
-        request.send().await.context("check: GetObject")
-    }
-
-    /// All that is under `prefix`, in pages of 1,000.
-    pub async fn list(&self, prefix: &str) -> Result<Listing> {
-        let mut listing = Listing::default();
-        let mut next = Some(Marker::default());
-        while let Some(marker) = next {
-            let page = self.versions(prefix, marker).await?;
-            next = Marker::after(&page);
-            for found in page.versions.unwrap_or_default() {
-                let Some(key) = found.key else { continue };
-                let id = version(found.version_id);
-                listing.versions.extend(id.clone().map(|id| (key.clone(), id)));
-                if found.is_latest == Some(true) {
-                    let (size, etag, modified) = (size(found.size), found.e_tag, found.last_modified);
-                    listing.newest.insert(key, Object { size, etag, version_id: id, modified });
-                }
-            }
-        }
-        Ok(listing)
-    }
-
-    /// Removes every version of every object under `prefix`, and every unfinished upload. Repeating it is harmless.
-    pub async fn delete_all(&self, prefix: &str) -> Result<()> {
-        for upload in self.uploads(prefix).await?.into_values().flatten() {
-            self.abort(&upload).await?;
-        }
-        let mut next = Some(Marker::default());
-        while let Some(marker) = next {
-            let page = self.versions(prefix, marker).await?;
-            next = Marker::after(&page);
-            let versions = page.versions.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
-            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
-            let all = versions.chain(markers).filter_map(|(key, id)| Some((key?, id)));
-            self.delete(all.collect()).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes these versions of these keys; without an id, the key.
-    pub async fn delete(&self, versions: Vec<(String, Option<String>)>) -> Result<()> {
-        let all: Vec<_> = versions
-            .into_iter()
-            .filter_map(|(key, id)| ObjectIdentifier::builder().key(key).set_version_id(id).build().ok())
-            .collect();
-        for batch in all.chunks(DELETE_BATCH) {
-            let delete = Delete::builder().set_objects(Some(batch.to_vec())).quiet(true).build();
-            let delete = delete.map_err(|error| Error::internal("delete: keys", error))?;
-            let request = self.client.delete_objects().bucket(&self.bucket).delete(delete);
-            let answer = request.send().await.context("delete: DeleteObjects")?;
-            if let [error, ..] = answer.errors() {
-                return Err(Error::unavailable("delete: DeleteObjects", error.code().unwrap_or("unknown")));
-            }
-        }
-        Ok(())
-    }
-
-    /// One page, of at most 1,000 versions.
-    async fn versions(&self, prefix: &str, marker: Marker) -> Result<ListObjectVersionsOutput> {
-        let Marker(key, version) = marker;
-        let request = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
-        let request = request.set_key_marker(key).set_version_id_marker(version);
-        request.send().await.context("list: ListObjectVersions")
-    }
 }
 
-/// Where a page of versions ended: a key, and a version of it.
-#[derive(Default)]
-struct Marker(Option<String>, Option<String>);
-
-impl Marker {
-    fn after(page: &ListObjectVersionsOutput) -> Option<Self> {
-        let more = page.is_truncated == Some(true);
-        more.then(|| Self(page.next_key_marker.clone(), page.next_version_id_marker.clone()))
-    }
+/// A version's id. Where an answer names none, as in a bucket that never kept versions, a listing calls it `null`, and it can be read and
+/// removed by that name: one version must not have two, or a file that was checked is taken for one that nobody needs.
+pub(super) fn version(id: Option<String>) -> String {
+    id.unwrap_or_else(|| "null".to_owned())
 }
 
-/// A version's id. Where a write's answer names none, as in a bucket that never kept versions, a listing calls it `null`, and it can be
-/// read and removed by that name: one version must not have two, or a file that was checked is taken for one that nobody needs.
-pub(super) fn version(id: Option<String>) -> Option<String> {
-    Some(id.unwrap_or_else(|| "null".to_owned()))
-}
-
-pub(super) fn size(bytes: Option<i64>) -> u64 {
+pub(super) fn length(bytes: Option<i64>) -> u64 {
     bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
 }
 
 /// SHA-256 as S3 spells it.
 fn checksum(hex: &str) -> Option<String> {
     hex::decode(hex).ok().map(base64::encode)
-}
-
-/// Metadata of an object that is the file itself.
-pub(super) fn plain(sha256: Option<&str>) -> HashMap<String, String> {
-    let sha256 = sha256.map(|sha256| (SHA256.to_owned(), sha256.to_owned()));
-    sha256.into_iter().chain([(PLAIN.to_owned(), "1".to_owned())]).collect()
 }
 
 /// A body of known length, in one piece and nowhere else in memory.

@@ -5,12 +5,14 @@ mod check;
 pub mod declaration;
 pub mod envelope;
 mod multipart;
+mod origin;
 mod parts;
 mod presign;
 mod unwrap;
+mod versions;
 
 pub use bucket::{Bucket, Head, Object, Presigned, Presigner};
-pub use check::{Seen, check_files, tidy};
+pub use check::{Seen, check_files, is_much_work, tidy};
 pub use multipart::MultipartUpload;
-pub use parts::{ArrivedParts, PARTS_IN_AN_ANSWER, Part, is_in_parts, missing_parts, parts};
+pub use parts::{ArrivedParts, PARTS_IN_AN_ANSWER, Part, cut, is_in_parts, missing_parts, parts};
 pub use presign::Signer;

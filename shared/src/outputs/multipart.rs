@@ -1,6 +1,6 @@
 //! Large files in parts. S3 itself is the record of what has arrived: nothing about parts is stored elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_s3::{
     primitives::DateTime,
@@ -9,7 +9,8 @@ use aws_sdk_s3::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    bucket::{Bucket, Object, Presigner, plain, size, version},
+    bucket::{Bucket, Object, Presigner, length, version},
+    origin::plain,
     parts::ArrivedParts,
     presign,
 };
@@ -37,8 +38,18 @@ impl Presigner<'_> {
 impl Bucket {
     /// Begins an upload of what will be the file itself.
     pub async fn begin(&self, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Result<MultipartUpload> {
+        self.begin_with(key, content_type, plain(sha256)).await
+    }
+
+    /// The same, of an object with this metadata.
+    pub(super) async fn begin_with(
+        &self,
+        key: &str,
+        content_type: Option<&str>,
+        metadata: HashMap<String, String>,
+    ) -> Result<MultipartUpload> {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
-        let request = request.set_content_type(content_type.map(str::to_owned)).set_metadata(Some(plain(sha256)));
+        let request = request.set_content_type(content_type.map(str::to_owned)).set_metadata(Some(metadata));
         let answer = request.send().await.context("multipart: CreateMultipartUpload")?;
         let upload_id = answer.upload_id.ok_or_else(|| Error::internal("multipart: CreateMultipartUpload", "no id"))?;
         Ok(MultipartUpload { key: key.to_owned(), upload_id, initiated: None })
@@ -79,7 +90,7 @@ impl Bucket {
             })?;
             for part in page.parts.unwrap_or_default() {
                 if let Some(number) = part.part_number {
-                    parts.insert(number, (size(part.size), part.e_tag));
+                    parts.insert(number, (length(part.size), part.e_tag));
                 }
             }
         }
@@ -88,6 +99,17 @@ impl Bucket {
 
     /// Makes the object out of its parts.
     pub async fn assemble(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<Object> {
+        let object = self.assemble_over(upload, parts, None).await?;
+        object.ok_or_else(|| Error::internal("multipart: CompleteMultipartUpload", "refused for what is there"))
+    }
+
+    /// The same, in the place of the object with this ETag. None when something else is there by now.
+    pub(super) async fn assemble_over(
+        &self,
+        upload: &MultipartUpload,
+        parts: ArrivedParts,
+        over: Option<String>,
+    ) -> Result<Option<Object>> {
         let size = parts.values().map(|(size, _)| size).sum();
         let parts = parts
             .into_iter()
@@ -95,17 +117,21 @@ impl Bucket {
             .collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
-        let request = request.upload_id(&upload.upload_id).multipart_upload(parts);
+        let request = request.upload_id(&upload.upload_id).multipart_upload(parts).set_if_match(over);
         match request.send().await {
             Ok(answer) => {
-                Ok(Object { size, etag: answer.e_tag, version_id: version(answer.version_id), modified: None })
+                let version_id = Some(version(answer.version_id));
+                Ok(Some(Object { size, etag: answer.e_tag, version_id, modified: None }))
             }
-            // Assembled by a try whose answer was lost, perhaps.
-            Err(error) if error.code() == Some("NoSuchUpload") => match self.head(&upload.key, None).await? {
-                Some(head) if head.plain && head.object.size == size => Ok(head.object),
-                _ => Err(Error::unavailable("multipart: CompleteMultipartUpload", "the upload is gone")),
+            Err(error) => match error.code() {
+                Some("PreconditionFailed") => Ok(None),
+                // Assembled by a try whose answer was lost, perhaps.
+                Some("NoSuchUpload") => match self.head(&upload.key, None).await? {
+                    Some(head) if head.plain && head.object.size == size => Ok(Some(head.object)),
+                    _ => Err(Error::unavailable("multipart: CompleteMultipartUpload", "the upload is gone")),
+                },
+                _ => Err(engine_error("multipart: CompleteMultipartUpload", &error)),
             },
-            Err(error) => Err(engine_error("multipart: CompleteMultipartUpload", &error)),
         }
     }
 

@@ -13,10 +13,14 @@ pub(super) const MOST_PARTS: u64 = 10_000;
 pub(super) const SMALLEST_PART: u64 = 5 << 20;
 /// Bytes of the largest part: 5 GiB. ("Amazon S3 multipart upload limits".)
 pub(super) const LARGEST_PART: u64 = 5 << 30;
-/// Bytes of a part, unless the miner asks for others or [`PARTS_IN_AN_ANSWER`] need to be larger: 16 MiB, minutes on a slow line.
+/// Bytes of the smallest part that we choose: 16 MiB, minutes on a slow line.
 const PART: u64 = 16 << 20;
-/// Parts that one answer gives; asking again, for a file, gives the next that are missing. A file has no more, unless the miner asks
-/// for smaller ones.
+/// Parts that a file is cut in until each has [`LARGE_PART`]: each is a request, $5.00 a million.
+const USUAL_PARTS: u64 = 100;
+/// Bytes of the largest part that we choose as long as [`PARTS_IN_AN_ANSWER`] suffice: 512 MiB, what a broken line costs at most.
+const LARGE_PART: u64 = 512 << 20;
+/// Parts that one answer gives; asking again, for a file, gives the next that are missing. Up to 4.8 TiB a file has no more, unless the
+/// miner asks for smaller ones.
 pub const PARTS_IN_AN_ANSWER: usize = 1000;
 
 /// One part of a large file.
@@ -30,11 +34,26 @@ pub struct Part {
     pub size: u64,
 }
 
+/// The file with the size that its parts are to have, which grows with its own. It is kept with the file, so that an upload is gone on
+/// with whatever a later release would choose.
+pub fn cut(file: OutputFile) -> OutputFile {
+    let size = file.size.unwrap_or(0);
+    let few = size.div_ceil(USUAL_PARTS).clamp(PART, LARGE_PART);
+    let part = few.max(least_part(size)).next_multiple_of(1 << 20).min(LARGEST_PART);
+    OutputFile { cut: Some(part).filter(|_| part > PART && file.part_size.is_none()), ..file }
+}
+
+/// Bytes of a part when one answer gives them all.
+fn least_part(size: u64) -> u64 {
+    size.div_ceil(PARTS_IN_AN_ANSWER as u64)
+}
+
 /// The parts of a file of declared size.
 pub fn parts(file: &OutputFile) -> impl Iterator<Item = Part> {
     let size = file.size.unwrap_or(0);
-    let least = size.div_ceil(PARTS_IN_AN_ANSWER as u64).next_multiple_of(1 << 20).min(LARGEST_PART);
-    let part = file.part_size.unwrap_or(PART.max(least)).max(1);
+    // A file for which none was chosen is small, or was declared to an earlier release, which went by this.
+    let unchosen = || PART.max(least_part(size).next_multiple_of(1 << 20).min(LARGEST_PART));
+    let part = file.part_size.or(file.cut).unwrap_or_else(unchosen).max(1);
     (1..).zip((0..size).step_by(usize::try_from(part).unwrap_or(usize::MAX))).map(move |(number, offset)| Part {
         number,
         offset,
@@ -61,7 +80,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_cover_a_file_once_within_s3s_limits(size in 1_u64..=5 << 40) {
-            let file = OutputFile { size: Some(size), ..OutputFile::default() };
+            let file = cut(OutputFile { size: Some(size), ..OutputFile::default() });
             let parts: Vec<_> = parts(&file).collect();
             prop_assert!(parts.len() as u64 <= MOST_PARTS);
             let mut at = 0;
@@ -72,6 +91,31 @@ mod tests {
             }
             prop_assert_eq!(at, size);
         }
+    }
+
+    #[test]
+    fn parts_grow_with_the_file() {
+        let of = |size: u64| OutputFile { size: Some(size), ..OutputFile::default() };
+        let (mib, gib) = (1 << 20, 1 << 30);
+        for (size, count, part) in [
+            (65 * mib, 5, 16 * mib),
+            (1600 * mib, 100, 16 * mib),
+            (10 * gib, 100, 103 * mib),
+            (50 * gib, 100, 512 * mib),
+            (500 * gib, 1000, 512 * mib),
+            (5 << 40, 1024, 5 * gib),
+        ] {
+            let parts: Vec<_> = parts(&cut(of(size))).collect();
+            assert_eq!((parts.len(), parts[0].size), (count, part), "{size}");
+        }
+        let asked = OutputFile { part_size: Some(5 * mib), ..of(10 * gib) };
+        assert_eq!(parts(&cut(asked)).count(), 2048, "the miner has the last word");
+    }
+
+    #[test]
+    fn a_file_of_the_first_release_keeps_its_parts() {
+        let file = OutputFile { size: Some(10 << 30), ..OutputFile::default() };
+        assert_eq!((parts(&file).count(), parts(&file).next().map(|part| part.size)), (640, Some(16 << 20)));
     }
 
     #[test]

@@ -192,21 +192,24 @@ impl Jobs {
         Ok((due, end.map(|end| DuePlace { after: Some(end), ..from })))
     }
 
-    /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. It is made beside the read
-    /// that tells.
+    /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. Where the caller is known to be
+    /// one, it is made beside the read that tells.
     pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
         self.one_shard(&CLAIMABLE, &keys::claimable(chute_id, 0), &Filter::default(), page.limit, page.after).await
     }
 
-    /// A page of the chute's pending jobs, oldest first. `begun` is the first query.
+    /// A page of the chute's pending jobs, oldest first. `begun` is the first query, where it was made.
     pub async fn claimable(
         &self,
         chute: &Chute,
         page: &Page,
-        begun: Result<JobList<ClaimableJob>>,
+        begun: Option<Result<JobList<ClaimableJob>>>,
     ) -> Result<JobList<ClaimableJob>> {
         if !chute.busy {
-            return begun;
+            return match begun {
+                Some(begun) => begun,
+                None => self.begin_claimable(chute.chute_id, page).await,
+            };
         }
         self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute.chute_id, shard), &Filter::default(), page).await
     }
@@ -217,7 +220,7 @@ impl Jobs {
     }
 
     /// The first query of a page of a user's list: what the page holds and one more, which tells whether there is another page.
-    /// Where credentials name the user it is made beside the read of the caller; so it reads no more than that.
+    /// Where the caller is known to be one it is made beside the read of the user; so it reads no more than that.
     pub async fn begin_list(&self, user_id: Uuid, filter: &Filter, page: &Page) -> Result<JobList<ListedJob>> {
         self.one_shard(&BY_USER, &keys::owner(user_id, 0), filter, page.limit + 1, page.after).await
     }

@@ -1,0 +1,48 @@
+//! The check of a reported job's files, by one at a time where there is much to do.
+
+use crate::{
+    app::App,
+    error::{Error, Result},
+    model::{
+        Job,
+        lifecycle::{self, Transition},
+    },
+    outputs::{Seen, check_files, is_much_work},
+    tables::jobs::Outcome,
+    time::Timestamp,
+};
+
+/// What became of a check.
+pub enum Check {
+    /// The files were checked: the job with what was found, and what else is in the bucket.
+    Done(Box<Job>, Seen),
+    /// Somebody else is at it, or has ended the job: this is the job as it is.
+    Refused(Box<Job>),
+}
+
+impl App {
+    /// Checks the files of a job as it was read. Where many of them take several calls each, `begin` is written first, which lets one
+    /// at a time begin: the others would do the same work once more. For few files the write would cost more than it spares.
+    pub async fn check(&self, mut job: Job, begin: Transition, now: Timestamp) -> Result<Check> {
+        let threshold = self.config.multipart_threshold;
+        if !is_much_work(&job, threshold) {
+            let seen = check_files(self.bucket()?, &mut job, threshold).await?;
+            return Ok(Check::Done(Box::new(job), seen));
+        }
+        if job.checked_for(now).is_some() {
+            return Ok(Check::Refused(Box::new(job)));
+        }
+        match self.jobs.change(job.job_id, begin, "begin check: UpdateItem").await? {
+            Outcome::Changed(begun) => job.checking_until = begun.checking_until,
+            Outcome::Refused(job) => return Ok(Check::Refused(job)),
+            Outcome::Gone => return Err(Error::no_job(job.job_id)),
+        }
+        let give_up = lifecycle::give_up_check(&job, now);
+        let checked = check_files(self.bucket()?, &mut job, threshold).await;
+        if checked.is_err() {
+            // That it could not is as good: the repeat waits until the time of this check is over.
+            let _ = self.jobs.change(job.job_id, give_up, "give up check: UpdateItem").await;
+        }
+        Ok(Check::Done(Box::new(job), checked?))
+    }
+}
