@@ -34,4 +34,4 @@ pub mod uploads;
 pub use app::App;
 pub use error::{Error, Result};
 pub use lambda_http::{Body, Request, Response};
-pub use serve::{serve, serve_event};
+pub use serve::{serve, serve_event, serve_pages};
