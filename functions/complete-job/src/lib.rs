@@ -38,7 +38,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }
     if !job.terminal {
-        let seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
+        let seen =
+            check_files(app.bucket()?, &mut job, app.config.multipart_threshold, app.config.max_job_bytes).await?;
         let transition = lifecycle::complete(&job, now)?;
         job = match app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await? {
             Change::Made(job) => {

@@ -152,7 +152,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     }
     let mut seen = Seen::default();
     let (transition, reaped) = if job.report.is_some() {
-        seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
+        seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold, app.config.max_job_bytes).await?;
         (lifecycle::complete_for_lost_miner(&job, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, now), Reaped::Requeued)

@@ -7,7 +7,10 @@ use shared::{
     auth::JobClaims,
     http::{Fields, Object, object, reply, request::now},
     model::{OutputFile, lifecycle},
-    outputs::declaration::{Declaration, declare},
+    outputs::{
+        allowance,
+        declaration::{Declaration, declare},
+    },
 };
 use utoipa::ToSchema;
 
@@ -36,6 +39,10 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     let uploads = app.uploads(request, &claims)?;
     let (mut job, before) = expected_file(app, &claims, &path).await?;
     let mut file = declare(&declared, before.clone()).map_err(|problem| problem.at(vec!["body".into()]))?;
+    if file.size > before.size {
+        let others = job.files.iter().flat_map(|files| files.values()).filter(|other| other.filename != path);
+        allowance::check_declared(others.chain([&file]), app.config.max_job_bytes)?;
+    }
     if file != before {
         if (file.size, &file.sha256) != (before.size, &before.sha256) {
             // What has arrived need not be that.

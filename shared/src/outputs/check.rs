@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::{
+    allowance::Allowance,
     bucket::{Bucket, Object},
     declaration::LONGEST_TYPE,
     multipart::MultipartUpload,
@@ -42,9 +43,10 @@ pub struct Seen {
 }
 
 /// Looks at every file that the job expects: opens envelopes, assembles parts, and records what is there. `threshold` is the
-/// size above which a declared file comes in parts. Everything done is done for good, so a repeat goes on from there.
-pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64) -> Result<Seen> {
+/// size above which a declared file comes in parts, `most` what all of them may have together. Everything done is done for good, so a repeat goes on from there.
+pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64, most: u64) -> Result<Seen> {
     let files = job.files.take().unwrap_or_default();
+    let allowance = Allowance::of(&files, most);
     let keys = job.file_keys();
     let key = |file: &OutputFile| keys.key(&file.filename);
     let listing = if files.is_empty() { Default::default() } else { bucket.list(keys.prefix()).await? };
@@ -64,10 +66,11 @@ pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64) -> Resu
         let in_parts = is_in_parts(&file, threshold);
         checks.push(check(bucket, key, file_id, file, object, parts, in_parts));
     }
-    let checked: Vec<Checked> = stream::iter(checks).buffer_unordered(AT_ONCE).try_collect().await?;
+    let mut checked: Vec<Checked> = stream::iter(checks).buffer_unordered(AT_ONCE).try_collect().await?;
 
     let seen = Seen { versions: listing.versions, uploads: parts.into_values().flatten().collect() };
     let (mut missing, mut notes) = (Vec::new(), Vec::new());
+    notes.extend(allowance.leave_out(checked.iter_mut().map(|checked| (checked.file_id, &mut checked.file))));
     for Checked { file, note, .. } in checked.iter().filter(|checked| !checked.file.uploaded) {
         missing.push(file.filename.clone());
         notes.extend(note.clone());
