@@ -9,7 +9,7 @@
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
 //! model                    what jobs, chutes and users are, and what a job may become
 //! item                     the vocabulary of DynamoDB items
-//! error config quotas aws metrics time
+//! error config quotas aws credentials metrics time
 //! ```
 //!
 //! An endpoint is in `functions/`.
@@ -18,6 +18,7 @@ pub mod app;
 pub mod auth;
 pub mod aws;
 pub mod config;
+mod credentials;
 mod endpoint;
 pub mod error;
 pub mod http;
