@@ -53,6 +53,7 @@ pub struct Builder {
     cpu_share: Option<f64>,
     tls: bool,
     unversioned_objects: u64,
+    credentials_life: Duration,
     verbose: bool,
 }
 
@@ -87,6 +88,7 @@ impl Default for Builder {
             cpu_share: None,
             tls: false,
             unversioned_objects: 0,
+            credentials_life: Duration::from_secs(12 * 3600),
             verbose: std::env::var_os("RUST_LOG").is_some(),
         }
     }
@@ -192,6 +194,13 @@ impl Builder {
         self
     }
 
+    /// How long the credentials of an environment are good for, which S3 looks at when a URL is used that they signed. By default 12
+    /// hours, as Lambda's were seen to be.
+    pub fn credentials_life(mut self, life: Duration) -> Self {
+        self.credentials_life = life;
+        self
+    }
+
     /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
@@ -232,7 +241,7 @@ impl Builder {
         let stop = CancellationToken::new();
         let stop_on_drop = stop.clone().drop_guard();
         let clock = Clock::default();
-        let callers = Arc::new(Callers::default());
+        let callers = Arc::new(Callers::new(self.credentials_life));
         let logs = Arc::new(Logs::new(self.verbose));
         let tasks = TaskTracker::new();
         let aws_url = format!("http://{aws_address}");

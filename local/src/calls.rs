@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -69,26 +70,41 @@ impl Caller {
     }
 }
 
+/// Whose a key is, and until when it is good.
+#[derive(Clone, Debug)]
+pub(crate) struct Issued {
+    pub(crate) function: String,
+    pub(crate) until: SystemTime,
+}
+
 /// The callers by access key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Callers {
     by_key: Mutex<HashMap<String, Arc<Caller>>>,
-    /// The function behind every key there ever was.
-    functions: Mutex<HashMap<String, String>>,
+    /// Every key there ever was.
+    issued: Mutex<HashMap<String, Issued>>,
+    /// How long a key is good for.
+    life: Duration,
     next: AtomicU64,
 }
 
 impl Callers {
+    /// None so far. What they presign ends with their keys.
+    pub(crate) fn new(life: Duration) -> Self {
+        Self { by_key: Mutex::default(), issued: Mutex::default(), life, next: AtomicU64::default() }
+    }
+
     /// A new environment's access key, as long as a temporary one of AWS.
     pub(crate) fn register(&self, function: &str, kill: CancellationToken) -> (String, Arc<Caller>) {
         let key = format!("ASIALOCAL{:011}", self.next.fetch_add(1, Ordering::Relaxed));
         let caller = Arc::new(Caller { function: function.to_owned(), kill, counts: Mutex::default() });
         self.lock().insert(key.clone(), Arc::clone(&caller));
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), function.to_owned());
+        let issued = Issued { function: function.to_owned(), until: SystemTime::now() + self.life };
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), issued);
         (key, caller)
     }
 
-    /// Forgets an environment that is gone. What it presigned stays valid.
+    /// Forgets an environment that is gone. What it presigned stays valid as long as its key.
     pub(crate) fn remove(&self, key: &str) {
         self.lock().remove(key);
     }
@@ -97,9 +113,9 @@ impl Callers {
         self.lock().get(key).cloned()
     }
 
-    /// The function that has, or had, this key: who signed a presigned URL.
-    pub(crate) fn function(&self, key: &str) -> Option<String> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    /// Whose this key is, or was: who signed a presigned URL.
+    pub(crate) fn issued(&self, key: &str) -> Option<Issued> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Caller>>> {

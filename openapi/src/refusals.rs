@@ -25,8 +25,8 @@ pub struct GatewayError {
     pub message: String,
 }
 
-/// Every route may answer these: API Gateway's limits, and what is temporary. The others stand beside the route.
-pub(crate) const ALWAYS: [u16; 5] = [413, 429, 431, 500, 503];
+/// Every route may answer these: to who goes around the deployment's CDN, API Gateway's limits, and what is temporary. The others stand beside the route.
+pub(crate) const ALWAYS: [u16; 6] = [403, 413, 429, 431, 500, 503];
 
 /// The answer of such a status.
 pub(crate) fn response(status: u16) -> Value {

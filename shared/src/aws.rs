@@ -27,7 +27,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{config_bag::ConfigBag, timeout::TimeoutConfig};
 
-use crate::config::Environment;
+use crate::{config::Environment, credentials};
 
 /// How many calls to each engine a function has made, every attempt counted: they are the bill.
 #[derive(Debug, Clone, Default)]
@@ -135,9 +135,9 @@ impl Aws {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
-    /// What upload URLs are signed with: the credentials and the region.
+    /// What URLs are signed with: the credentials, with their end, and the region.
     pub fn signing(&self) -> (Credentials, String) {
-        (self.credentials.clone(), self.region.to_string())
+        (credentials::with_end(&self.credentials), self.region.to_string())
     }
 
     /// A Secrets Manager client.

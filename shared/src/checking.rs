@@ -24,9 +24,9 @@ impl App {
     /// Checks the files of a job as it was read. Where many of them take several calls each, `begin` is written first, which lets one
     /// at a time begin: the others would do the same work once more. For few files the write would cost more than it spares.
     pub async fn check(&self, mut job: Job, begin: Transition, now: Timestamp) -> Result<Check> {
-        let threshold = self.config.multipart_threshold;
+        let (threshold, most) = (self.config.multipart_threshold, self.config.max_job_bytes);
         if !is_much_work(&job, threshold) {
-            let seen = check_files(self.bucket()?, &mut job, threshold).await?;
+            let seen = check_files(self.bucket()?, &mut job, threshold, most).await?;
             return Ok(Check::Done(Box::new(job), seen));
         }
         if job.checked_for(now).is_some() {
@@ -38,7 +38,7 @@ impl App {
             Outcome::Gone => return Err(Error::no_job(job.job_id)),
         }
         let give_up = lifecycle::give_up_check(&job, now);
-        let checked = check_files(self.bucket()?, &mut job, threshold).await;
+        let checked = check_files(self.bucket()?, &mut job, threshold, most).await;
         if checked.is_err() {
             // That it could not is as good: the repeat waits until the time of this check is over.
             let _ = self.jobs.change(job.job_id, give_up, "give up check: UpdateItem").await;

@@ -76,6 +76,8 @@ pub struct Config {
     pub upload_window: i64,
     /// Declared sizes above this many bytes are uploaded in parts (`MULTIPART_THRESHOLD_BYTES`).
     pub multipart_threshold: u64,
+    /// Bytes that the files of a job may have together (`MAX_JOB_BYTES`; 0 for any number).
+    pub max_job_bytes: u64,
     /// The CloudFormation stack that metrics are of (`STACK_NAME`).
     pub stack_name: String,
     /// The API's public address, when it is not the one that API Gateway names (`API_BASE_URL`).
@@ -120,6 +122,10 @@ impl Config {
             },
             upload_window: env.parsed("UPLOAD_WINDOW_SECONDS", 3600)?,
             multipart_threshold: env.parsed("MULTIPART_THRESHOLD_BYTES", 64 << 20)?,
+            max_job_bytes: match env.parsed("MAX_JOB_BYTES", 0)? {
+                0 => u64::MAX,
+                most => most,
+            },
             stack_name: env.optional("STACK_NAME").unwrap_or_else(|| "jobchute".to_owned()),
             api_base_url: env.optional("API_BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
         })

@@ -10,7 +10,7 @@
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
 //! model                    what jobs, chutes and users are, and what a job may become
 //! item                     the vocabulary of DynamoDB items
-//! error config quotas aws metrics audit time
+//! error config quotas aws credentials metrics audit time
 //! ```
 //!
 //! An endpoint is in `functions/`.
@@ -21,6 +21,7 @@ pub mod auth;
 pub mod aws;
 mod checking;
 pub mod config;
+mod credentials;
 mod endpoint;
 pub mod error;
 pub mod http;
@@ -38,4 +39,4 @@ pub use app::App;
 pub use checking::Check;
 pub use error::{Error, Result};
 pub use lambda_http::{Body, Request, Response};
-pub use serve::{serve, serve_event};
+pub use serve::{serve, serve_event, serve_pages};

@@ -13,8 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     app::App,
     audit,
+    config::Environment,
     error::{Cause, Error, Result},
     http::{
+        Origin,
         compress::compressed,
         refusal,
         request::{header, path_uuid},
@@ -43,6 +45,7 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
     // One for the life of the process: requests borrow it.
     let app: &'static App = Box::leak(Box::new(app));
     let endpoint: &'static Endpoint = Box::leak(endpoint);
+    let origin: &'static Origin = Box::leak(Box::new(Origin::read(&Environment::of_process())));
     Box::pin(lambda_http::run(service_fn(move |request: Request| async move {
         let started = Instant::now();
         let (route, job_id) = (route(&request), path_uuid(&request, "job_id"));
@@ -50,7 +53,10 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
         let job_id = job_id.map(|id| id.to_string()).unwrap_or_default();
         let accepted = header(&request, "accept-encoding").map(str::to_owned);
         let context = request.lambda_context();
-        let answer = before_deadline(&context, endpoint(app, request)).await;
+        let answer = match origin.admit(&request) {
+            Ok(()) => before_deadline(&context, endpoint(app, request)).await,
+            Err(refusal) => Err(refusal),
+        };
         let (response, cause) = match answer {
             Ok(response) => (response, None),
             Err(mut error) => {
@@ -62,6 +68,22 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
         log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(AsItIs(response))
     })))
+}
+
+/// Serves pages, which need nothing that an [`App`] has and leave no line in the log.
+pub async fn serve_pages<F, Fut>(handle: F) -> Result<(), lambda_http::Error>
+where
+    F: Fn(Request) -> Fut + Sync,
+    Fut: Future<Output = Result<Response<Body>, lambda_http::Error>> + Send,
+{
+    let (handle, origin) = (&handle, &Origin::read(&Environment::of_process()));
+    lambda_http::run(service_fn(move |request: Request| async move {
+        match origin.admit(&request) {
+            Ok(()) => handle(request).await,
+            Err(error) => Ok(refusal(error)),
+        }
+    }))
+    .await
 }
 
 /// An answer whose body is text or bytes as it should travel. `lambda_http` would find that out by its media type, read a text

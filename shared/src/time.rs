@@ -1,6 +1,9 @@
 //! Time, as the table stores it and as the client reads it.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use aws_smithy_types::date_time::{DateTime, Format};
 use serde::{Deserialize, Serialize};
@@ -28,8 +31,12 @@ impl Timestamp {
 
     /// The system's clock. Only for what no API Gateway stamped: presigned URLs and direct invocations.
     pub fn system() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self(since.as_millis() as i64)
+        Self::of(SystemTime::now())
+    }
+
+    /// From a system's time; what was before 1970 is 1970.
+    pub fn of(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64)
     }
 
     /// Milliseconds since 1970.

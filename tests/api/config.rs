@@ -86,6 +86,7 @@ fn a_variable_that_makes_no_sense_is_named_without_its_value() {
         ("DEFAULT_QUOTAS", "is not a JSON map of counts"),
         ("UPLOAD_WINDOW_SECONDS", "is not a number"),
         ("MULTIPART_THRESHOLD_BYTES", "is not a number"),
+        ("MAX_JOB_BYTES", "is not a number"),
     ] {
         let line = refusal("finish-job", &[&needed[..], &[(variable, "hunter2")]].concat());
         assert!(line.contains(&format!("environment variable {variable} {problem}")), "{line}");

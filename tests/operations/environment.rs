@@ -13,6 +13,10 @@ fn longest(template: &Value, value: &Value) -> u64 {
     let name = match value {
         Value::String(text) => return text.len() as u64,
         Value::Tagged(reference) if reference.tag == "Ref" => reference.value.as_str().expect("a name"),
+        Value::Tagged(either) if either.tag == "If" => {
+            let values = either.value.as_sequence().expect("a condition and two values");
+            return values[1..].iter().map(|value| longest(template, value)).max().expect("two values");
+        }
         other => panic!("no way to tell how long {other:?} may be"),
     };
     let parameter = &template["Parameters"][name];

@@ -5,6 +5,7 @@
 
 mod access_logs;
 mod artifacts;
+mod cost_stops;
 mod dashboard;
 mod day;
 mod documents;

@@ -3,7 +3,9 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod allowance;
 mod busy;
+mod credentials;
 mod deadline;
 mod declared;
 mod envelopes;

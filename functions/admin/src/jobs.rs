@@ -1,11 +1,6 @@
 //! Jobs of anybody, which an administrator may end and remove.
 
-use shared::{
-    App, Error, Result,
-    model::lifecycle,
-    tables::jobs::Outcome,
-    time::Timestamp,
-};
+use shared::{App, Error, Result, model::lifecycle, tables::jobs::Outcome, time::Timestamp};
 use uuid::Uuid;
 
 use crate::output::Output;

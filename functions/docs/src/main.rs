@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    lambda_http::run(lambda_http::service_fn(docs::handle)).await
+    shared::serve_pages(docs::handle).await
 }

@@ -7,7 +7,7 @@ use shared::{
     App, Error, Result,
     http::{JobResponse, reply, request::now},
     model::lifecycle,
-    outputs::cut,
+    outputs::{allowance, cut},
     tables::jobs::Change,
 };
 
@@ -38,6 +38,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
     let input = Report::read(&request, claims.sub)?;
+    allowance::check_declared(input.files.iter().map(|(_, file)| file), app.config.max_job_bytes)?;
     let digest = input.digest()?;
     let report = lifecycle::Report {
         status: input.status,

@@ -8,7 +8,7 @@ use shared::{
     http::{Fields, Object, object, reply, request::now},
     model::{OutputFile, lifecycle},
     outputs::{
-        cut,
+        allowance, cut,
         declaration::{Declaration, declare},
     },
 };
@@ -39,6 +39,10 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     let uploads = app.uploads(request, &claims)?;
     let (mut job, before) = expected_file(app, &claims, &path).await?;
     let mut file = declare(&declared, before.clone()).map_err(|problem| problem.at(vec!["body".into()]))?;
+    if file.size > before.size {
+        let others = job.files.iter().flat_map(|files| files.values()).filter(|other| other.filename != path);
+        allowance::check_declared(others.chain([&file]), app.config.max_job_bytes)?;
+    }
     if file != before {
         if file.size != before.size {
             file = cut(file);

@@ -135,7 +135,7 @@ impl Edge {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Cut> {
         if service == Service::S3 {
-            return self.s3(operation, signer.function(), request).await;
+            return self.s3(operation, signer, request).await;
         }
         let (parts, body) = server::read(request, JSON_LIMIT).await?;
         let needed = match service {
@@ -172,12 +172,8 @@ impl Edge {
         Ok(Response::from_parts(parts, server::full(answer)))
     }
 
-    async fn s3(
-        &self,
-        operation: &str,
-        function: Option<&str>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Cut> {
+    async fn s3(&self, operation: &str, signer: &Signer, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        let function = signer.function();
         let allowed = cors::answer_headers(&self.s3_cors, request.method(), request.headers());
         if cors::is_preflight(request.method(), request.headers()) {
             let mut answer = match &allowed {
@@ -189,7 +185,11 @@ impl Edge {
             answer.headers_mut().extend(allowed.unwrap_or_default());
             return Ok(answer);
         }
-        if let Some(refusal) = s3::refusal(request.method(), request.uri(), request.headers(), SystemTime::now()) {
+        let now = SystemTime::now();
+        let expired =
+            || signer.has_expired(now).then(|| Refusal::new(400, "ExpiredToken", "The provided token has expired."));
+        let refusal = s3::refusal(request.method(), request.uri(), request.headers(), now).or_else(expired);
+        if let Some(refusal) = refusal {
             let mut answer = after_the_body(request, refusal.answer()).await?;
             answer.headers_mut().extend(allowed.unwrap_or_default());
             return Ok(answer);

@@ -1,16 +1,16 @@
 //! Who signed a request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use hyper::{Request, body::Incoming, header::AUTHORIZATION};
 
-use crate::calls::{Caller, Callers};
+use crate::calls::{Caller, Callers, Issued};
 
 /// Who signed a request.
 pub(super) enum Signer {
     Function(Arc<Caller>),
-    /// Nobody now: the URL was presigned, by this function.
-    Presigned(Option<String>),
+    /// Nobody now: the URL was presigned, by a function with this key.
+    Presigned(Option<Issued>),
     /// A test, an operator, or nobody.
     Outside,
 }
@@ -27,7 +27,7 @@ impl Signer {
         match (header, request.uri().query()) {
             (Some(key), _) => callers.find(&key).map_or(Self::Outside, Self::Function),
             (None, Some(query)) if query.contains("X-Amz-Signature=") => {
-                Self::Presigned(key(query).and_then(|key| callers.function(&key)))
+                Self::Presigned(key(query).and_then(|key| callers.issued(&key)))
             }
             _ => Self::Outside,
         }
@@ -37,8 +37,13 @@ impl Signer {
     pub(super) fn function(&self) -> Option<&str> {
         match self {
             Self::Function(caller) => Some(&caller.function),
-            Self::Presigned(function) => function.as_deref(),
+            Self::Presigned(issued) => issued.as_ref().map(|issued| issued.function.as_str()),
             Self::Outside => None,
         }
+    }
+
+    /// Whether a URL has outlived the credentials that signed it.
+    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+        matches!(self, Self::Presigned(Some(issued)) if issued.until <= now)
     }
 }

@@ -1,6 +1,7 @@
 //! One execution environment: a process, its Runtime API and its variables.
 
 use std::{
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -8,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     net::TcpListener,
@@ -44,11 +46,13 @@ pub(super) struct Environment {
     init_time: Duration,
     kill: CancellationToken,
     _kill_on_drop: DropGuard,
+    _temporary: TempDir,
 }
 
 impl Environment {
     /// Starts a process and waits until it asks for its first event.
     pub(super) async fn start(function: &Arc<Function>, settings: &Arc<Settings>) -> Result<Self> {
+        let temporary = TempDir::with_prefix("jobchute-tmp-").context("can't make a temporary folder")?;
         let started = Instant::now();
         let kill = settings.stop.child_token();
         let kill_on_drop = kill.clone().drop_guard();
@@ -59,7 +63,7 @@ impl Environment {
         let api = Arc::new(RuntimeApi::new(function));
         let (exit, exited) = watch::channel(None);
 
-        let mut child = spawn(function, settings, &access_key, &address.to_string())?;
+        let mut child = spawn(function, settings, &access_key, &address.to_string(), temporary.path())?;
         let pid = child.id();
         let stdout = child.stdout.take().map(|pipe| forward_lines(pipe, settings, function));
         let stderr = child.stderr.take().map(|pipe| forward_lines(pipe, settings, function));
@@ -89,6 +93,7 @@ impl Environment {
             init_time: Duration::ZERO,
             kill,
             _kill_on_drop: kill_on_drop,
+            _temporary: temporary,
         };
         if let Err(error) = environment.wait_for_init().await {
             // What a function that can't start says last tells more than its exit status.
@@ -158,7 +163,13 @@ async fn exit_status(mut exited: watch::Receiver<Option<ExitStatus>>) -> String 
 }
 
 /// Starts the binary with the variables that Lambda sets, and nothing of the user's own environment.
-fn spawn(function: &Function, settings: &Settings, access_key: &str, runtime_api: &str) -> Result<Child> {
+fn spawn(
+    function: &Function,
+    settings: &Settings,
+    access_key: &str,
+    runtime_api: &str,
+    temporary: &Path,
+) -> Result<Child> {
     let binary = settings.binaries.of(function);
     let log_group = format!("/aws/lambda/{}", function.name);
     let mut command = match &settings.share {
@@ -186,6 +197,8 @@ fn spawn(function: &Function, settings: &Settings, access_key: &str, runtime_api
             ("TZ", ":UTC"),
             ("_HANDLER", "bootstrap"),
         ])
+        // Lambda's is an environment's own without a variable.
+        .env("TMPDIR", temporary)
         .envs(&function.environment)
         .envs(&settings.environment)
         .stdin(Stdio::null())

@@ -64,6 +64,9 @@ pub(super) fn table(resolver: &Resolver<'_>, id: &str, properties: &Value) -> Re
     ] {
         properties.remove(inert);
     }
+    for index in properties.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut).into_iter().flatten() {
+        index.as_object_mut().map(|index| index.remove("OnDemandThroughput"));
+    }
     let ttl = properties.remove("TimeToLiveSpecification");
     only(
         &properties,

@@ -57,7 +57,7 @@ pub struct Bucket {
 pub struct Presigned {
     /// The URL.
     pub url: String,
-    /// Until when it works.
+    /// Until when it is known to work.
     pub expires_at: Timestamp,
 }
 
@@ -67,7 +67,7 @@ pub struct Presigner<'a> {
     base: &'a str,
     signer: &'a Signer,
     params: SigningParams<'a>,
-    /// Until when the URLs work.
+    /// Until when the URLs are known to work.
     pub expires_at: Timestamp,
 }
 
@@ -143,15 +143,14 @@ impl Bucket {
             base: self.base().await?,
             signer: &self.signer,
             params: self.signer.params(SystemTime::now(), seconds(life))?,
-            expires_at: Timestamp::system().plus_seconds(life),
+            expires_at: self.signer.known_to_work(Timestamp::system(), life),
         })
     }
 
     /// What the URLs of this bucket's objects begin with. The SDK knows every region's and every endpoint's; asked once.
     async fn base(&self) -> Result<&str> {
         if self.base.get().is_none() {
-            let (config, _) = expiring(1)?;
-            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(config);
+            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(expiring(1)?);
             let known = known.await.map_err(|error| Error::internal("presign: endpoint", error))?;
             let base = known.uri().split_once("/key?").map(|(base, _)| base.to_owned());
             let _ = self.base.set(base.ok_or_else(|| Error::internal("presign: endpoint", "no key in a URL"))?);
@@ -160,9 +159,10 @@ impl Bucket {
     }
 
     /// Where to GET a checked file. What its uploader said beside the bytes does not reach who fetches them: the URL says something
-    /// else in its place, since S3 can replace what it stored with an object and cannot leave it out ("GetObject": "Overriding
-    /// response header values through the request"). So no object has to be read or written again for it. `identity` is what
-    /// clients take for no coding at all, and `und` is an undetermined language (RFC 5646, section 4.1).
+    /// else in its place, since S3 can replace what it stored with an object and cannot leave it out ("GetObject" of the S3 API
+    /// reference, "Overriding response header values through the request", which speaks of answers with status 200). So no object
+    /// has to be read or written again for it. `identity` is what clients take for no coding at all, and `und` is an undetermined
+    /// language (RFC 5646, section 4.1).
     pub async fn presign_get(&self, key: &str, file: &OutputFile) -> Result<Presigned> {
         let request = self
             .client
@@ -176,8 +176,8 @@ impl Bucket {
             .response_content_language("und")
             .response_cache_control("no-store")
             .response_expires(DateTime::from_secs(0));
-        let (config, expires_at) = expiring(DOWNLOAD_LIFE)?;
-        presigned(request.presigned(config).await, expires_at, "presign: GetObject")
+        let expires_at = self.signer.known_to_work(Timestamp::system(), DOWNLOAD_LIFE);
+        presigned(request.presigned(expiring(DOWNLOAD_LIFE)?).await, expires_at, "presign: GetObject")
     }
 
     /// Stores a small file, as what it is. S3 checks the SHA-256, in hex, when there is one.
@@ -252,10 +252,8 @@ fn seconds(life: i64) -> Duration {
 }
 
 /// A presigning of `life` seconds from now, by the clock that S3 goes by: the world's.
-fn expiring(life: i64) -> Result<(PresigningConfig, Timestamp)> {
-    let config = PresigningConfig::expires_in(seconds(life))
-        .map_err(|error| Error::internal("presign: configuration", error))?;
-    Ok((config, Timestamp::system().plus_seconds(life)))
+fn expiring(life: i64) -> Result<PresigningConfig> {
+    PresigningConfig::expires_in(seconds(life)).map_err(|error| Error::internal("presign: configuration", error))
 }
 
 fn presigned<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(

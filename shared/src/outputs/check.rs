@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::{
+    allowance::Allowance,
     bucket::{Bucket, Head, Object},
     declaration::LONGEST_TYPE,
     multipart::MultipartUpload,
@@ -96,9 +97,10 @@ pub fn is_much_work(job: &Job, threshold: u64) -> bool {
 }
 
 /// Looks at every file that the job expects: opens envelopes, assembles parts, and records what is there. `threshold` is the
-/// size above which a declared file comes in parts. Everything done is done for good, so a repeat goes on from there.
-pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64) -> Result<Seen> {
+/// size above which a declared file comes in parts, `most` what all of them may have together. Everything done is done for good, so a repeat goes on from there.
+pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64, most: u64) -> Result<Seen> {
     let files = job.files.take().unwrap_or_default();
+    let allowance = Allowance::of(&files, most);
     let keys = job.file_keys();
     let listing = if files.len() > LOOKED_AT { Some(bucket.list(keys.prefix()).await?) } else { None };
     let mut looks = Vec::with_capacity(files.len());
@@ -123,6 +125,7 @@ pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64) -> Resu
     seen.versions.extend(checked.iter_mut().flat_map(|checked| std::mem::take(&mut checked.versions)));
     seen.uploads.extend(parts.into_values().flatten());
     let (mut missing, mut notes) = (Vec::new(), Vec::new());
+    notes.extend(allowance.leave_out(checked.iter_mut().map(|checked| (checked.file_id, &mut checked.file))));
     let in_one_piece = checked.iter().filter(|checked| checked.file.uploaded && !checked.in_parts);
     seen.in_one_piece = in_one_piece.filter_map(|checked| checked.file.size).sum();
     for Checked { file, note, .. } in checked.iter().filter(|checked| !checked.file.uploaded) {

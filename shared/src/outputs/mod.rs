@@ -1,5 +1,6 @@
 //! Output files in S3: the bucket, presigned URLs, uploads in parts, envelopes, and the check of what has arrived.
 
+pub mod allowance;
 mod bucket;
 mod check;
 pub mod declaration;

@@ -17,7 +17,10 @@ use aws_sigv4::{
 use aws_smithy_runtime_api::client::identity::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    time::Timestamp,
+};
 
 /// What a query keeps as it is: RFC 3986's unreserved characters.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -26,10 +29,16 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 /// About the bytes that a signature adds to a URL, session token aside.
 const REST: usize = 450;
 
+/// Seconds for which a URL is said to work when nothing more is known of the credentials that sign it: as long as a request may take. They
+/// have to be good for the request itself.
+const LEAST: i64 = 29;
+
 /// Signs as the function that it runs in.
 #[derive(Debug, Clone)]
 pub struct Signer {
     identity: Identity,
+    /// When the credentials end, or can be relied on no longer.
+    end: Option<Timestamp>,
     region: String,
     /// As a query has it: more than a thousand bytes, the same in every URL.
     session_token: String,
@@ -52,7 +61,15 @@ impl Signer {
     /// Signs with these credentials.
     pub fn new(credentials: Credentials, region: impl Into<String>) -> Self {
         let session_token = query(credentials.session_token().unwrap_or_default()).to_string();
-        Self { identity: credentials.into(), region: region.into(), session_token }
+        let end = credentials.expiry().map(Timestamp::of);
+        Self { identity: credentials.into(), end, region: region.into(), session_token }
+    }
+
+    /// Until when a URL of such a life works, as far as is known. The URL itself may say more: whoever cannot ask for another has it
+    /// for as long as S3 takes it.
+    pub(super) fn known_to_work(&self, now: Timestamp, life: i64) -> Timestamp {
+        let by_life = now.plus_seconds(life);
+        self.end.map_or(by_life, |end| by_life.min(end.max(now.plus_seconds(LEAST))))
     }
 
     /// What is the same for all URLs that are good for `life` from `now`.
