@@ -7,7 +7,7 @@ use crate::{
     auth::{Caller, Credentials, JobClaims},
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
-    model::Job,
+    model::{Job, PayloadKind},
     tables::Read,
     time::Timestamp,
 };
@@ -34,6 +34,31 @@ impl App {
         let (caller, job) = self.caller_and_job(self.credentials(request)?, request).await?;
         job.filter(|job| job.user_id == caller.user.user_id && job.deleted_at.is_none())
             .ok_or_else(|| Error::not_own_job(path(request, "job_id")))
+    }
+
+    /// The same, with these of its payloads.
+    pub async fn own_job_with(&self, request: &Request, wanted: &[PayloadKind]) -> Result<Job> {
+        let mut job = self.own_job(request).await?;
+        match self.payloads()?.load(&mut job, wanted).await? {
+            None => Ok(job),
+            // With its job, perhaps, which was deleted meanwhile.
+            Some(gone) => self.own_job(request).await.and(Err(gone.into())),
+        }
+    }
+
+    /// The job of this attempt with these of its payloads; 404 when it is being deleted, 401 when the attempt is over.
+    pub async fn held_job_with(&self, claims: &JobClaims, wanted: &[PayloadKind]) -> Result<Job> {
+        let mut job = self.held_job(claims).await?;
+        match self.payloads()?.load(&mut job, wanted).await? {
+            None => Ok(job),
+            Some(gone) => self.held_job(claims).await.and(Err(gone.into())),
+        }
+    }
+
+    /// The same, without any.
+    pub async fn held_job(&self, claims: &JobClaims) -> Result<Job> {
+        let job = self.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+        job.held_by(claims.att)
     }
 
     /// The claims of the request's job token, which may be one for a single file.

@@ -3,7 +3,7 @@
 //! ```text
 //! serve  endpoint          the event loop, and what every endpoint begins with
 //! app                      what a function has at hand
-//! uploads                  where a miner sends its files
+//! payloads  uploads        what a job carries beside its state; where a miner sends its files
 //! auth                     who is calling: account credentials and job tokens
 //! http                     what a request says, and how an answer is worded
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
@@ -25,6 +25,7 @@ pub mod item;
 pub mod metrics;
 pub mod model;
 pub mod outputs;
+pub mod payloads;
 pub mod quotas;
 mod serve;
 pub mod tables;

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, hash::Hash};
 use shared::{
     item::{Transition, keys},
     model::{
-        ChuteSnapshot, Job, OutputFile, Status,
+        ChuteSnapshot, Job, OutputFile, Payload, Status,
         lifecycle::{self, Claim, Report},
     },
     time::Timestamp,
@@ -167,13 +167,22 @@ fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     lifecycle::claim(job, &claim).expect("a transition")
 }
 
-fn report_of(miner: usize, with_file: bool, now: Timestamp) -> Report<'static> {
-    let file = OutputFile { filename: "out".to_owned(), ..OutputFile::default() };
+fn result_of(miner: usize) -> Payload {
+    Payload::Inline(format!("\"{}\"", MINERS[miner]))
+}
+
+fn report_of<'a>(
+    miner: usize,
+    result: &'a Payload,
+    files: &'a BTreeMap<Uuid, OutputFile>,
+    now: Timestamp,
+) -> Report<'a> {
     Report {
         status: Status::Complete,
-        result: Some(["\"alice\"", "\"bob\""][miner]),
+        result: Some(result),
         detail: None,
-        files: if with_file { vec![(file_id().to_string(), file)] } else { Vec::new() },
+        files,
+        file_list: None,
         digest: MINERS[miner],
         now,
     }
@@ -273,7 +282,9 @@ impl Model for Life {
                 world.apply_as(miner, transition);
             }
             Step::Finish(miner, with_file, now) => {
-                let report = report_of(miner, with_file, at(now));
+                let file = with_file.then(|| (file_id(), OutputFile::named("out")));
+                let (result, files) = (result_of(miner), file.into_iter().collect());
+                let report = report_of(miner, &result, &files, at(now));
                 let transition =
                     lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
                 world.apply_as(miner, transition);
@@ -292,7 +303,7 @@ impl Model for Life {
             Property::always("no guard lets anything through", |_, world: &World| world.broken.is_none()),
             Property::always("the result is of the miner that holds the last attempt", |_, world: &World| {
                 let job = parse(&world.job);
-                let winner = world.winners.last().map(|miner| format!("\"{}\"", MINERS[*miner]));
+                let winner = world.winners.last().map(|miner| result_of(*miner));
                 job.result.is_none() || job.result == winner
             }),
             Property::always("an attempt has one winner", |_, world: &World| {

@@ -3,8 +3,8 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
-    http::{JobResponse, reply, request::now},
-    model::lifecycle,
+    http::{JobResponse, request::now},
+    model::{PayloadKind, lifecycle},
     outputs::{check_files, tidy},
     tables::jobs::Change,
 };
@@ -32,15 +32,17 @@ use shared::{
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
-    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
-    let mut job = job.held_by(claims.att)?;
+    let payloads = app.payloads()?;
+    let mut job = app.held_job_with(&claims, &[PayloadKind::Files]).await?;
     if job.report.is_none() {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }
     if !job.terminal {
         let seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
+        let put = payloads.record_files(&mut job).await?;
         let transition = lifecycle::complete(&job, now)?;
-        job = match app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await? {
+        let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await;
+        job = match payloads.settle(&job, put.as_ref(), change).await? {
             Change::Made(job) => {
                 job.count_end(&app.metrics);
                 job
@@ -50,5 +52,5 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         };
         tidy(app.bucket()?, seen, &job).await;
     }
-    reply::job(&job)
+    payloads.answer_to_miner(&request, &job, None).await
 }

@@ -51,8 +51,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             Outcome::Gone => return Err(not_found()),
         }
     }
-    if job.report.is_some() {
-        app.bucket()?.delete_all(job.file_keys().prefix()).await?;
+    // Of one that was deleted before, the queue tells whether something has to go.
+    if job.has_objects() || (job.deleted_at.is_some() && job.queue.is_some()) {
+        app.bucket()?.delete_all(job.file_keys().job()).await?;
     }
     Ok(reply::json(200, &Deleted { deleted: true, job_id: job.job_id }))
 }

@@ -3,10 +3,11 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Result,
-    http::{JobResponse, reply},
+    http::JobResponse,
+    model::PayloadKind,
 };
 
-/// Answers the job as it is now. One round trip: the caller and the job are read together.
+/// Answers the job as it is now. One round trip: the caller and the job are read together; another, for all that the job has in the bucket.
 #[utoipa::path(
     get,
     path = "/jobs/{job_id}",
@@ -21,5 +22,6 @@ use shared::{
     )
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    reply::job(&app.own_job(&request).await?)
+    let job = app.own_job_with(&request, PayloadKind::ALL).await?;
+    app.payloads()?.answer(&request, &job).await
 }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
     metrics::Metric,
-    model::{Job, lifecycle},
+    model::{Job, PayloadKind, lifecycle},
     outputs::{Seen, check_files, tidy},
+    payloads::Gone,
     tables::jobs::Outcome,
     time::Timestamp,
 };
@@ -41,6 +42,8 @@ pub struct Output {
     completed: u32,
     /// Deleted jobs whose files were removed once more.
     swept: u32,
+    /// Jobs that ended because what they need is gone from the bucket.
+    lost: u32,
     /// Jobs that somebody else was faster with.
     unchanged: u32,
     /// Jobs that could not be looked after; they are put off, so that they are in nobody's way.
@@ -55,6 +58,7 @@ enum Reaped {
     TimedOut,
     Completed,
     Swept,
+    Lost,
     Unchanged,
     Failed,
     /// For the next run.
@@ -111,6 +115,7 @@ impl Output {
             Reaped::TimedOut => &mut self.timed_out,
             Reaped::Completed => &mut self.completed,
             Reaped::Swept => &mut self.swept,
+            Reaped::Lost => &mut self.lost,
             Reaped::Unchanged => &mut self.unchanged,
             Reaped::Failed => &mut self.failed,
             Reaped::Left => return self.more = true,
@@ -150,9 +155,14 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     if job.terminal || job.lease_expires_at.is_none() {
         return Ok(Reaped::Unchanged);
     }
-    let mut seen = Seen::default();
-    let (transition, reaped) = if job.report.is_some() {
+    let payloads = app.payloads()?;
+    let (mut seen, mut put) = (Seen::default(), None);
+    let (transition, reaped) = if let Some(gone) = gone(app, &mut job).await? {
+        tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
+        (lifecycle::end_without(&job, gone.kind, now)?, Reaped::Lost)
+    } else if job.report.is_some() {
         seen = check_files(app.bucket()?, &mut job, app.config.multipart_threshold).await?;
+        put = payloads.record_files(&mut job).await?;
         (lifecycle::complete_for_lost_miner(&job, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, now), Reaped::Requeued)
@@ -160,23 +170,38 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         (lifecycle::time_out(&job, now), Reaped::TimedOut)
     };
     match app.jobs.change(job.job_id, transition, "reap: UpdateItem").await? {
-        Outcome::Changed(job) => {
+        Outcome::Changed(after) => {
+            let after = payloads.with_files(&job, *after).await?;
             app.metrics.add(Metric::LeasesLost, 1);
-            job.count_end(&app.metrics);
-            tidy(app.bucket()?, seen, &job).await;
+            after.count_end(&app.metrics);
+            tidy(app.bucket()?, seen, &after).await;
             Ok(reaped)
         }
-        Outcome::Refused(job) => {
+        Outcome::Refused(after) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
-            tidy(app.bucket()?, seen, &job).await;
+            payloads.take_back(&job.file_keys(), put.as_ref(), Some(&after)).await;
+            tidy(app.bucket()?, seen, &payloads.with_files(&job, *after).await?).await;
             Ok(Reaped::Unchanged)
         }
         Outcome::Gone => Ok(Reaped::Unchanged),
     }
 }
 
+/// Sees whether that is there without which the job is of no use to anybody: its arguments, or what was reported. The list of files is
+/// loaded.
+async fn gone(app: &App, job: &mut Job) -> Result<Option<Gone>> {
+    let payloads = app.payloads()?;
+    if job.report.is_none() {
+        return payloads.gone(job, PayloadKind::Arguments).await;
+    }
+    match payloads.gone(job, PayloadKind::Result).await? {
+        None => payloads.load(job, &[PayloadKind::Files]).await,
+        gone => Ok(gone),
+    }
+}
+
 async fn sweep(app: &App, job: &Job, gone: Timestamp, now: Timestamp) -> Result<Reaped> {
-    app.bucket()?.delete_all(job.file_keys().prefix()).await?;
+    app.bucket()?.delete_all(job.file_keys().job()).await?;
     app.jobs.change(job.job_id, lifecycle::swept(job, gone, now), "sweep: UpdateItem").await?;
     Ok(Reaped::Swept)
 }

@@ -5,11 +5,13 @@ pub mod filename;
 mod job;
 pub mod lifecycle;
 mod output_file;
+pub mod payload;
 mod status;
 mod user;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
 pub use job::{Instance, Job, PortMapping};
 pub use output_file::{FileKeys, OutputFile};
+pub use payload::{Payload, PayloadKind, Stored};
 pub use status::Status;
 pub use user::{HotkeyRow, KeyRow, Role, Usage, User};

@@ -18,13 +18,16 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{Job, OutputFile, Status, lifecycle::ROOM_FOR_DETAIL},
+    model::{Job, OutputFile, Status},
 };
 
 /// Files looked at at the same time.
 const AT_ONCE: usize = 32;
 /// The job has ended, and whoever ended it waits for the answer.
 const TIDYING: Duration = Duration::from_secs(5);
+
+/// Bytes that the check adds to the job's detail at most.
+const LONGEST_DETAIL: usize = 16 << 10;
 
 /// What became of one file.
 enum Arrival {
@@ -82,7 +85,7 @@ pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64) -> Resu
 /// Removes what nobody can ask for once the job has ended: envelopes, uploads that were sent again, cut short or never finished.
 /// That it could not is only logged: the bucket's lifecycle removes it later.
 pub async fn tidy(bucket: &Bucket, seen: Seen, job: &Job) {
-    if !job.terminal || job.deleted_at.is_some() {
+    if !job.terminal || job.deleted_at.is_some() || job.files.is_none() {
         return;
     }
     let keys = job.file_keys();
@@ -204,7 +207,7 @@ fn settle(job: &mut Job, missing: &[String], notes: &[String]) {
         return;
     }
     let mut detail = job.error_detail.take().map(|detail| detail + "\n").unwrap_or_default();
-    let most = detail.len() + ROOM_FOR_DETAIL - 100;
+    let most = detail.len() + LONGEST_DETAIL - 100;
     detail.push_str("Failed to upload files: ");
     detail.push_str(&missing.join(", "));
     for note in notes {

@@ -6,6 +6,7 @@ pub mod declaration;
 pub mod envelope;
 mod multipart;
 mod parts;
+mod payloads;
 mod presign;
 mod unwrap;
 
