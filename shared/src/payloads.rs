@@ -15,10 +15,11 @@ use crate::{
     http::{PayloadUrls, UploadTargets, reply, request::header},
     model::{
         FileKeys, Job, OutputFile, Payload, PayloadKind, Stored,
-        payload::{ARGUMENTS_INLINE, FILES_INLINE, RESULT_INLINE},
+        payload::{ARGUMENTS_INLINE, FILES_INLINE, LIFE, RESULT_INLINE},
     },
     outputs::Bucket,
     tables::jobs::Change,
+    time::{DAY, Timestamp},
 };
 
 /// The payloads of jobs.
@@ -65,6 +66,21 @@ impl Payloads<'_> {
             job.job_args = Payload::Stored(self.bucket.put_payload(&keys, std::mem::take(text)).await?);
         }
         Ok(())
+    }
+
+    /// Puts the arguments of a job anew that is about to be claimed until this deadline, if they would not outlive it where they are. A job
+    /// whose arguments are gone is as it was.
+    pub async fn renew_arguments(&self, job: &mut Job, deadline: Timestamp) -> Result<Option<Stored>> {
+        /// Seconds for what is not known to the second: when S3 removes what has expired, and how long uploads are held.
+        const MARGIN: i64 = 2 * DAY;
+        let needed = deadline.plus_seconds(Job::RETENTION + MARGIN);
+        if job.job_args.stored().is_none() || needed <= job.created_at.plus_seconds(LIFE) {
+            return Ok(None);
+        }
+        match (self.load(job, &[PayloadKind::Arguments]).await?, job.job_args.text()) {
+            (None, Some(text)) => self.bucket.put_payload(&job.file_keys(), text.to_owned()).await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Puts a result apart, if it is too large for an item.

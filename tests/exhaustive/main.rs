@@ -163,7 +163,7 @@ impl World {
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = now.plus_seconds(30 + WINDOW);
     let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
-    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, now, deadline };
+    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, arguments: None, now, deadline };
     lifecycle::claim(job, &claim).expect("a transition")
 }
 

@@ -100,18 +100,31 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             job
         }
         Claimed::ByNobody => {
-            let miner = caller.miner();
+            let (miner, payloads) = (caller.miner(), app.payloads()?);
+            let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
+            let mut job = job;
+            let put = payloads.renew_arguments(&mut job, deadline).await?;
             let claim = Claim {
                 miner: &miner,
                 account: caller.user.user_id,
                 worker,
                 hotkey: caller.hotkey.as_deref(),
                 instance: Some(instance),
+                arguments: put.as_ref(),
                 now,
-                deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
+                deadline,
             };
-            match app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await? {
-                Outcome::Changed(claimed) => {
+            let claimed = app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await;
+            match &claimed {
+                Ok(Outcome::Refused(job)) => payloads.take_back(&job.file_keys(), put.as_ref(), Some(job)).await,
+                Err(error) if error.is_refusal() => payloads.take_back(&job.file_keys(), put.as_ref(), None).await,
+                _ => {}
+            }
+            match claimed? {
+                Outcome::Changed(mut claimed) => {
+                    if let Some(text) = put.and_then(|put| put.text) {
+                        claimed.set_loaded(PayloadKind::Arguments, text)?;
+                    }
                     app.metrics.add(Metric::JobsClaimed, 1);
                     app.metrics.longest(Metric::QueueAge, job.updated_at, now);
                     *claimed

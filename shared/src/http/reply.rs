@@ -31,7 +31,7 @@ pub fn job(job: &Job, urls: &PayloadUrls) -> Result<Response<Body>> {
 }
 
 /// The same with the targets of its uploads, to a client that takes these encodings. Where they make the answer longer than Lambda allows,
-/// as the longest names do, they are left out: a renewal gives them file by file.
+/// as the longest names do, they are left out, `uploads` first: a renewal gives them file by file.
 pub fn job_with_uploads(
     job: &Job,
     urls: &PayloadUrls,
@@ -44,6 +44,10 @@ pub fn job_with_uploads(
     }
     answer.uploads = None;
     if let Some(response) = fitted(json(200, &answer), accept_encoding) {
+        return Ok(response);
+    }
+    let response = at_last(json(200, &answer));
+    if fits(&response) {
         return Ok(response);
     }
     answer.output_storage_urls.clear();

@@ -65,6 +65,8 @@ pub struct Claim<'a> {
     pub hotkey: Option<&'a str>,
     /// What the miner says about where it runs.
     pub instance: Option<Instance>,
+    /// Where the arguments are from now on, if they were put anew.
+    pub arguments: Option<&'a Stored>,
     /// When.
     pub now: Timestamp,
     /// When the attempt is over.
@@ -93,7 +95,11 @@ pub struct Report<'a> {
 /// `pending` → `running`: the attempt after the one that was read begins. One winner: the condition names that attempt.
 pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
     let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
-    Ok(live_job()
+    let change = match claim.arguments {
+        Some(stored) => live_job().set("job_args", attribute(stored)?),
+        None => live_job(),
+    };
+    Ok(change
         .when(Condition::Is("status", text(Status::Pending.as_str())))
         .when(Condition::Is("attempt", number(job.attempt.into())))
         .set("status", text(Status::Running.as_str()))
@@ -258,7 +264,7 @@ pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Trans
         .when(Condition::Is("terminal", AttributeValue::Bool(false)))
         .when(lease_of(job))
         .set("status", text(Status::Error.as_str()))
-        .set("error_detail", text(format!("{before}The job's {gone} is no longer in the bucket of outputs")))
+        .set("error_detail", text(format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}")))
         .set("finished_at", number(job.finished_at.unwrap_or(now).millis()))
         .set("updated_at", number(now.millis()));
     let change = match gone {

@@ -10,6 +10,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::time::DAY;
+
 /// Bytes of the largest arguments that are in the item. They are there from the beginning: a KB costs $1.25 at create, $0.625 at each of
 /// some 10 writes after that, and $0.03 at each of some 85 reads, $10 in an hour's job, and $3 in one of a minute, which the reaper
 /// never looks at. An object costs its PUT, the GETs of the claim and of one owner, and its reference $6 to $7: as much as 0.7 KB of
@@ -21,6 +23,11 @@ pub const RESULT_INLINE: usize = 4 << 10;
 /// Bytes of the longest list of files that is in the item, some 60 files. It is written as often as a result, but as another one each
 /// time, because completing records what has arrived: two PUTs and two GETs, $11, as much as 8 KB.
 pub const FILES_INLINE: usize = 8 << 10;
+
+/// Seconds that an object lives in the bucket after it was put (`OutputsBucket` in `template.yaml`). What a report brings, its job needs for
+/// less: [`super::Job::RETENTION`], and the time of its uploads. Arguments have waited for a miner before, and their miner may run for 30
+/// days: where they would not outlive the job, a claim puts them anew.
+pub const LIFE: i64 = 64 * DAY;
 
 /// JSON that only passes through. It is kept as the text that came: numbers of any size, the order of keys and the spelling come out as
 /// they went in, and nobody parses it twice.
