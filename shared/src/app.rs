@@ -11,6 +11,7 @@ use crate::{
     http::request::api_base,
     metrics::Metrics,
     outputs::{Bucket, Signer},
+    payloads::Payloads,
     tables::{Registry, Tables, jobs::Jobs},
     uploads::Uploads,
 };
@@ -78,6 +79,11 @@ impl App {
     /// The store of output files.
     pub fn bucket(&self) -> Result<&Bucket> {
         self.bucket.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the bucket"))
+    }
+
+    /// What jobs carry beside their state.
+    pub fn payloads(&self) -> Result<Payloads<'_>> {
+        Ok(Payloads { bucket: self.bucket()? })
     }
 
     /// The keys of job tokens.

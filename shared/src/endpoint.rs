@@ -7,7 +7,7 @@ use crate::{
     auth::{Caller, Credentials, JobClaims},
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
-    model::Job,
+    model::{Job, PayloadKind},
     tables::Read,
     time::Timestamp,
 };
@@ -45,6 +45,35 @@ impl App {
         let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
         let job = owned(found.take_job()?, &caller, request)?;
         Ok(job.with_progress(found.take_lease()?, now))
+    }
+
+    /// The same, with these of its payloads.
+    pub async fn own_job_with(&self, request: &Request, wanted: &[PayloadKind]) -> Result<Job> {
+        self.with_payloads(self.own_job(request).await?, wanted, request).await
+    }
+
+    /// The caller's own job with these of its payloads.
+    pub async fn with_payloads(&self, mut job: Job, wanted: &[PayloadKind], request: &Request) -> Result<Job> {
+        match self.payloads()?.load(&mut job, wanted).await? {
+            None => Ok(job),
+            // With its job, perhaps, which was deleted meanwhile.
+            Some(gone) => self.own_job(request).await.and(Err(gone.into())),
+        }
+    }
+
+    /// The job of this attempt with these of its payloads; 404 when it is being deleted, 401 when the attempt is over.
+    pub async fn held_job_with(&self, claims: &JobClaims, wanted: &[PayloadKind]) -> Result<Job> {
+        let mut job = self.held_job(claims).await?;
+        match self.payloads()?.load(&mut job, wanted).await? {
+            None => Ok(job),
+            Some(gone) => self.held_job(claims).await.and(Err(gone.into())),
+        }
+    }
+
+    /// The same, without any.
+    pub async fn held_job(&self, claims: &JobClaims) -> Result<Job> {
+        let job = self.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+        job.held_by(claims.att)
     }
 
     /// The claims of the request's job token, which may be one for a single file.

@@ -179,6 +179,11 @@ impl Error {
         Error::Unavailable(Cause { doing: doing.into(), error: error.to_string() })
     }
 
+    /// Whether the request was refused: nothing of it has happened. After any other error it may have, and the answer was lost.
+    pub fn is_refusal(&self) -> bool {
+        self.cause().is_none()
+    }
+
     /// The cause that belongs in the log, when there is one.
     pub fn cause(&self) -> Option<&Cause> {
         match self {

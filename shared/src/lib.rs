@@ -4,7 +4,7 @@
 //! serve  endpoint          the event loop, and what every endpoint begins with
 //! checking                 the check of a reported job's files, by one at a time
 //! app                      what a function has at hand
-//! uploads                  where a miner sends its files
+//! payloads  uploads        what a job carries beside its state; where a miner sends its files
 //! auth                     who is calling: account credentials and job tokens
 //! http                     what a request says, and how an answer is worded
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
@@ -29,6 +29,7 @@ pub mod item;
 pub mod metrics;
 pub mod model;
 pub mod outputs;
+pub mod payloads;
 pub mod quotas;
 mod serve;
 pub mod tables;

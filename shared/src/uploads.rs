@@ -49,7 +49,7 @@ impl Uploads<'_> {
         let attempt = self.claims.att;
         let transition = lifecycle::hold_while_uploading(attempt, now, self.window);
         match self.jobs.change_attempt(job.job_id, attempt, transition, "hold: UpdateItem").await? {
-            Change::Made(job) | Change::Refused(job) => Ok(job),
+            Change::Made(held) | Change::Refused(held) => Ok(held.with_files_of(&job)),
         }
     }
 

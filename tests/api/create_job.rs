@@ -203,14 +203,14 @@ async fn half_a_surrogate_pair_and_a_number_out_of_range_are_invalid() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_128_kib() {
+async fn a_body_may_have_4_mib() {
     let world = World::new().await;
     let body = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8)).into_bytes();
     assert_eq!(body(9).len(), 9);
-    let job = create(&world, &body(128 << 10)).await.ok();
-    assert_eq!(text(&job["job_args"]["a"]).len(), (128 << 10) - 8);
-    create(&world, &body((128 << 10) + 1)).await.is_error(413, "Request body is larger than 131072 bytes");
-    create(&world, &vec![b'x'; 2 << 20]).await.is_error(413, "Request body is larger than 131072 bytes");
+    let job = create(&world, &body(4 << 20)).await.ok();
+    assert_eq!(text(&job["job_args"]["a"]).len(), (4 << 20) - 8);
+    create(&world, &body((4 << 20) + 1)).await.is_error(413, "Request body is larger than 4194304 bytes");
+    create(&world, &vec![b'x'; 5 << 20]).await.is_error(413, "Request body is larger than 4194304 bytes");
     // What Lambda or API Gateway does not take, they refuse in their own words.
     for bytes in [7 << 20, 11 << 20] {
         assert_eq!(create(&world, &vec![b' '; bytes]).await.status, 413);
@@ -445,9 +445,9 @@ async fn a_body_may_begin_with_a_byte_order_mark_and_come_in_gzip() {
     let replayed = world.user.send(Method::POST, &path, gzip(b"{}"), &[key, in_gzip[0]]).await;
     assert_eq!((replayed.header("idempotent-replayed"), &replayed.body), (Some("true"), &plain));
 
-    let bomb = gzip(&vec![b' '; 1 << 20]);
+    let bomb = gzip(&vec![b' '; 8 << 20]);
     let refused = world.user.send(Method::POST, &path, bomb, &in_gzip).await;
-    refused.is_error(413, "Request body is larger than 131072 bytes");
+    refused.is_error(413, "Request body is larger than 4194304 bytes");
     let refused = world.user.send(Method::POST, &path, b"{}".to_vec(), &in_gzip).await;
     refused.is_error(422, "The request body is no gzip, as Content-Encoding says");
     let refused = world.user.send(Method::POST, &path, b"{}".to_vec(), &[("content-encoding", "br")]).await;

@@ -111,6 +111,34 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
 }
 
 #[tokio::test]
+async fn what_a_job_carries_costs_a_call_to_s3_where_it_is_made_and_where_it_is_answered() {
+    let world = World::new().await;
+    let mut counted = Counted::default();
+    let large = || json!({"a": "x".repeat(100 << 10)});
+    let created = world.user.post(&format!("/jobs/{}/train", world.chute_id), large()).await;
+    counted.is("create-job", &created, 2, 1);
+    let path = format!("/jobs/{}", text(&created.body["job_id"]));
+    counted.is("get-job", &world.user.get(&path).await, 1, 1);
+    let claim = world.miner.put(&format!("{path}/claim"), Value::Null).await;
+    counted.is("claim-job", &claim, 3, 1);
+    let (loser, url) = (World::another_miner().await, text(&claim.body["job_status_url"]));
+    assert_eq!(loser.put(&format!("{path}/claim"), Value::Null).await.engine_calls().1, 0);
+    counted.is("heartbeat-job", &Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), Value::Null).await, 1, 0);
+
+    // A large report is put where the job says; its repeat is not put again, and costs the read of the list.
+    let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
+    let report = json!({"status": "complete", "result": large(), "output_filenames": names});
+    counted.is("finish-job", &Client::nobody().post(&url, report.clone()).await, 2, 2);
+    counted.is("finish-job", &Client::nobody().post(&url, report).await, 1, 1);
+    let upload = url.replace("?token=", "/upload?token=");
+    counted.is("upload-job-file", &Client::nobody().put(&upload, json!({"path": names[0]})).await, 1, 1);
+    // The list as it was and as it is, and the files' listing. None has arrived.
+    counted.is("complete-job", &Client::nobody().put(&url, Value::Null).await, 2, 2);
+    counted.is("get-job", &world.user.get(&path).await, 1, 3);
+    counted.is("delete-job", &world.user.delete(&path).await, 2, 3);
+}
+
+#[tokio::test]
 async fn a_multipart_upload_takes_one_call_to_begin() {
     let world = World::new().await;
     let job = world.claimed().await;

@@ -164,15 +164,15 @@ async fn defect_13_half_a_surrogate_pair_of_pythons_does_not_keep_a_report_out()
 }
 
 #[tokio::test]
-async fn a_result_has_at_most_128_kib() {
+async fn a_result_has_at_most_4_mib() {
     let world = World::new().await;
     let job = world.claimed().await;
     let before = job.stored().await;
     // A string of n bytes has n - 2 characters.
     let result = |bytes: usize| json!({"status": "complete", "result": "x".repeat(bytes - 2)});
-    job.finish(result((128 << 10) + 1)).await.is_error(413, "result is larger than 131072 bytes");
+    job.finish(result((4 << 20) + 1)).await.is_error(413, "result is larger than 4194304 bytes");
     assert_eq!(job.stored().await, before);
-    job.finish(result(128 << 10)).await.ok();
+    job.finish(result(4 << 20)).await.ok();
 }
 
 #[tokio::test]

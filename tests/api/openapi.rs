@@ -215,7 +215,7 @@ async fn record() -> Value {
     example("delete-job", "200", "deleted", &deleted);
     example("refusals", "404", "deleted", &world.user.get(&format!("/jobs/{job_id}")).await.body);
 
-    let long = world.user.post(&format!("/jobs/{}/train", world.chute_id), json!({"a": "x".repeat(128 << 10)})).await;
+    let long = world.user.post(&format!("/jobs/{}/train", world.chute_id), json!({"a": "x".repeat(4 << 20)})).await;
     example("refusals", "413", "arguments", &long.body);
     let header = "x".repeat(11_000);
     let long = world.user.send(Method::GET, "/jobs", Vec::new(), &[("x-long", &header)]).await;

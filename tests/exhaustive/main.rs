@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, hash::Hash};
 use shared::{
     item::{Item, Transition, keys},
     model::{
-        ChuteSnapshot, Job, Lease, OutputFile, Status,
+        ChuteSnapshot, Job, Lease, OutputFile, Payload, Status,
         lease::{self, Heartbeat},
         lifecycle::{self, Claim, Report, Revocation},
     },
@@ -264,17 +264,26 @@ impl World {
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = now.plus_seconds(DEADLINES[miner]);
     let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
-    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, now, deadline };
+    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, arguments: None, now, deadline };
     lifecycle::claim(job, &claim).expect("a transition")
 }
 
-fn report_of(miner: usize, with_file: bool, now: Timestamp) -> Report<'static> {
-    let file = OutputFile { filename: "out".to_owned(), ..OutputFile::default() };
+fn result_of(miner: usize) -> Payload {
+    Payload::Inline(format!("\"{}\"", MINERS[miner]))
+}
+
+fn report_of<'a>(
+    miner: usize,
+    result: &'a Payload,
+    files: &'a BTreeMap<Uuid, OutputFile>,
+    now: Timestamp,
+) -> Report<'a> {
     Report {
         status: Status::Complete,
-        result: Some(["\"alice\"", "\"bob\""][miner]),
+        result: Some(result),
         detail: None,
-        files: if with_file { vec![(file_id().to_string(), file)] } else { Vec::new() },
+        files,
+        file_list: None,
         digest: MINERS[miner],
         now,
     }
@@ -390,7 +399,9 @@ impl Model for Life {
                 world.apply_as(miner, transition);
             }
             Step::Finish(miner, with_file, now) => {
-                let report = report_of(miner, with_file, at(now));
+                let file = with_file.then(|| (file_id(), OutputFile::named("out")));
+                let (result, files) = (result_of(miner), file.into_iter().collect());
+                let report = report_of(miner, &result, &files, at(now));
                 let transition =
                     lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
                 world.apply_as(miner, transition);
@@ -424,7 +435,7 @@ impl Model for Life {
             Property::always("no guard lets anything through", |_, world: &World| world.broken.is_none()),
             Property::always("the result is of the miner that holds the last attempt", |_, world: &World| {
                 let job = parse(&world.job);
-                let winner = world.winners.last().map(|miner| format!("\"{}\"", MINERS[*miner]));
+                let winner = world.winners.last().map(|miner| result_of(*miner));
                 job.result.is_none() || job.result == winner
             }),
             Property::always("an attempt has one winner", |_, world: &World| {

@@ -18,6 +18,17 @@ const WITHHELD: i64 = 300_000;
 /// The files that a report may name.
 pub(crate) const FILES: [&str; 2] = ["a.bin", "sub dir/ü.bin"];
 
+/// Arguments and results by their numbers: small ones, those that are stored apart, and the largest.
+pub(crate) fn content(number: u8) -> Value {
+    let size = [0, 6_000, (4 << 20) - 100][usize::from(number)];
+    json!({"n": number, "text": "x".repeat(size)})
+}
+
+/// Whether it is stored apart from its job.
+fn is_apart(number: u8) -> bool {
+    number > 0
+}
+
 /// A job, as far as anybody can tell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Job {
@@ -176,7 +187,7 @@ impl Job {
         match call {
             // The job is gone; its files are not yet, or the reaper is not told that they are.
             Call::Delete { .. } => {
-                let due = if self.gone.is_some() { self.due } else { self.report.map(|_| now + MINUTE) };
+                let due = if self.gone.is_some() { self.due } else { self.has_objects().then_some(now + MINUTE) };
                 let gone = Self { due, objects: self.objects.clone(), ..whole.clone() };
                 states.push(Self { objects: whole.objects, ..gone.clone() });
                 states.push(gone);
@@ -203,7 +214,7 @@ impl Job {
         match call {
             Call::Create { request } if *request != self.request => status(422),
             Call::Create { .. } if self.gone.is_some() => status(409),
-            Call::Create { .. } => self.shown(),
+            Call::Create { .. } => self.shown_to_owner(),
             Call::Claim { miner } => self.claim(*miner, now),
             Call::Heartbeat { token } => self.heartbeat(*token, now),
             Call::Finish { token, report } => self.finish(*token, *report, now),
@@ -223,7 +234,7 @@ impl Job {
                 Ok(()) if self.report.is_none() => status(400),
                 Ok(()) => {
                     self.complete();
-                    self.shown()
+                    self.shown_to_miner()
                 }
             },
             Call::Put { file, content } => {
@@ -236,7 +247,7 @@ impl Job {
                     if self.attempt > 0 {
                         self.close();
                     }
-                    self.due = self.report.map(|_| now + MINUTE);
+                    self.due = self.has_objects().then_some(now + MINUTE);
                 }
                 let gone = *self.gone.get_or_insert(now + 2 * WINDOW);
                 if self.due.is_some_and(|due| due < gone) {
@@ -246,7 +257,7 @@ impl Job {
                 Expected { status: 200, fields: vec![("/deleted", json!(true))] }
             }
             Call::Get { user } if *user != self.user || self.gone.is_some() => status(404),
-            Call::Get { .. } => self.shown(),
+            Call::Get { .. } => self.shown_to_owner(),
             Call::Download { user, .. } if *user != self.user || self.gone.is_some() => status(404),
             Call::Download { file, .. } => match self.outputs.get(file) {
                 Some(content) => Expected { status: 200, fields: vec![("/content", json!(content))] },
@@ -259,15 +270,36 @@ impl Job {
         }
     }
 
+    /// Whether it has, or may have, something in S3.
+    pub(crate) fn has_objects(&self) -> bool {
+        self.report.is_some() || is_apart(self.request.1)
+    }
+
     /// What a JobResponse says of it.
-    fn shown(&self) -> Expected {
+    fn shown(&self, result: Option<u8>) -> Expected {
         let fields = vec![
             ("/status", json!(self.status)),
             ("/terminal", json!(self.terminal)),
             ("/attempt", json!(self.attempt)),
-            ("/result", self.report.map_or(Value::Null, |report| json!(report.result))),
+            ("/result", result.map_or(Value::Null, content)),
         ];
         Expected { status: 200, fields }
+    }
+
+    /// To its miner: what is stored apart only by its URL.
+    fn shown_to_miner(&self) -> Expected {
+        self.shown(self.report.map(|report| report.result).filter(|result| !is_apart(*result)))
+    }
+
+    /// To its owner. Without gzip, an answer has room for one of the largest.
+    fn shown_to_owner(&self) -> Expected {
+        let result = self.report.map(|report| report.result);
+        let mut answer = self.shown(result);
+        answer.fields.push(match (self.request.1, result) {
+            (2, Some(2)) => ("/job_args", Value::Null),
+            (arguments, _) => ("/job_args/text", content(arguments)["text"].take()),
+        });
+        answer
     }
 
     fn claim(&mut self, miner: usize, now: i64) -> Expected {
@@ -287,7 +319,8 @@ impl Job {
             self.deadline = Some(now + TIMEOUT + WINDOW);
             self.due = Some(now + FIRST_LEASE);
         }
-        Expected { status: 200, fields: vec![("/attempt", json!(self.attempt))] }
+        let arguments = content(self.request.1)["text"].take();
+        Expected { status: 200, fields: vec![("/attempt", json!(self.attempt)), ("/job_data/text", arguments)] }
     }
 
     /// Whether a token opens the job.
@@ -349,7 +382,7 @@ impl Job {
             // Fresh URLs, and the time to use them.
             self.lease = self.lease.max(Some(now + WINDOW));
         }
-        if self.report == Some(report) { self.shown() } else { status(400) }
+        if self.report == Some(report) { self.shown_to_miner() } else { status(400) }
     }
 
     /// What has arrived is all there is.

@@ -123,7 +123,7 @@ fn what() -> impl Strategy<Value = What> {
     let recent = || prop_oneof![3 => Just(0_usize), 2 => Just(1), 1 => 2_usize..5];
     let user = || prop_oneof![5 => Just(0_usize), 1 => Just(1)];
     prop_oneof![
-        4 => (0_usize..2, prop_oneof![1 => Just(0_usize), 3 => Just(1)], prop::option::of(0_u8..2), 0_u8..2)
+        4 => (0_usize..2, prop_oneof![1 => Just(0_usize), 3 => Just(1)], prop::option::of(0_u8..2), size())
             .prop_map(|(user, method, key, body)| What::Create { user, method, key, body }),
         1 => (0_usize..2, 2_u8..5).prop_map(|(user, key)| What::CreateTwice { user, key }),
         14 => (0_usize..3, recent()).prop_map(|(miner, job)| What::Claim { miner, job }),
@@ -149,7 +149,12 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
+/// Small ones and those that are stored apart, and now and then the largest.
+fn size() -> impl Strategy<Value = u8> {
+    prop_oneof![8 => Just(0_u8), 8 => Just(1), 1 => Just(2)]
+}
+
 fn report() -> impl Strategy<Value = Report> {
     let status = prop_oneof![3 => Just("complete"), 1 => Just("error"), 1 => Just("cancelled")];
-    (status, 0_u8..2, 0_u8..4).prop_map(|(status, result, files)| Report { status, result, files })
+    (status, size(), 0_u8..4).prop_map(|(status, result, files)| Report { status, result, files })
 }

@@ -99,6 +99,7 @@ impl Day {
         self.delete_with_a_signature(&unfinished.job_id).await;
         self.administer().await;
         self.lose_miners().await;
+        self.carry_much().await;
     }
 
     /// With an API key, a JWT and a hotkey's signature; with an Idempotency-Key, twice; over the quota.
@@ -271,6 +272,83 @@ impl Day {
         self.stack.invoke("admin", command).await.unwrap()
     }
 
+    /// Jobs whose arguments, results and lists of files are stored apart, and somebody who is faster each time.
+    async fn carry_much(&mut self) {
+        let (user, nobody) = (self.user(), Client::nobody());
+        let url = self.stack.url().to_owned();
+        let route = |job_id: &str| format!("{url}/jobs/{job_id}");
+        let create = format!("{url}/jobs/{}/serve", self.chute_id);
+        let large = json!({"a": "x".repeat(10_000)}).to_string().into_bytes();
+        let send = async |key: &'static str| {
+            user.send(Method::POST, &create, large.clone(), &[("idempotency-key", key)]).await
+        };
+        self.while_it_puts("create-job", Method::POST, &create, json!({}), Some("faster"));
+        assert_eq!(send("faster").await.status, 422);
+        let (gone, much) = (send("gone").await.ok(), send("much").await.ok());
+        assert_eq!(send("gone").await.ok(), gone);
+        let (gone, much) = (&text(&gone["job_id"]), &text(&much["job_id"]));
+        user.get(&route(much)).await.ok();
+
+        // So late that the arguments are put anew.
+        self.stack.clock().advance(Duration::from_secs(10 * 86_400));
+        let claim = |worker: &str| {
+            let ports = json!([{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]);
+            json!({"worker": worker, "port_mappings": ports})
+        };
+        let claimed = format!("{}/claim", route(much));
+        self.while_it_puts("claim-job", Method::PUT, &claimed, claim("faster"), None);
+        assert_eq!(user.put(&claimed, claim("slower")).await.status, 409);
+        let miner = text(&user.put(&claimed, claim("faster")).await.ok()["job_status_url"]);
+        self.remember_token(&miner);
+        self.remove(gone).await;
+        assert_eq!(user.get(&route(gone)).await.status, 500);
+        assert_eq!(send("gone").await.status, 500);
+        assert_eq!(user.put(&format!("{}/claim", route(gone)), claim("late")).await.status, 500);
+
+        let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
+        let report = |status: &str| json!({"status": status, "result": "x".repeat(10_000), "output_filenames": names});
+        self.while_it_puts("finish-job", Method::POST, &miner, report("complete"), None);
+        assert_eq!(nobody.post(&miner, report("error")).await.status, 400);
+        nobody.post(&miner, report("complete")).await.ok();
+        let upload = miner.replace("?token=", "/upload?token=");
+        let declared = |number: usize| json!({"path": names[number], "size": 5});
+        self.while_it_puts("upload-job-file", Method::PUT, &upload, declared(1), None);
+        let target = nobody.put(&upload, declared(0)).await.ok();
+        assert_eq!(upload_to(&target, b"hello").await.status, 200);
+        let done = nobody.put(&miner, Value::Null).await.ok();
+        let files = done["output_files"].as_object().unwrap().iter();
+        let arrived: Vec<_> = files.filter(|(_, file)| file["uploaded"] == true).map(|(id, _)| id.clone()).collect();
+        self.download_file(much, &arrived[0]).await;
+        self.remove(much).await;
+        assert_eq!(user.get(&format!("{}/download/{}", route(much), arrived[0])).await.status, 500);
+    }
+
+    /// While this function puts its next payload, another request of the user's is faster.
+    fn while_it_puts(&self, function: &'static str, method: Method, url: &str, body: Value, key: Option<&'static str>) {
+        let (user, url, body) = (self.user(), url.to_owned(), body.to_string().into_bytes());
+        self.once(function, "PutObject", move || {
+            let key: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+            let kind = [("content-type", "application/json")];
+            let headers = [&kind[..], &key].concat();
+            let other = user.send(method.clone(), &url, body.clone(), &headers);
+            block_in_place(|| Handle::current().block_on(other)).ok();
+            Fault::None
+        });
+    }
+
+    /// Removes what is stored apart of a job.
+    async fn remove(&self, job_id: &str) {
+        let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap());
+        let found = client.list_object_versions().bucket(bucket).send().await.unwrap();
+        for version in found.versions() {
+            let key = version.key().unwrap();
+            if key.contains(&format!("{job_id}/payloads/")) {
+                let id = version.version_id.clone();
+                client.delete_object().bucket(bucket).key(key).set_version_id(id).send().await.unwrap();
+            }
+        }
+    }
+
     async fn leave_behind(&self, job_id: &str) {
         let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap());
         let today = Timestamp::from_millis(self.stack.clock().now()).date();
@@ -281,13 +359,13 @@ impl Day {
 
     /// The next upload that this function assembles is assembled, and it is not told so.
     fn lose_the_answer_of_assembling(&self, function: &'static str) {
-        self.once(function, || Fault::FailAfter);
+        self.once(function, "CompleteMultipartUpload", || Fault::FailAfter);
     }
 
     /// The next upload that this function assembles is gone.
     fn abort_while_assembling(&self, function: &'static str) {
         let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap().to_owned());
-        self.once(function, move || {
+        self.once(function, "CompleteMultipartUpload", move || {
             let abort = async {
                 let found = client.list_multipart_uploads().bucket(&bucket).send().await.unwrap();
                 for upload in found.uploads() {
@@ -300,12 +378,12 @@ impl Day {
         });
     }
 
-    /// Asks `fault` what happens to the next CompleteMultipartUpload of this function.
-    fn once(&self, function: &'static str, fault: impl Fn() -> Fault + Send + Sync + 'static) {
+    /// Asks `fault` what happens to the next call of this operation by this function.
+    fn once(&self, function: &'static str, operation: &'static str, fault: impl Fn() -> Fault + Send + Sync + 'static) {
         let armed = Arc::new(AtomicBool::new(true));
         self.stack.set_faults(move |call: &EngineCall| {
-            let assembles = call.operation == "CompleteMultipartUpload" && call.function.as_deref() == Some(function);
-            if assembles && armed.swap(false, Ordering::SeqCst) { fault() } else { Fault::None }
+            let is_meant = call.operation == operation && call.function.as_deref() == Some(function);
+            if is_meant && armed.swap(false, Ordering::SeqCst) { fault() } else { Fault::None }
         });
     }
 

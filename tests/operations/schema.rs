@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use local::Stack;
 use serde_json::{Map, Value, json};
-use tests::{Client, dynamodb, item, job_token_keys, put_job_token_keys, repository, text};
+use tests::{Client, Form, dynamodb, item, job_token_keys, put_job_token_keys, repository, text};
 use uuid::Uuid;
 
 use crate::day::{Claimed, Day};
@@ -198,13 +198,62 @@ async fn the_first_releases_items_are_read_and_go_on() {
 }
 
 #[tokio::test]
+async fn the_first_releases_items_go_through_every_route_and_are_this_releases_then() {
+    let (stack, client, made) = deployed().await;
+    let id = |name: &str| text(&made["jobs"][name]["job_id"]["S"]);
+    let url = |path: &str| format!("{}{path}", stack.url());
+    let path = |name: &str| url(&text(&made["paths"][name]));
+    let version = async |name: &str| item(&stack, "JobsTable", "job_id", &id(name)).await["v"]["N"].take();
+    let nobody = Client::nobody();
+    let mut listed = client.get(&url("/jobs")).await.ok()["jobs"].take();
+    let mut listed: Vec<_> = listed.as_array_mut().unwrap().iter().map(|job| text(&job["job_id"])).collect();
+    let jobs = made["jobs"].as_object().unwrap();
+    let mut all: Vec<_> = jobs.keys().filter(|name| *name != "deleted").map(|name| id(name)).collect();
+    listed.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(listed, all);
+    let chute_id = text(&made["jobs"]["pending"]["chute_id"]["S"]);
+    let claimable = client.get(&url(&format!("/jobs/claimable?chute_id={chute_id}"))).await.ok();
+    assert_eq!(claimable["jobs"].as_array().unwrap().len(), 2);
+
+    // A report that the first release could not have stored.
+    nobody.put(&path("running").replace("?token=", "/heartbeat?token="), json!({"progress": 0.5})).await.ok();
+    let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
+    let report = json!({"status": "complete", "result": "x".repeat(1 << 20), "output_filenames": names});
+    nobody.post(&path("running"), report.clone()).await.ok();
+    nobody.post(&path("running"), report.clone()).await.ok();
+    assert_eq!(nobody.put(&path("running"), Value::Null).await.ok()["status"], "partial_failure");
+    assert_eq!(client.get(&url(&format!("/jobs/{}", id("running")))).await.ok()["result"], report["result"]);
+
+    // Its list is in the item, and stays there.
+    let upload = path("uploading").replace("?token=", "/upload?token=");
+    nobody.put(&upload, json!({"path": "twice", "content_type": "text/plain"})).await.ok();
+    let kind = [("content-type", Form::CONTENT_TYPE)];
+    let form = Form::of("small", b"hello");
+    let small = nobody.send("PUT".parse().unwrap(), &upload, form, &kind).await.ok();
+    nobody.put(&path("uploading"), Value::Null).await.ok();
+    let download = url(&format!("/jobs/{}/download/{}", id("uploading"), text(&small["file_id"])));
+    assert_eq!(client.get(&download).await.status, 307);
+    assert!(item(&stack, "JobsTable", "job_id", &id("uploading")).await["files"]["M"].is_object());
+
+    for (name, changed) in [("running", "2"), ("uploading", "2"), ("complete", "1"), ("pending", "1")] {
+        assert_eq!(version(name).await, changed, "{name}");
+    }
+    stack.clock().advance(Duration::from_secs(48 * 3600));
+    // The deleted one is swept as this release sweeps.
+    assert_eq!(stack.run_schedule("reap-jobs").await.unwrap()["swept"], 1);
+    client.delete(&url(&format!("/jobs/{}", id("uploading")))).await.ok();
+    client.get(&url(&format!("/jobs/{}", id("uploading")))).await.error();
+}
+
+#[tokio::test]
 async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
     let (stack, client, made) = deployed().await;
     let url = |path: &str| format!("{}{path}", stack.url());
     let mut newer = BTreeMap::new();
     for name in ["pending", "running", "uploading", "deleted"] {
         let mut job = made["jobs"][name].clone();
-        job["v"] = json!({"N": "2"});
+        job["v"] = json!({"N": "3"});
         put(&stack, "JobsTable", &job).await;
         newer.insert(name, job);
     }
@@ -237,8 +286,8 @@ async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
         assert_eq!(kept, *job, "{name}");
     }
     let lines = stack.shutdown().await;
-    let says = "the item has schema version 2, and this release knows 1: deploy the newer one again";
-    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 6 + 3);
+    let says = "the item has schema version 3, and this release knows 2: deploy the newer one again";
+    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 7 + 3);
 }
 
 #[tokio::test]
@@ -246,7 +295,7 @@ async fn a_row_of_a_newer_release_opens_nothing_and_is_not_overwritten() {
     let (stack, client, made) = deployed().await;
     let chute = made["rows"].as_array().unwrap().iter().find(|row| kind(row) == "chute").unwrap();
     let mut newer = chute.clone();
-    newer["v"] = json!({"N": "2"});
+    newer["v"] = json!({"N": "3"});
     put(&stack, "RegistryTable", &newer).await;
     let (chute_id, user_id) = (text(&chute["chute_id"]["S"]), text(&chute["user_id"]["S"]));
     client
@@ -263,7 +312,7 @@ async fn a_row_of_a_newer_release_opens_nothing_and_is_not_overwritten() {
             continue;
         }
         let mut newer = row.clone();
-        newer["v"] = json!({"N": "2"});
+        newer["v"] = json!({"N": "3"});
         put(&stack, "RegistryTable", &newer).await;
         client.get(&path).await.is_error(500, "Internal server error");
         put(&stack, "RegistryTable", row).await;

@@ -9,11 +9,11 @@ use shared::{
     error::Invalid,
     http::{
         Fields, object, reply,
-        request::{api_base, now, path},
+        request::{api_base, header, now, path},
     },
     metrics::Metric,
     model::{
-        Instance, Job, Port, PortMapping, Status,
+        Instance, Job, PayloadKind, Port, PortMapping, Status,
         lifecycle::{self, Claim},
     },
     tables::jobs::Outcome,
@@ -51,9 +51,12 @@ pub struct JobAssignment<'a> {
     job_id: Uuid,
     /// Which of the chute's jobs.
     job_method: &'a str,
-    /// The job's arguments.
-    #[schema(value_type = Object)]
-    job_data: &'a RawValue,
+    /// The job's arguments. Null where `job_data_url` says where they are.
+    #[schema(value_type = Option<Object>)]
+    job_data: Option<&'a RawValue>,
+    /// Where the arguments are, for 15 minutes, when they would make the answer too long; never when the client takes gzip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_data_url: Option<String>,
     /// The job's own routes begin with this address, which holds the job token.
     job_status_url: String,
     attempt: u32,
@@ -97,18 +100,31 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             job
         }
         Claimed::ByNobody => {
-            let miner = caller.miner();
+            let (miner, payloads) = (caller.miner(), app.payloads()?);
+            let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
+            let mut job = job;
+            let put = payloads.renew_arguments(&mut job, deadline).await?;
             let claim = Claim {
                 miner: &miner,
                 account: caller.user.user_id,
                 worker,
                 hotkey: caller.hotkey.as_deref(),
                 instance: Some(instance),
+                arguments: put.as_ref(),
                 now,
-                deadline: now.plus_seconds(job.longest_run() + app.config.upload_window),
+                deadline,
             };
-            match app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await? {
-                Outcome::Changed(claimed) => {
+            let claimed = app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await;
+            match &claimed {
+                Ok(Outcome::Refused(job)) => payloads.take_back(&job.file_keys(), put.as_ref(), Some(job)).await,
+                Err(error) if error.is_refusal() => payloads.take_back(&job.file_keys(), put.as_ref(), None).await,
+                _ => {}
+            }
+            match claimed? {
+                Outcome::Changed(mut claimed) => {
+                    if let Some(text) = put.and_then(|put| put.text) {
+                        claimed.set_loaded(PayloadKind::Arguments, text)?;
+                    }
                     app.metrics.add(Metric::JobsClaimed, 1);
                     app.metrics.longest(Metric::QueueAge, job.updated_at, now);
                     *claimed
@@ -126,7 +142,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             }
         }
     };
-    assignment(app, &request, &job, &keys)
+    assignment(app, &request, job, &keys).await
 }
 
 enum Claimed {
@@ -152,21 +168,46 @@ fn check(job: &Job, caller: &Caller, worker: Option<&str>, now: Timestamp) -> Re
     Ok(Claimed::ByNobody)
 }
 
-fn assignment(app: &App, request: &Request, job: &Job, keys: &JobTokenKeys) -> Result<Response<Body>> {
-    let claims = JobClaims::of_attempt(job, app.config.upload_window)
+/// What the winner gets. Only the winner has the arguments read for it.
+async fn assignment(app: &App, request: &Request, mut job: Job, keys: &JobTokenKeys) -> Result<Response<Body>> {
+    let payloads = app.payloads()?;
+    load_arguments(app, &mut job, now(request)).await?;
+    let claims = JobClaims::of_attempt(&job, app.config.upload_window)
         .ok_or_else(|| Error::internal("claim job", "a claimed job without a deadline"))?;
     let token = keys.sign(&claims)?;
-    let data: &RawValue =
-        serde_json::from_str(&job.job_args).map_err(|error| Error::internal("claim job: arguments", error))?;
-    let assignment = JobAssignment {
+    let data = job.job_args.text().map(serde_json::from_str).transpose();
+    let mut assignment = JobAssignment {
         job_id: job.job_id,
         job_method: &job.method,
-        job_data: data,
+        job_data: data.map_err(|error| Error::internal("claim job: arguments", error))?,
+        job_data_url: None,
         job_status_url: format!("{}/jobs/{}?token={token}", api_base(request, &app.config), job.job_id),
         attempt: job.attempt,
         lease_expires_at: job.lease_expires_at.or(job.deadline_at),
     };
-    Ok(reply::json(200, &assignment))
+    if let Some(answer) = reply::fitted(reply::json(200, &assignment), header(request, "accept-encoding")) {
+        return Ok(answer);
+    }
+    assignment.job_data_url = payloads.url(&job, PayloadKind::Arguments).await?;
+    if assignment.job_data_url.is_some() {
+        assignment.job_data = None;
+    }
+    Ok(reply::at_last(reply::json(200, &assignment)))
+}
+
+/// Without its arguments nobody can run the job. It ends here: else miner after miner would spend an attempt on it.
+async fn load_arguments(app: &App, job: &mut Job, now: Timestamp) -> Result<()> {
+    let Some(gone) = app.payloads()?.load(job, &[PayloadKind::Arguments]).await? else { return Ok(()) };
+    if job.report.is_none() {
+        let end = lifecycle::end_without(job, gone.kind, now)?;
+        match app.jobs.change(job.job_id, end, "claim job: UpdateItem").await? {
+            Outcome::Changed(job) => job.count_end(&app.metrics),
+            Outcome::Refused(job) if job.deleted_at.is_none() => {}
+            // With its job.
+            Outcome::Refused(_) | Outcome::Gone => return Err(Error::no_job(job.job_id)),
+        }
+    }
+    Err(gone.into())
 }
 
 impl ClaimBody {

@@ -3,8 +3,8 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Check, Error, Result,
-    http::{JobResponse, reply, request::now},
-    model::{Job, lifecycle},
+    http::{JobResponse, request::now},
+    model::{Job, PayloadKind, lifecycle},
     outputs::tidy,
     tables::jobs::Change,
     time::Timestamp,
@@ -37,20 +37,25 @@ const LOOK_AGAIN: i64 = 5;
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
-    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
-    let mut job = job.held_by(claims.att)?;
+    let payloads = app.payloads()?;
+    let mut job = app.held_job_with(&claims, &[PayloadKind::Files]).await?;
     if job.report.is_none() {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }
     if !job.terminal {
         let begin = lifecycle::begin_check(&job, now);
-        let (checked, seen) = match app.check(job, begin, now).await? {
+        let (mut checked, seen) = match app.check(job, begin, now).await? {
             Check::Done(checked, seen) => (checked, seen),
-            // Completed meanwhile, or about to be.
-            Check::Refused(job) => return checked_elsewhere(job.held_by(claims.att)?, now),
+            Check::Refused(job) => {
+                has_ended(job.held_by(claims.att)?, now)?;
+                let job = app.held_job_with(&claims, &[PayloadKind::Files]).await?;
+                return payloads.answer_to_miner(&request, &job, None).await;
+            }
         };
+        let put = payloads.record_files(&mut checked).await?;
         let transition = lifecycle::complete(&checked, now)?;
-        job = match app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await? {
+        let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await;
+        job = match payloads.settle(&checked, put.as_ref(), change).await? {
             Change::Made(job) => {
                 job.count_end(&app.metrics);
                 job
@@ -60,14 +65,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         };
         tidy(app.bucket()?, seen, &job).await;
     }
-    reply::job(&job)
+    payloads.answer_to_miner(&request, &job, None).await
 }
 
-/// The answer while somebody else checks the same files, or once that is done.
-fn checked_elsewhere(job: Job, now: Timestamp) -> Result<Response<Body>> {
-    if job.terminal {
-        return reply::job(&job);
-    }
+/// 503 while somebody else checks the same files.
+fn has_ended(job: Job, now: Timestamp) -> Result<()> {
     let left = job.checked_for(now).unwrap_or(1);
-    Err(Error::Busy { retry_after: left.min(LOOK_AGAIN) })
+    if job.terminal { Ok(()) } else { Err(Error::Busy { retry_after: left.min(LOOK_AGAIN) }) }
 }

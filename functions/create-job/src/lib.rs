@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use shared::{
     App, Error, Result,
     http::{
-        JobResponse, Object, decoded, object, reply,
+        JobResponse, Object, decoded, object,
         request::{idempotency_key, now, path, path_uuid},
     },
     metrics::Metric,
-    model::Job,
+    model::{Job, PayloadKind},
     tables::{
         Read,
         jobs::{DailyQuota, Inserted},
@@ -20,8 +20,8 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-/// Bytes of the largest request body: 128 KiB.
-const BODY_LIMIT: usize = 128 << 10;
+/// Bytes of the largest request body: 4 MiB.
+const BODY_LIMIT: usize = 4 << 20;
 /// Gigabytes of disk that a job gets unless it asks.
 const DEFAULT_DISK: &str = "10";
 
@@ -37,16 +37,17 @@ pub struct Arguments {
 }
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that
-/// counts and inserts; and one more for a process's first job on somebody else's chute, whose owner has to be read. With an
-/// `Idempotency-Key`, a repeat gives the same job back, and none when that was deleted meanwhile: a late copy of the request must
-/// not bring it back. The key is free again once nothing is left of the job.
+/// counts and inserts; and one more for a process's first job on somebody else's chute, whose owner has to be read. Large arguments are
+/// put in between, when nothing but that transaction can refuse the job. With an `Idempotency-Key`, a repeat gives the same job
+/// back, and none when that was deleted meanwhile: a late copy of the request must not bring it back. The key is free again once
+/// nothing is left of the job.
 #[utoipa::path(
     post,
     path = "/jobs/{chute_id}/{method}",
     operation_id = "create-job",
     tag = "user",
     summary = "Create a job",
-    description = "The body is the job's arguments: any JSON object of at most 128 KiB, nested at most 100 levels deep. It counts against the day's quota (UTC).",
+    description = "The body is the job's arguments: any JSON object of at most 4 MiB, nested at most 100 levels deep. It counts against the day's quota (UTC).",
     params(
         ("chute_id" = Uuid, Path, description = "A chute that is public, the caller's own or shared with the caller."),
         ("method" = String, Path, description = "One of the chute's jobs."),
@@ -82,7 +83,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let key = key?.map(|key| IdempotencyKey::new(&request, key));
     if let (Some(key), Some(job)) = (&key, found.take_job()?) {
         app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;
-        return key.replay(&job);
+        return key.replay(app, &request, job).await;
     }
 
     let method = path(&request, "method");
@@ -102,19 +103,29 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         job.job_id = Job::id_of_key(caller.user.user_id, key.key);
         job.request = Some(key.request.clone());
     }
-    match app.jobs.insert(&job, &quota, caller.guard.as_ref()).await? {
+    let payloads = app.payloads()?;
+    payloads.store_arguments(&mut job).await?;
+    let inserted = app.jobs.insert(&job, &quota, caller.guard.as_ref()).await;
+    let there = match &inserted {
+        Ok(Inserted::Exists(there)) => Some(&**there),
+        _ => None,
+    };
+    if there.is_some() || inserted.as_ref().is_err_and(Error::is_refusal) {
+        payloads.take_back(&job.file_keys(), job.job_args.stored(), there).await;
+    }
+    match inserted? {
         Inserted::Created => {
             app.metrics.add(Metric::JobsCreated, 1);
-            reply::job(&job)
+            payloads.answer(&request, &job).await
         }
-        Inserted::Exists(job) => match &key {
+        Inserted::Exists(there) => match &key {
             Some(key) => {
                 // The refused transaction has not remembered this signature.
-                app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;
-                key.replay(&job)
+                app.jobs.guard_repeat(caller.guard.as_ref(), there.job_id).await?;
+                key.replay(app, &request, *there).await
             }
             // Nobody else draws the same random id: an earlier try of this very call stored it, and its answer was lost.
-            None => reply::job(&job),
+            None => payloads.answer(&request, &job).await,
         },
     }
 }
@@ -138,14 +149,17 @@ impl<'a> IdempotencyKey<'a> {
     }
 
     /// The job that the key made before, when it was asked for in the same words.
-    fn replay(&self, job: &Job) -> Result<Response<Body>> {
+    async fn replay(&self, app: &App, request: &Request, mut job: Job) -> Result<Response<Body>> {
         if job.request.as_ref() != Some(&self.request) {
             return Err(Error::Unprocessable("Idempotency-Key was used with a different request".to_owned()));
         }
         if job.deleted_at.is_some() {
             return Err(Error::Conflict(format!("Job {} of this Idempotency-Key was deleted", job.job_id)));
         }
-        let mut response = reply::job(job)?;
+        if let Some(gone) = app.payloads()?.load(&mut job, PayloadKind::ALL).await? {
+            return Err(gone.into());
+        }
+        let mut response = app.payloads()?.answer(request, &job).await?;
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
         Ok(response)
     }

@@ -61,7 +61,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     {
         match known {
             Some(versions) => app.bucket()?.delete(versions).await?,
-            None => app.bucket()?.delete_all(job.file_keys().prefix()).await?,
+            None => app.bucket()?.delete_all(job.file_keys().job()).await?,
         }
         app.jobs.change(job.job_id, lifecycle::swept(&job, gone, now), "delete job: UpdateItem").await?;
     }
@@ -74,5 +74,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 fn checked_versions(job: &Job) -> Option<Vec<(String, String)>> {
     let (keys, files) = (job.file_keys(), job.files.as_ref().filter(|_| job.terminal)?);
     let uploaded = files.values().filter(|file| file.uploaded);
-    uploaded.map(|file| Some((keys.key(&file.filename), file.version_id.clone()?))).collect()
+    let files = uploaded.map(|file| Some((keys.key(&file.filename), file.version_id.clone()?)));
+    let payloads = job.stored().map(|(_, stored)| Some((keys.payload(&stored.sha256), stored.version_id.clone())));
+    files.chain(payloads).collect()
 }

@@ -10,6 +10,7 @@ use shared::{
         reply,
         request::{header, path, path_uuid},
     },
+    model::PayloadKind,
     time::{Timestamp, rfc3339},
 };
 use utoipa::ToSchema;
@@ -53,7 +54,7 @@ pub struct Download<'a> {
     )
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    let job = app.own_job(&request).await?;
+    let job = app.own_job_with(&request, &[PayloadKind::Files]).await?;
     let file = path_uuid(&request, "file_id").and_then(|file_id| job.files.as_ref()?.get(&file_id));
     let Some(file) = file.filter(|file| file.uploaded) else {
         let (job_id, file_id) = (path(&request, "job_id"), path(&request, "file_id"));

@@ -1,19 +1,22 @@
 //! `POST /jobs/{job_id}?token=`: a miner reports its result and gets upload targets.
 
 mod report;
+mod store;
 
 use lambda_http::{Body, Request, Response};
 use shared::{
-    App, Error, Result,
-    http::{JobResponse, reply, request::now},
-    model::lifecycle,
+    App, Result,
+    http::{JobResponse, request::now},
     outputs::{allowance, cut},
-    tables::jobs::Change,
 };
 
-use crate::report::{Report, ReportBody};
+use crate::{
+    report::{Report, ReportBody},
+    store::{Outcome, store},
+};
 
-/// Stores the report and answers with a presigned URL per file. One round trip to the database; presigning is offline.
+/// Stores the report and answers with a presigned URL per file. One round trip to the database, two when the report is large; presigning
+/// is offline.
 /// Repeating the same report gives fresh URLs and forgets nothing.
 #[utoipa::path(
     post,
@@ -37,31 +40,15 @@ use crate::report::{Report, ReportBody};
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
-    let input = Report::read(&request, claims.sub)?;
-    allowance::check_declared(input.files.iter().map(|(_, file)| file), app.config.max_job_bytes)?;
-    let digest = input.digest()?;
-    let report = lifecycle::Report {
-        status: input.status,
-        result: input.result.as_deref(),
-        detail: input.detail.as_deref(),
-        // After the digest: which parts we choose is nothing that the miner said.
-        files: input.files.into_iter().map(|(file_id, file)| (file_id, cut(file))).collect(),
-        digest: &digest,
-        now,
-    };
-    let window = app.config.upload_window;
-    let upload_until = claims.deadline(window).max(now.plus_seconds(window));
-    let transition = lifecycle::finish(claims.sub, claims.att, upload_until, report)?;
+    let mut report = Report::read(&request, claims.sub)?;
+    allowance::check_declared(report.files.values(), app.config.max_job_bytes)?;
+    // After the digest: which parts we choose is nothing that the miner said.
+    report.files = report.files.into_iter().map(|(file_id, file)| (file_id, cut(file))).collect();
     let uploads = app.uploads(&request, &claims)?;
-    let (job, repeated) =
-        match app.jobs.change_attempt(claims.sub, claims.att, transition, "finish job: UpdateItem").await? {
-            Change::Made(job) => {
-                job.count_end(&app.metrics);
-                (job, false)
-            }
-            Change::Refused(job) if job.report.as_ref() == Some(&digest) => (uploads.hold(job, now).await?, true),
-            Change::Refused(_) => return Err(Error::already_finished()),
-        };
+    let (job, repeated) = match store(app, &claims, report, now).await? {
+        Outcome::Stored(job) => (job, false),
+        Outcome::Repeated(job) => (uploads.hold(job, now).await?, true),
+    };
     let targets = uploads.targets(&job, repeated).await?;
-    reply::job_with_uploads(&job, &targets)
+    app.payloads()?.answer_to_miner(&request, &job, Some(&targets)).await
 }

@@ -15,8 +15,8 @@ use shared::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Bytes of the largest result: 128 KiB.
-const RESULT_LIMIT: usize = 128 << 10;
+/// Bytes of the largest result: 4 MiB.
+const RESULT_LIMIT: usize = 4 << 20;
 /// Bytes of an error's detail that are kept: 16 KiB.
 const DETAIL_LIMIT: usize = 16 << 10;
 /// Files of one job.
@@ -33,7 +33,7 @@ pub(crate) struct ReportBody {
     /// `error` unless the miner says otherwise.
     #[schema(value_type = Reported, required = false)]
     status: Option<Reported>,
-    /// Any JSON, at most 128 KiB.
+    /// Any JSON, at most 4 MiB.
     #[schema(value_type = Option<Value>)]
     result: Option<()>,
     /// What went wrong. Kept to 16 KiB, cut in the middle.
@@ -82,8 +82,10 @@ pub(crate) struct Report {
     pub(crate) status: Status,
     pub(crate) result: Option<String>,
     pub(crate) detail: Option<String>,
-    /// By file id, in the order of their names.
-    pub(crate) files: Vec<(String, OutputFile)>,
+    /// By file id.
+    pub(crate) files: BTreeMap<Uuid, OutputFile>,
+    /// Tells this report from any other. Two with the same content are the same.
+    pub(crate) digest: String,
 }
 
 impl Report {
@@ -104,16 +106,12 @@ impl Report {
         if result.as_ref().is_some_and(|text| text.len() > RESULT_LIMIT) {
             return Err(Error::TooLarge(format!("result is larger than {RESULT_LIMIT} bytes")));
         }
-        let files = files.into_values().map(|file| (OutputFile::id(job_id, &file.filename).to_string(), file));
-        Ok(Self { status, result, detail, files: files.collect() })
-    }
-
-    /// Tells this report from any other. Two with the same content are the same.
-    pub(crate) fn digest(&self) -> Result<String> {
-        let files: Vec<_> = self.files.iter().map(|(_, file)| file).collect();
-        let content = serde_json::to_vec(&(self.status, &self.result, &self.detail, files));
+        let by_name: Vec<_> = files.values().collect();
+        let content = serde_json::to_vec(&(status, &result, &detail, by_name));
         let content = content.map_err(|error| Error::internal("finish job: digest", error))?;
-        Ok(hex::encode(Sha256::digest(content)))
+        let digest = hex::encode(Sha256::digest(content));
+        let files = files.into_values().map(|file| (OutputFile::id(job_id, &file.filename), file)).collect();
+        Ok(Self { status, result, detail, files, digest })
     }
 }
 

@@ -8,7 +8,7 @@ use shared::{
         JobResponse, reply,
         request::{now, query},
     },
-    model::pace,
+    model::{PayloadKind, pace},
 };
 
 /// How much of the job is asked for, which decides what is read.
@@ -20,7 +20,8 @@ enum View {
     Status,
 }
 
-/// Answers the job as it is now. One round trip: the caller, the job and its progress are read together.
+/// Answers the job as it is now. One round trip: the caller, the job and its progress are read together; another, for all that the job
+/// has in the bucket.
 #[utoipa::path(
     get,
     path = "/jobs/{job_id}",
@@ -48,11 +49,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let job = app.own_job_in_progress(&request, now).await?;
     let again = pace::poll(&job, now);
-    let answer = match View::of(&request)? {
-        View::Whole => reply::job(&job)?,
-        View::Status => reply::job(&job.without_payloads())?,
+    let job = match View::of(&request)? {
+        View::Whole => app.with_payloads(job, PayloadKind::ALL, &request).await?,
+        View::Status => job.without_payloads(),
     };
-    Ok(reply::again_after(answer, again))
+    Ok(reply::again_after(app.payloads()?.answer(&request, &job).await?, again))
 }
 
 impl View {

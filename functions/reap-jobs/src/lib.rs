@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use shared::{
     App, Check, Error, Result,
     metrics::Metric,
-    model::{Job, lease, lifecycle},
+    model::{Job, PayloadKind, lease, lifecycle},
     outputs::{Seen, tidy},
+    payloads::Gone,
     tables::jobs::Outcome,
     time::Timestamp,
 };
@@ -43,6 +44,8 @@ pub struct Output {
     swept: u32,
     /// Jobs whose lease goes on: they are looked at again at its end.
     held: u32,
+    /// Jobs that ended because what they need is gone from the bucket.
+    lost: u32,
     /// Jobs that somebody else was faster with.
     unchanged: u32,
     /// Jobs that could not be looked after; they are put off, so that they are in nobody's way.
@@ -58,6 +61,7 @@ enum Reaped {
     Completed,
     Swept,
     Held,
+    Lost,
     Unchanged,
     Failed,
     /// For the next run.
@@ -114,6 +118,7 @@ impl Output {
             Reaped::Completed => &mut self.completed,
             Reaped::Swept => &mut self.swept,
             Reaped::Held => &mut self.held,
+            Reaped::Lost => &mut self.lost,
             Reaped::Unchanged => &mut self.unchanged,
             Reaped::Failed => &mut self.failed,
             Reaped::Left => return self.more = true,
@@ -160,11 +165,16 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     }
     // A job that was put off is as late as before.
     app.metrics.longest(Metric::ReapDelay, held_until, now);
-    let mut seen = Seen::default();
-    let (revocation, reaped) = if job.report.is_some() {
+    let payloads = app.payloads()?;
+    let (mut seen, mut put) = (Seen::default(), None);
+    let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
+        tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
+        (lifecycle::end_without(&job, gone.kind, lease, now)?, Reaped::Lost)
+    } else if job.report.is_some() {
         let begin = lifecycle::begin_check_for_lost_miner(&job, now);
         let Check::Done(checked, left) = app.check(job, begin, now).await? else { return Ok(Reaped::Unchanged) };
         (job, seen) = (*checked, left);
+        put = payloads.record_files(&mut job).await?;
         (lifecycle::complete_for_lost_miner(&job, lease, now)?, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, lease, now), Reaped::Requeued)
@@ -172,23 +182,38 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         (lifecycle::time_out(&job, lease, now), Reaped::TimedOut)
     };
     match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
-        Outcome::Changed(job) => {
+        Outcome::Changed(after) => {
+            let after = payloads.with_files(&job, *after).await?;
             app.metrics.add(Metric::LeasesLost, 1);
-            job.count_end(&app.metrics);
-            tidy(app.bucket()?, seen, &job).await;
+            after.count_end(&app.metrics);
+            tidy(app.bucket()?, seen, &after).await;
             Ok(reaped)
         }
-        Outcome::Refused(job) => {
+        Outcome::Refused(after) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
-            tidy(app.bucket()?, seen, &job).await;
+            payloads.take_back(&job.file_keys(), put.as_ref(), Some(&after)).await;
+            tidy(app.bucket()?, seen, &payloads.with_files(&job, *after).await?).await;
             Ok(Reaped::Unchanged)
         }
         Outcome::Gone => Ok(Reaped::Unchanged),
     }
 }
 
+/// Sees whether that is there without which the job is of no use to anybody: its arguments, or what was reported. The list of files is
+/// loaded.
+async fn gone(app: &App, job: &mut Job) -> Result<Option<Gone>> {
+    let payloads = app.payloads()?;
+    if job.report.is_none() {
+        return payloads.gone(job, PayloadKind::Arguments).await;
+    }
+    match payloads.gone(job, PayloadKind::Result).await? {
+        None => payloads.load(job, &[PayloadKind::Files]).await,
+        gone => Ok(gone),
+    }
+}
+
 async fn sweep(app: &App, job: &Job, gone: Timestamp, now: Timestamp) -> Result<Reaped> {
-    app.bucket()?.delete_all(job.file_keys().prefix()).await?;
+    app.bucket()?.delete_all(job.file_keys().job()).await?;
     app.jobs.change(job.job_id, lifecycle::swept(job, gone, now), "sweep: UpdateItem").await?;
     Ok(Reaped::Swept)
 }

@@ -3,7 +3,7 @@
 use shared::{
     App, Error, Result,
     auth::JobClaims,
-    model::{Job, OutputFile, lifecycle::Transition},
+    model::{Job, OutputFile, PayloadKind, lifecycle::Transition},
     tables::jobs::Change,
 };
 
@@ -12,8 +12,7 @@ pub(crate) async fn expected_file(app: &App, claims: &JobClaims, path: &str) -> 
     if claims.filename.as_ref().is_some_and(|only| only != path) {
         return Err(Error::bad_job_token());
     }
-    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
-    let job = job.held_by(claims.att)?;
+    let job = app.held_job_with(claims, &[PayloadKind::Files]).await?;
     let file = job.output_file(path)?.clone();
     if job.terminal { Err(Error::already_finished()) } else { Ok((job, file)) }
 }

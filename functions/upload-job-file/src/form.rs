@@ -65,7 +65,10 @@ pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Re
     let file_id = OutputFile::id(job.job_id, &form.path);
     let path = job.file_keys().key(&file.filename);
     app.bucket()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
-    let transition = lifecycle::file_arrived(claims.att, &file_id.to_string(), now);
+    let transition = match job.file_list {
+        Some(_) => lifecycle::file_arrived_in_list(claims.att, now),
+        None => lifecycle::file_arrived(claims.att, &file_id.to_string(), now),
+    };
     change(app, &claims, transition, "upload: UpdateItem").await?;
     let uploaded = Uploaded { status: "success", filename: file.filename, file_id, path, uploaded: true };
     Ok(reply::json(200, &uploaded))

@@ -1,16 +1,20 @@
 //! The JSON form: a fresh upload target for one file.
 
+use std::time::Duration;
+
 use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use shared::{
     App, Error, Result,
     auth::JobClaims,
     http::{Fields, Object, object, reply, request::now},
-    model::{OutputFile, lifecycle},
+    model::{Job, OutputFile, lifecycle},
     outputs::{
         allowance, cut,
         declaration::{Declaration, declare},
     },
+    tables::jobs::Change,
+    time::Timestamp,
 };
 use utoipa::ToSchema;
 
@@ -18,6 +22,10 @@ use crate::expected::{change, expected_file};
 
 /// Bytes of the largest request body: 16 KiB.
 const BODY_LIMIT: usize = 16 << 10;
+
+/// How often a declaration is tried beside others of the same long list, and milliseconds, at most, between two tries.
+const TRIES: usize = 8;
+const PAUSE_MS: u64 = 200;
 
 /// One of the job's files, to get a fresh upload target for it. What else it says replaces what was declared.
 #[derive(ToSchema)]
@@ -37,19 +45,12 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     let path = path(body)?;
     let now = now(request);
     let uploads = app.uploads(request, &claims)?;
-    let (mut job, before) = expected_file(app, &claims, &path).await?;
-    let mut file = declare(&declared, before.clone()).map_err(|problem| problem.at(vec!["body".into()]))?;
-    if file.size > before.size {
-        let others = job.files.iter().flat_map(|files| files.values()).filter(|other| other.filename != path);
-        allowance::check_declared(others.chain([&file]), app.config.max_job_bytes)?;
-    }
-    if file != before {
-        if file.size != before.size {
-            file = cut(file);
-        }
-        if (file.size, &file.sha256) != (before.size, &before.sha256) {
-            // What has arrived need not be that.
-            (file.redeclared, file.uploaded) = (true, false);
+    let mut tries = 0..TRIES;
+    let (job, file) = loop {
+        let (job, before) = expected_file(app, &claims, &path).await?;
+        let file = declared_anew(app, &declared, &job, &before)?;
+        if file == before {
+            break (job, file);
         }
         let another = |told: bool, same: bool| told && !same;
         if another(before.sha256.is_some(), file.sha256 == before.sha256)
@@ -57,15 +58,56 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
         {
             uploads.give_up(&job, &before).await?;
         }
-        let file_id = OutputFile::id(job.job_id, &path).to_string();
-        let transition = lifecycle::file_declared(claims.att, &file_id, &file, now)?;
-        job = change(app, &claims, transition, "renew: UpdateItem").await?;
-    }
+        if let Some(job) = store(app, &claims, job, &file, now).await? {
+            break (job, file);
+        }
+        tries.next().ok_or_else(|| Error::unavailable("renew: UpdateItem", "others declare files all the time"))?;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=PAUSE_MS))).await;
+    };
     let job = uploads.hold(job, now).await?;
     if job.terminal {
         return Err(Error::already_finished());
     }
     Ok(reply::json(200, &uploads.renewed(&job, &file).await?))
+}
+
+/// The file as it is declared now.
+fn declared_anew(app: &App, declared: &Value, job: &Job, before: &OutputFile) -> Result<OutputFile> {
+    let mut file = declare(declared, before.clone()).map_err(|problem| problem.at(vec!["body".into()]))?;
+    if file.size > before.size {
+        let others = job.files.iter().flat_map(|files| files.values()).filter(|other| other.filename != file.filename);
+        allowance::check_declared(others.chain([&file]), app.config.max_job_bytes)?;
+    }
+    if file.size != before.size {
+        file = cut(file);
+    }
+    if (file.size, &file.sha256) != (before.size, &before.sha256) {
+        // What has arrived need not be that.
+        (file.redeclared, file.uploaded) = (true, false);
+    }
+    Ok(file)
+}
+
+/// Stores what was declared; None when the list is stored apart, and another one has taken its place since it was read.
+async fn store(app: &App, claims: &JobClaims, mut job: Job, file: &OutputFile, now: Timestamp) -> Result<Option<Job>> {
+    const DOING: &str = "renew: UpdateItem";
+    let file_id = OutputFile::id(job.job_id, &file.filename);
+    let Some(before) = job.file_list.clone() else {
+        let transition = lifecycle::file_declared(claims.att, &file_id.to_string(), file, now)?;
+        return change(app, claims, transition, DOING).await.map(Some);
+    };
+    job.files.get_or_insert_default().insert(file_id, file.clone());
+    let payloads = app.payloads()?;
+    let put = payloads.record_files(&mut job).await?;
+    let transition = lifecycle::list_replaced(&job, &before, now)?;
+    let change = app.jobs.change_attempt(claims.sub, claims.att, transition, DOING).await;
+    match payloads.settle(&job, put.as_ref(), change).await? {
+        Change::Made(job) => Ok(Some(job)),
+        Change::Refused(job) if job.terminal => Err(Error::already_finished()),
+        Change::Refused(job) => {
+            Ok(Some(job).filter(|job| job.files.as_ref().is_some_and(|it| it.get(&file_id) == Some(file))))
+        }
+    }
 }
 
 fn path(body: Object) -> Result<String> {

@@ -9,9 +9,18 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    model::{ChuteSnapshot, FileKeys, Job, OutputFile, PortMapping, Status},
+    model::{ChuteSnapshot, FileKeys, Job, OutputFile, Payload, PortMapping, Status},
     time::{Timestamp, rfc3339, rfc3339_option},
 };
+
+/// Where payloads are that an answer leaves out: presigned GET URLs, good for 15 minutes.
+#[derive(Debug, Default)]
+pub struct PayloadUrls {
+    /// The arguments.
+    pub job_args: Option<String>,
+    /// The result.
+    pub result: Option<String>,
+}
 
 /// Where a miner sends its files.
 #[derive(Debug)]
@@ -101,12 +110,20 @@ pub struct JobResponse<'a> {
     /// When the miner reported its result.
     #[serde(serialize_with = "rfc3339_option")]
     finished_at: Option<Timestamp>,
-    /// The arguments, as they were given, and `_disk_gb`. Null where only the state was asked for.
+    /// The arguments, as they were given, and `_disk_gb`. Null where only the state was asked for, or `job_args_url` says where they
+    /// are.
     #[schema(value_type = Option<Object>)]
-    job_args: Option<Box<RawValue>>,
+    job_args: Option<&'a RawValue>,
+    /// Where the arguments are, for 15 minutes, when they would make the answer too long; also in the answers to a report and to its
+    /// completion, when they are large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_args_url: Option<&'a str>,
     /// What the miner reported: any JSON.
     #[schema(value_type = Option<Value>)]
-    result: Option<Box<RawValue>>,
+    result: Option<&'a RawValue>,
+    /// The same for the result, which is then null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_url: Option<&'a str>,
     /// By file id. Null before the report.
     output_files: Option<BTreeMap<Uuid, FileResponse<'a>>>,
     /// How the job's ports are reached.
@@ -117,7 +134,7 @@ pub struct JobResponse<'a> {
     instance: Option<InstanceResponse<'a>>,
     /// Presigned URL by filename, in the answer to the miner's report; else empty.
     #[schema(value_type = BTreeMap<String, String>)]
-    output_storage_urls: BTreeMap<&'a str, &'a RawValue>,
+    pub(super) output_storage_urls: BTreeMap<&'a str, &'a RawValue>,
     /// Where it is in its life.
     status: Status,
     /// It will never change again.
@@ -144,10 +161,13 @@ pub struct JobResponse<'a> {
 }
 
 impl<'a> JobResponse<'a> {
-    /// The job as clients see it; with the targets of its uploads in the answer to the miner's report.
-    pub(super) fn new(job: &'a Job, uploads: Option<&'a UploadTargets>) -> Result<Self> {
-        let raw = |text: &str| {
-            RawValue::from_string(text.to_owned()).map_err(|error| Error::internal("read: stored JSON", error))
+    /// The job as clients see it, without the payloads that have a URL; with the targets of its uploads in the answer to the miner's
+    /// report.
+    pub(super) fn new(job: &'a Job, urls: &'a PayloadUrls, uploads: Option<&'a UploadTargets>) -> Result<Self> {
+        let raw = |payload: &'a Payload| payload.text().map(serde_json::from_str).transpose();
+        let raw = |payload: Option<&'a Payload>, url: &Option<String>| -> Result<Option<&'a RawValue>> {
+            let payload = payload.filter(|_| url.is_none()).map(raw).transpose();
+            payload.map(Option::flatten).map_err(|error| Error::internal("read: stored JSON", error))
         };
         let started = job.started_at.is_some();
         let keys = job.file_keys();
@@ -167,8 +187,10 @@ impl<'a> JobResponse<'a> {
             last_queried_at: None,
             updated_at: Some(job.updated_at),
             finished_at: job.finished_at,
-            job_args: Some(raw(&job.job_args)?),
-            result: job.result.as_deref().map(raw).transpose()?,
+            job_args: raw(Some(&job.job_args), &urls.job_args)?,
+            job_args_url: urls.job_args.as_deref(),
+            result: raw(job.result.as_ref(), &urls.result)?,
+            result_url: urls.result.as_deref(),
             output_files: job
                 .files
                 .as_ref()

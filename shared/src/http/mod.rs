@@ -13,7 +13,7 @@ pub mod request;
 
 pub use body::Fields;
 pub use decode::decoded;
-pub use job_response::{JobResponse, UploadPart, UploadTarget, UploadTargets};
+pub use job_response::{JobResponse, PayloadUrls, UploadPart, UploadTarget, UploadTargets};
 pub use json::{Object, echo, object, python_object};
 pub use list_query::{ListQuery, parse_cursor, show_cursor};
 pub use origin::Origin;

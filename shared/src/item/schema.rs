@@ -7,12 +7,20 @@ use crate::error::{Error, Result};
 
 /// The attribute.
 pub const ATTRIBUTE: &str = "v";
-/// This release's version. It rises when an item's meaning changes, so that an older release would be wrong about it.
-pub const VERSION: i64 = 1;
+/// This release's version. It rises when an item's meaning changes, so that an older release would be wrong about it. 2: what a job
+/// carries may be stored apart from it.
+pub const VERSION: i64 = 2;
+/// The version in which rows of the registry got their meaning: a release that knows it reads those of this one, too.
+pub const ROW_VERSION: i64 = 1;
 
-/// Marks an item as this release's.
+/// Marks a job as this release's.
 pub fn stamp(item: &mut Item) {
     item.insert(ATTRIBUTE.to_owned(), number(VERSION));
+}
+
+/// Marks a row of the registry.
+pub fn stamp_row(item: &mut Item) {
+    item.insert(ATTRIBUTE.to_owned(), number(ROW_VERSION));
 }
 
 /// The items of a list that this release understands. The log says that others were left out.

@@ -45,22 +45,9 @@ pub struct Transition {
     conditions: Vec<Condition>,
     set: Vec<(String, AttributeValue)>,
     remove: Vec<&'static str>,
-    returns_before: bool,
 }
 
 impl Transition {
-    /// Also: DynamoDB returns the item as it was, from which [`Transition::apply`] tells what it is now. For a change that
-    /// makes a small item large.
-    pub fn returning_before(mut self) -> Self {
-        self.returns_before = true;
-        self
-    }
-
-    /// Whether DynamoDB returns the item as it was.
-    pub fn returns_before(&self) -> bool {
-        self.returns_before
-    }
-
     /// Also requires this.
     pub fn when(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);
@@ -232,10 +219,10 @@ mod tests {
 
     #[test]
     fn a_value_is_set_inside_a_map_that_is_there() {
-        let change = || Transition::default().set("files.a.u", AttributeValue::Bool(true)).remove("room");
+        let change = || Transition::default().set("files.a.u", AttributeValue::Bool(true)).remove("progress");
         let files = |file| item([("files", AttributeValue::M(item([("a", AttributeValue::M(file))])))]);
         let mut before = files(item([]));
-        before.insert("room".to_owned(), text("0"));
+        before.insert("progress".to_owned(), number(0));
         assert_eq!(change().apply(before), Some(files(item([("u", AttributeValue::Bool(true))]))));
         assert_eq!(change().apply(item([("files", AttributeValue::M(item([])))])), None);
     }

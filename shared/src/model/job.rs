@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     chute::{Chute, ChuteSnapshot, Port},
     output_file::{FileKeys, OutputFile},
+    payload::{Payload, PayloadKind, Stored},
     status::Status,
     user::User,
 };
@@ -21,10 +22,8 @@ use crate::{
     time::{DAY, Timestamp},
 };
 
-/// A job's item in the jobs table.
-///
-/// JSON that only passes through (arguments, result) is kept as text: numbers of any size, key order and spelling come out as
-/// they went in, and nobody parses it twice.
+/// A job's item in the jobs table. Steps rewrite it, so it has what steps change; what the job carries beside that is in it only where it
+/// is small ([`super::payload`]).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     /// The table's key.
@@ -60,10 +59,10 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
     /// The arguments: a JSON object.
-    pub job_args: String,
+    pub job_args: Payload,
     /// The result: any JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<String>,
+    pub result: Option<Payload>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_detail: Option<String>,
@@ -96,9 +95,12 @@ pub struct Job {
     /// Where it runs, as the miner said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
-    /// The output files, by file id. None before the report.
+    /// The output files, by file id. None before the report, and as long as a list that is stored apart was not loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<Uuid, OutputFile>>,
+    /// Where the list of the output files is, when it is not in the item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_list: Option<Stored>,
     /// Digest of the miner's report, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
@@ -207,7 +209,7 @@ impl Job {
             finished_at: None,
             deadline_at: None,
             lease_expires_at: None,
-            job_args,
+            job_args: Payload::Inline(job_args),
             result: None,
             error_detail: None,
             progress: None,
@@ -220,6 +222,7 @@ impl Job {
             miner_hotkey: None,
             instance: None,
             files: None,
+            file_list: None,
             report: None,
             checking_until: None,
             lost: BTreeMap::new(),
@@ -237,7 +240,7 @@ impl Job {
 
     /// The state alone.
     pub fn without_payloads(self) -> Self {
-        Self { job_args: "null".to_owned(), result: None, files: None, ..self }
+        Self { job_args: Payload::Inline("null".to_owned()), result: None, files: None, file_list: None, ..self }
     }
 
     /// Seconds that an attempt may run: the method's timeout, or 30 days.
@@ -288,7 +291,46 @@ impl Job {
         file.ok_or_else(|| Error::NotFound(format!("File {filename} not found in job output files")))
     }
 
-    /// The S3 keys of its files.
+    /// What it has in objects of its own.
+    pub fn stored(&self) -> impl Iterator<Item = (PayloadKind, &Stored)> {
+        let result = self.result.as_ref().and_then(Payload::stored);
+        let all = [
+            (PayloadKind::Arguments, self.job_args.stored()),
+            (PayloadKind::Result, result),
+            (PayloadKind::Files, self.file_list.as_ref()),
+        ];
+        all.into_iter().filter_map(|(kind, stored)| Some((kind, stored?)))
+    }
+
+    /// Takes in what was loaded.
+    pub fn set_loaded(&mut self, kind: PayloadKind, text: String) -> Result<()> {
+        match kind {
+            PayloadKind::Arguments => self.job_args.set_loaded(text),
+            PayloadKind::Result => {
+                if let Some(result) = &mut self.result {
+                    result.set_loaded(text);
+                }
+            }
+            PayloadKind::Files => {
+                let files = serde_json::from_str(&text);
+                self.files = Some(files.map_err(|error| Error::internal("payload: list of files", error))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The job as it is now, with the list of files that was loaded of it as it was, if that is still the list.
+    pub fn with_files_of(self, before: &Self) -> Self {
+        let is_known = self.file_list.is_some() && self.file_list == before.file_list;
+        if is_known { Self { files: before.files.clone(), ..self } } else { self }
+    }
+
+    /// Whether there is, or may come, something of it in the bucket.
+    pub fn has_objects(&self) -> bool {
+        self.report.is_some() || self.stored().next().is_some()
+    }
+
+    /// The S3 keys of its files and payloads.
     pub fn file_keys(&self) -> FileKeys {
         FileKeys::new(self.chute_id, self.created_at, self.job_id)
     }

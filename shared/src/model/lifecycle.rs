@@ -25,9 +25,10 @@
 //! that ran out, so that a heartbeat in between wins; and it closes the row of heartbeats in the same transaction, so that one after
 //! it is refused.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
@@ -35,6 +36,7 @@ use super::{
     lease::{self, Lease},
     output_file::OutputFile,
     pace,
+    payload::{Payload, PayloadKind, Stored},
     status::Status,
 };
 use crate::{
@@ -71,6 +73,8 @@ pub struct Claim<'a> {
     pub hotkey: Option<&'a str>,
     /// What the miner says about where it runs.
     pub instance: Option<Instance>,
+    /// Where the arguments are from now on, if they were put anew.
+    pub arguments: Option<&'a Stored>,
     /// When.
     pub now: Timestamp,
     /// When the attempt is over.
@@ -92,12 +96,14 @@ pub struct Revocation {
 pub struct Report<'a> {
     /// `complete`, `error` or `cancelled`.
     pub status: Status,
-    /// JSON text.
-    pub result: Option<&'a str>,
+    /// Any JSON.
+    pub result: Option<&'a Payload>,
     /// What went wrong.
     pub detail: Option<&'a str>,
     /// The files to come, by file id.
-    pub files: Vec<(String, OutputFile)>,
+    pub files: &'a BTreeMap<Uuid, OutputFile>,
+    /// Where their list is, unless it is short enough for the item.
+    pub file_list: Option<&'a Stored>,
     /// Tells one report from another.
     pub digest: &'a str,
     /// When.
@@ -107,7 +113,11 @@ pub struct Report<'a> {
 /// `pending` → `running`: the attempt after the one that was read begins. One winner: the condition names that attempt.
 pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
     let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
-    Ok(live_job()
+    let change = match claim.arguments {
+        Some(stored) => live_job().set("job_args", attribute(stored)?),
+        None => live_job(),
+    };
+    Ok(change
         .when(Condition::Is("status", text(Status::Pending.as_str())))
         .when(Condition::Is("attempt", number(job.attempt.into())))
         .set("status", text(Status::Running.as_str()))
@@ -144,23 +154,19 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
         Status::Complete if with_files => Status::CompletePendingUploads,
         status => status,
     };
-    let room = room(&report.files);
-    let files = report.files.into_iter().map(|(file_id, file)| Ok((file_id, serde_dynamo::to_attribute_value(file)?)));
-    let files: serde_dynamo::Result<HashMap<_, _>> = files.collect();
-    let files = AttributeValue::M(files.map_err(|error| Error::internal("finish: files", error))?);
     let change = attempt_of(attempt)
-        // The list of files, and the room for it, would come back as they went out: 400 KB to read.
-        .returning_before()
         .when(Condition::Is("status", text(Status::Running.as_str())))
         .when(Condition::Absent("report"))
         .set("status", text(status.as_str()))
         .set("report", text(report.digest))
-        .set("files", files)
         .set("finished_at", number(report.now.millis()))
         .set("updated_at", number(report.now.millis()))
-        .set_option("room", room.map(text))
-        .set_option("result", report.result.map(text))
+        .set_option("result", report.result.map(attribute).transpose()?)
         .set_option("error_detail", report.detail.map(text));
+    let change = match report.file_list {
+        Some(stored) => change.set("file_list", attribute(stored)?),
+        None => change.set("files", attribute(report.files)?),
+    };
     Ok(match with_files {
         true => change.leased(job_id, upload_until),
         false => change.terminal(report.now),
@@ -175,12 +181,16 @@ pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
         .set("updated_at", number(now.millis()))
 }
 
+/// The same, of a file whose list is stored apart, and is not written again for that: S3 knows what has arrived, and completing looks.
+pub fn file_arrived_in_list(attempt: u32, now: Timestamp) -> Transition {
+    reported_by(attempt).when(Condition::Exists("file_list".to_owned())).set("updated_at", number(now.millis()))
+}
+
 /// The miner declares, or declares anew, what one file will be.
 pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timestamp) -> Result<Transition> {
-    let file = serde_dynamo::to_attribute_value(file).map_err(|error| Error::internal("renew: file", error))?;
     Ok(reported_by(attempt)
         .when(Condition::Exists(format!("files.{file_id}")))
-        .set(format!("files.{file_id}"), file)
+        .set(format!("files.{file_id}"), attribute(file)?)
         .set("updated_at", number(now.millis())))
 }
 
@@ -206,16 +216,24 @@ pub fn give_up_check(job: &Job, now: Timestamp) -> Transition {
     reported_by(job.attempt).when(Condition::Is("checking_until", begun)).set("checking_until", over)
 }
 
-/// Reported → terminal: the files were checked. `job` is the job as it was when they were, with what was found.
+/// The same, of a file whose list is stored apart: the job's list now takes the place of the one that was read, if that is still there.
+pub fn list_replaced(job: &Job, before: &Stored, now: Timestamp) -> Result<Transition> {
+    reported_by(job.attempt)
+        .when(Condition::Is("file_list", attribute(before)?))
+        .set("updated_at", number(now.millis()))
+        .listing(job)
+}
+
+/// Reported → terminal: the files were checked. `job` is the job as it was when they were, with what was found, and with where the new
+/// list is.
 pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
-    let files = serde_dynamo::to_attribute_value(&job.files).map_err(|error| Error::internal("complete", error))?;
     Ok(reported_by(job.attempt)
         .remove("room")
         .remove("checking_until")
         .set("status", text(job.status.as_str()))
         .set_option("error_detail", job.error_detail.as_deref().map(text))
-        .set("files", files)
         .set("updated_at", number(now.millis()))
+        .listing(job)?
         .terminal(now))
 }
 
@@ -307,8 +325,34 @@ pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
         .set("updated_at", number(now.millis()))
 }
 
+/// Running or reported → `error`: what the job needs is gone from the bucket, where nobody but the operator can have removed it. Without
+/// its arguments nobody can run it; without its result or list of files nobody can answer it.
+pub fn end_without(job: &Job, gone: PayloadKind, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
+    let before = job.error_detail.as_ref().map(|detail| format!("{detail}\n")).unwrap_or_default();
+    let marked =
+        |stored: Option<&Stored>| stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose();
+    let change = attempt_of(job.attempt)
+        .when(Condition::Is("status", text(job.status.as_str())))
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
+        .when(lease_of(job))
+        .set("status", text(Status::Error.as_str()))
+        .set(
+            "error_detail",
+            text(format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}")),
+        )
+        .set("finished_at", number(job.finished_at.unwrap_or(now).millis()))
+        .set("updated_at", number(now.millis()));
+    let change = match gone {
+        PayloadKind::Arguments => change.set_option("job_args", marked(job.job_args.stored())?),
+        PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
+        PayloadKind::Files => change.remove("file_list"),
+    };
+    Ok(lost(change.terminal(now), job, lease, now))
+}
+
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
-/// reaper sweeps until the last of them has ended. Else no file can ever come. What is left expires when no token can be
+/// reaper sweeps until the last of them has ended. When something of it is stored apart, the reaper makes sure that it goes. Else no
+/// object can ever come. What is left expires when no token can be
 /// valid any more: an `Idempotency-Key` may then give its id to another job.
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
@@ -321,22 +365,22 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
         .remove("result")
         .remove("error_detail")
         .remove("files")
+        .remove("file_list")
         .remove("instance")
         .remove("lease_expires_at")
         .remove("room")
         .remove("checking_until")
         .remove("owner");
     let change = match &job.report {
-        Some(report) => change
-            .when(Condition::Is("report", text(report)))
+        Some(report) => change.when(Condition::Is("report", text(report))),
+        None => change.when(Condition::Absent("report")),
+    };
+    let change = match job.has_objects() {
+        true => change
             .set("queue", text(keys::due(job.job_id)))
             .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
             .remove("expires_at"),
-        None => change
-            .when(Condition::Absent("report"))
-            .set("expires_at", number(tokens_end(job, now).seconds()))
-            .remove("queue")
-            .remove("due_at"),
+        false => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
     };
     let claimed = job.attempt > 0;
     Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
@@ -364,10 +408,17 @@ pub fn postpone(due_at: i64, now: Timestamp) -> Transition {
 }
 
 /// A job that this release understands, and that is not being deleted.
+///
+/// What this release changes is its own from then on: an earlier one would be wrong about it.
 fn live_job() -> Transition {
     Transition::default()
         .when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION))
         .when(Condition::Absent("deleted_at"))
+        .set(schema::ATTRIBUTE, number(schema::VERSION))
+}
+
+fn attribute(value: &impl Serialize) -> Result<AttributeValue> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| Error::internal("write: attribute", error))
 }
 
 /// What only the miner that holds the job may do: an earlier attempt is fenced off.
@@ -408,6 +459,15 @@ impl Transition {
             .set("due_at", number(until.millis()))
     }
 
+    /// With the job's list of files, in the item or apart from it.
+    fn listing(self, job: &Job) -> Result<Self> {
+        Ok(match (&job.file_list, &job.files) {
+            (Some(stored), _) => self.set("file_list", attribute(stored)?).remove("files"),
+            (None, Some(files)) => self.set("files", attribute(files)?).remove("file_list"),
+            (None, None) => return Err(Error::internal("write: list of files", "it was not loaded")),
+        })
+    }
+
     /// It will never change again, and expires with its files.
     fn terminal(self, now: Timestamp) -> Self {
         self.set("terminal", AttributeValue::Bool(true))
@@ -416,17 +476,4 @@ impl Transition {
             .remove("queue")
             .remove("due_at")
     }
-}
-
-/// Bytes of a file list from which on room is kept: below, a job cannot reach DynamoDB's 400 KB.
-const LONG_LIST: usize = 50_000;
-/// Bytes that completing adds to a file: size, version, media type.
-const ROOM_PER_FILE: usize = 170;
-/// Bytes that completing may add to the error's detail.
-pub const ROOM_FOR_DETAIL: usize = 16 << 10;
-
-/// Filler, kept from the report to the end: a report that DynamoDB took can then also be completed.
-fn room(files: &[(String, OutputFile)]) -> Option<String> {
-    let list: usize = files.iter().map(|(file_id, file)| file_id.len() + file.filename.len() + 100).sum();
-    (list > LONG_LIST).then(|| "-".repeat(files.len() * ROOM_PER_FILE + ROOM_FOR_DETAIL))
 }

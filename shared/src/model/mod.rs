@@ -7,6 +7,7 @@ pub mod lease;
 pub mod lifecycle;
 mod output_file;
 pub mod pace;
+pub mod payload;
 mod status;
 mod user;
 
@@ -14,5 +15,6 @@ pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
 pub use job::{Instance, Job, PortMapping};
 pub use lease::Lease;
 pub use output_file::{FileKeys, OutputFile};
+pub use payload::{Payload, PayloadKind, Stored};
 pub use status::Status;
 pub use user::{HotkeyRow, KeyRow, Role, Usage, User};

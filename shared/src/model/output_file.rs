@@ -65,9 +65,13 @@ impl OutputFile {
     }
 }
 
-/// The S3 keys of one job's output files: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}`.
+/// The S3 keys of what one job has: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}` of its output files, and
+/// `…/{job id}/payloads/{SHA-256}` of what is stored apart from its item.
 #[derive(Debug, Clone)]
 pub struct FileKeys(String);
+
+/// What follows the prefix of a job in the keys of its files.
+const OUTPUTS: &str = "outputs/";
 
 /// Bytes that all keys have before the file's name.
 pub(super) const PREFIX_LENGTH: usize = "jobs/".len() + 36 + "/YYYY-MM-DD/".len() + 36 + "/outputs/".len();
@@ -75,10 +79,20 @@ pub(super) const PREFIX_LENGTH: usize = "jobs/".len() + 36 + "/YYYY-MM-DD/".len(
 impl FileKeys {
     /// Of this job.
     pub fn new(chute_id: Uuid, created_at: Timestamp, job_id: Uuid) -> Self {
-        Self(format!("jobs/{chute_id}/{}/{job_id}/outputs/", created_at.date()))
+        Self(format!("jobs/{chute_id}/{}/{job_id}/{OUTPUTS}", created_at.date()))
     }
 
-    /// What all keys begin with.
+    /// What the keys of everything that the job has begin with.
+    pub fn job(&self) -> &str {
+        self.0.strip_suffix(OUTPUTS).unwrap_or(&self.0)
+    }
+
+    /// The key of a payload, by its digest.
+    pub fn payload(&self, sha256: &str) -> String {
+        format!("{}payloads/{sha256}", self.job())
+    }
+
+    /// What the keys of its files begin with.
     pub fn prefix(&self) -> &str {
         &self.0
     }
@@ -101,6 +115,8 @@ mod tests {
             keys.key("a/b"),
             "jobs/00000000-0000-0000-0000-000000000000/2026-11-18/ffffffff-ffff-ffff-ffff-ffffffffffff/outputs/a/b"
         );
+        assert_eq!(keys.payload("0a"), format!("{}payloads/0a", keys.job()));
+        assert!(keys.job().ends_with("/ffffffff-ffff-ffff-ffff-ffffffffffff/"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Seconds that a download URL works.
-const DOWNLOAD_LIFE: i64 = 15 * 60;
+pub(super) const DOWNLOAD_LIFE: i64 = 15 * 60;
 /// Bytes of payloads that are in memory at the same time, over all files of all jobs: 16 MiB.
 const IN_MEMORY: usize = 16 << 20;
 /// Parts copied at the same time, over all files of all jobs.
@@ -247,7 +247,7 @@ pub(super) async fn read(mut body: ByteStream, length: u64) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-fn seconds(life: i64) -> Duration {
+pub(super) fn seconds(life: i64) -> Duration {
     Duration::from_secs(life.max(1).unsigned_abs())
 }
 

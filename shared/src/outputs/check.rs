@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{Job, OutputFile, Status, lifecycle::ROOM_FOR_DETAIL},
+    model::{Job, OutputFile, Status},
 };
 
 /// Files looked at at the same time.
@@ -32,6 +32,9 @@ const LOOKED_AT: usize = 12;
 const WORTH_A_LISTING: u64 = 64 << 20;
 /// The job has ended, and whoever ended it waits for the answer.
 const TIDYING: Duration = Duration::from_secs(5);
+
+/// Bytes that the check adds to the job's detail at most.
+const LONGEST_DETAIL: usize = 16 << 10;
 
 /// What became of one file.
 enum Arrival {
@@ -143,7 +146,7 @@ pub async fn check_files(bucket: &Bucket, job: &mut Job, threshold: u64, most: u
 /// no look has shown, since a later upload of the same file covers it, is searched for where the files are large enough. What stays of
 /// small ones, or because something here fails, which is only logged, goes with the job or by the bucket's lifecycle.
 pub async fn tidy(bucket: &Bucket, mut seen: Seen, job: &Job) {
-    if !job.terminal || job.deleted_at.is_some() {
+    if !job.terminal || job.deleted_at.is_some() || job.files.is_none() {
         return;
     }
     let keys = job.file_keys();
@@ -298,7 +301,7 @@ fn settle(job: &mut Job, missing: &[String], notes: &[String]) {
         return;
     }
     let mut detail = job.error_detail.take().map(|detail| detail + "\n").unwrap_or_default();
-    let most = detail.len() + ROOM_FOR_DETAIL - 100;
+    let most = detail.len() + LONGEST_DETAIL - 100;
     detail.push_str("Failed to upload files: ");
     detail.push_str(&missing.join(", "));
     for note in notes {

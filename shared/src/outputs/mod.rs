@@ -8,6 +8,7 @@ pub mod envelope;
 mod multipart;
 mod origin;
 mod parts;
+mod payloads;
 mod presign;
 mod unwrap;
 mod versions;

@@ -61,7 +61,7 @@ impl Row for Chute {
 pub(super) fn to_item<T: Row>(id: &T::Id, row: &T) -> Result<Item> {
     let mut item: Item = serde_dynamo::to_item(row).map_err(|error| Error::internal("registry: row", error))?;
     item.insert("pk".to_owned(), text(T::pk(id)));
-    schema::stamp(&mut item);
+    schema::stamp_row(&mut item);
     Ok(item)
 }
 

@@ -1,11 +1,9 @@
 //! Changes of a job: each is one conditional write, or one transaction with what has to happen together with it.
 
 use aws_sdk_dynamodb::{
-    error::SdkError,
     operation::update_item::UpdateItemError,
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure, Update},
 };
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use uuid::Uuid;
 
 use super::{
@@ -57,8 +55,6 @@ impl Jobs {
 
     /// Carries out a transition, in one conditional write.
     pub async fn change(&self, job_id: Uuid, transition: Transition, doing: &'static str) -> Result<Outcome> {
-        // The request takes its values with it.
-        let to_apply = transition.returns_before().then(|| transition.clone());
         let expression = transition.expression();
         let request = self
             .tables
@@ -70,15 +66,11 @@ impl Jobs {
             .update_expression(expression.update)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
-            .return_values(if to_apply.is_some() { ReturnValue::AllOld } else { ReturnValue::AllNew })
+            .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(answer) => {
-                let item = answer.attributes.and_then(|item| match to_apply {
-                    Some(transition) => transition.apply(item),
-                    None => Some(item),
-                });
-                let item = item.ok_or_else(|| Error::internal(doing, "not the attributes that were asked for"))?;
+                let item = answer.attributes.ok_or_else(|| Error::internal(doing, "no attributes"))?;
                 Ok(Outcome::Changed(Box::new(Job::from_item(item)?)))
             }
             Err(error) => match error.as_service_error() {
@@ -86,9 +78,6 @@ impl Jobs {
                     Some(item) => Ok(Outcome::Refused(Box::new(Job::from_item(item.clone())?))),
                     None => Ok(Outcome::Gone),
                 },
-                _ if is_too_large(&error) => {
-                    Err(Error::TooLarge("The job with its result and file list is larger than 400 KB".to_owned()))
-                }
                 _ => Err(engine_error(doing, &error)),
             },
         }
@@ -172,12 +161,4 @@ impl Jobs {
             (None, None) => Err(refusals.error(doing)),
         }
     }
-}
-
-/// Whether DynamoDB refused the item for its size. It has no code of its own for that.
-fn is_too_large(error: &SdkError<UpdateItemError>) -> bool {
-    error.as_service_error().is_some_and(|error| {
-        error.code() == Some("ValidationException")
-            && error.message().is_some_and(|message| message.to_lowercase().contains("item size"))
-    })
 }

@@ -68,7 +68,7 @@ impl Jobs {
             .expression_attribute_names("#expires", "expires_at")
             .expression_attribute_names("#v", schema::ATTRIBUTE)
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":v", number(schema::VERSION))
+            .expression_attribute_values(":v", number(schema::ROW_VERSION))
             .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()

@@ -1,0 +1,101 @@
+//! Storing a report: what of it is too large for the job's item, and then, in one write, the rest.
+
+use shared::{
+    App, Error, Result,
+    auth::JobClaims,
+    model::{FileKeys, Job, Payload, PayloadKind, Stored, lifecycle},
+    payloads::{is_long_result, long_list},
+    tables::jobs::Change,
+    time::Timestamp,
+};
+
+use crate::report::Report;
+
+/// What became of a report.
+pub(crate) enum Outcome {
+    /// It is stored; this is the job now.
+    Stored(Job),
+    /// It was stored before; this is the job as it is.
+    Repeated(Job),
+}
+
+/// What of a report the item refers to, and where that was put.
+#[derive(Default)]
+struct Put {
+    result: Option<Payload>,
+    file_list: Option<Stored>,
+    keys: Option<FileKeys>,
+}
+
+impl Put {
+    fn all(&self) -> impl Iterator<Item = &Stored> {
+        self.result.as_ref().and_then(Payload::stored).into_iter().chain(&self.file_list)
+    }
+}
+
+/// Stores the report. A large one costs a read more: it tells where to put it, and spares to put what is there, or comes too late.
+pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now: Timestamp) -> Result<Outcome> {
+    let payloads = app.payloads()?;
+    let result = report.result.take();
+    let is_large = result.as_deref().is_some_and(is_long_result) || long_list(&report.files)?.is_some();
+    let put = match is_large {
+        false => Put { result: result.map(Payload::Inline), ..Put::default() },
+        true => {
+            let job = app.held_job(claims).await?;
+            if job.report.as_ref() == Some(&report.digest) {
+                return repeated(app, job).await;
+            } else if job.report.is_some() || job.terminal {
+                return Err(Error::already_finished());
+            }
+            let keys = job.file_keys();
+            let result = match result {
+                Some(result) => Some(payloads.store_result(&keys, result).await?),
+                None => None,
+            };
+            let file_list = payloads.store_files(&keys, &report.files, None).await?;
+            Put { result, file_list, keys: Some(keys) }
+        }
+    };
+
+    let change = finish(app, claims, &report, &put, now).await;
+    if let Some(keys) = &put.keys {
+        match &change {
+            Ok(Change::Refused(job)) => payloads.take_back(keys, put.all(), Some(job)).await,
+            Err(error) if error.is_refusal() => payloads.take_back(keys, put.all(), None).await,
+            Ok(Change::Made(_)) | Err(_) => {}
+        }
+    }
+    match change? {
+        Change::Made(mut job) => {
+            job.files = Some(report.files);
+            job.count_end(&app.metrics);
+            Ok(Outcome::Stored(job))
+        }
+        Change::Refused(job) if job.report.as_ref() == Some(&report.digest) => repeated(app, job).await,
+        Change::Refused(_) => Err(Error::already_finished()),
+    }
+}
+
+async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: Timestamp) -> Result<Change> {
+    let window = app.config.upload_window;
+    let upload_until = claims.deadline(window).max(now.plus_seconds(window));
+    let report = lifecycle::Report {
+        status: report.status,
+        result: put.result.as_ref(),
+        detail: report.detail.as_deref(),
+        files: &report.files,
+        file_list: put.file_list.as_ref(),
+        digest: &report.digest,
+        now,
+    };
+    let transition = lifecycle::finish(claims.sub, claims.att, upload_until, report)?;
+    app.jobs.change_attempt(claims.sub, claims.att, transition, "finish job: UpdateItem").await
+}
+
+/// The files as they have been declared since.
+async fn repeated(app: &App, mut job: Job) -> Result<Outcome> {
+    match app.payloads()?.load(&mut job, &[PayloadKind::Files]).await? {
+        Some(gone) => Err(gone.into()),
+        None => Ok(Outcome::Repeated(job)),
+    }
+}

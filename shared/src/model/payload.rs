@@ -1,0 +1,125 @@
+//! What a job carries beside its state: arguments, result, and the list of its files. DynamoDB bills the whole item at every write, so
+//! what is larger than a bound is an object of its own in the outputs bucket, written once, and the item refers to it.
+//!
+//! The bounds are where both cost the same by the list prices (`local/src/bench/prices.json`), per million jobs: a write of 1 KB $0.625, a
+//! read of 4 KB $0.125, a PUT $5.00, a GET $0.40. An hour's job rewrites its item about 12 times and reads it about 85 times: create (a
+//! transaction, which is two writes), claim, finish and complete, the reaper's looks at the lease, and the polls of whoever waits.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::time::DAY;
+
+/// Bytes of the largest arguments that are in the item. They are there from the beginning: a KB costs $1.25 at create, $0.625 at each of
+/// some 10 writes after that, and $0.03 at each of some 85 reads, $10 in an hour's job, and $3 in one of a minute, which the reaper
+/// never looks at. An object costs its PUT, the GETs of the claim and of one owner, and its reference $6 to $7: as much as 0.7 KB of
+/// the first, and 2 KB of the second.
+pub const ARGUMENTS_INLINE: usize = 1 << 10;
+/// Bytes of the largest result that is in the item. It is written twice, at finish and at complete, and read a few times: $1.35 a KB. An
+/// object costs its PUT and the GETs of its owner: $6, as much as 4.4 KB.
+pub const RESULT_INLINE: usize = 4 << 10;
+/// Bytes of the longest list of files that is in the item, some 60 files. It is written as often as a result, but as another one each
+/// time, because completing records what has arrived: two PUTs and two GETs, $11, as much as 8 KB.
+pub const FILES_INLINE: usize = 8 << 10;
+
+/// Seconds that an object lives in the bucket after it was put (`OutputsBucket` in `template.yaml`). What a report brings, its job needs for
+/// less: [`super::Job::RETENTION`], and the time of its uploads. Arguments have waited for a miner before, and their miner may run for 30
+/// days: where they would not outlive the job, a claim puts them anew.
+pub const LIFE: i64 = 64 * DAY;
+
+/// JSON that only passes through. It is kept as the text that came: numbers of any size, the order of keys and the spelling come out as
+/// they went in, and nobody parses it twice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// In the item.
+    Inline(String),
+    /// In an object of its own.
+    Stored(Stored),
+}
+
+/// A reference to an object that holds a payload. It names the object's version: another object under the same key, of whoever repeats
+/// a request, can be removed without this one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// SHA-256 of the content, in hex: the last part of its key.
+    #[serde(rename = "h")]
+    pub sha256: String,
+    /// Bytes.
+    #[serde(rename = "s")]
+    pub size: u64,
+    /// The object's version; `null` in a bucket that keeps none, or not yet.
+    #[serde(rename = "v")]
+    pub version_id: String,
+    /// It was found to be gone, and the job has ended for it.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
+    /// The content, once it was loaded.
+    #[serde(skip)]
+    pub text: Option<String>,
+}
+
+/// Which of a job's payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadKind {
+    /// What the job was created with.
+    Arguments,
+    /// What the miner reported.
+    Result,
+    /// The files that the miner announced.
+    Files,
+}
+
+impl PayloadKind {
+    /// All that a job may carry.
+    pub const ALL: &[Self] = &[Self::Arguments, Self::Result, Self::Files];
+}
+
+impl Payload {
+    /// The JSON, if it is in the item or was loaded.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Inline(text) => Some(text),
+            Self::Stored(stored) => stored.text.as_deref(),
+        }
+    }
+
+    /// The object that holds it, when one does.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Stored(stored) => Some(stored),
+        }
+    }
+
+    /// Loaded with its content.
+    pub(super) fn set_loaded(&mut self, text: String) {
+        if let Self::Stored(stored) = self {
+            stored.text = Some(text);
+        }
+    }
+}
+
+impl Stored {
+    /// Whether this is the content.
+    pub fn is_of(&self, text: &str) -> bool {
+        self.size == text.len() as u64 && self.sha256 == hex::encode(Sha256::digest(text))
+    }
+
+    /// Whether both are one object.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.sha256, &self.version_id) == (&other.sha256, &other.version_id)
+    }
+}
+
+impl fmt::Display for PayloadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arguments => "arguments",
+            Self::Result => "result",
+            Self::Files => "list of files",
+        })
+    }
+}

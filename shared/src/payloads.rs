@@ -1,0 +1,231 @@
+//! What a job carries beside its state, in the item or apart from it: who stores it, loads it, answers it, and takes it back.
+//!
+//! A payload is put before the write that refers to it, so that nothing refers to what is not there. When that write is refused, whoever
+//! put it removes it again, by its version: another request's object under the same key stays. A crash in between leaves an object
+//! that the job's deletion removes, or else the bucket's lifecycle.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use lambda_http::{Body, Request, Response};
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, Result},
+    http::{PayloadUrls, UploadTargets, reply, request::header},
+    model::{
+        FileKeys, Job, OutputFile, Payload, PayloadKind, Stored,
+        payload::{ARGUMENTS_INLINE, FILES_INLINE, LIFE, RESULT_INLINE},
+    },
+    outputs::Bucket,
+    tables::jobs::Change,
+    time::{DAY, Timestamp},
+};
+
+/// The payloads of jobs.
+#[derive(Debug, Clone, Copy)]
+pub struct Payloads<'a> {
+    /// Where the large ones are.
+    pub bucket: &'a Bucket,
+}
+
+/// A payload that somebody has removed from the bucket, or replaced.
+#[derive(Debug)]
+pub struct Gone {
+    /// What it was.
+    pub kind: PayloadKind,
+    /// Its key.
+    pub key: String,
+}
+
+impl From<Gone> for Error {
+    /// 500, and a line in the log that names the object.
+    fn from(gone: Gone) -> Self {
+        Self::internal("payload", format!("{} is gone from the bucket, or is not what was stored", gone.key))
+    }
+}
+
+/// A list of files as JSON, when it is too long for an item.
+pub fn long_list(files: &BTreeMap<Uuid, OutputFile>) -> Result<Option<String>> {
+    let list = serde_json::to_string(files).map_err(|error| Error::internal("payload: list of files", error))?;
+    Ok(Some(list).filter(|list| list.len() > FILES_INLINE))
+}
+
+/// Whether a result is too large for an item.
+pub fn is_long_result(result: &str) -> bool {
+    result.len() > RESULT_INLINE
+}
+
+impl Payloads<'_> {
+    /// Puts a new job's arguments apart, if they are too large for its item.
+    pub async fn store_arguments(&self, job: &mut Job) -> Result<()> {
+        let keys = job.file_keys();
+        if let Payload::Inline(text) = &mut job.job_args
+            && text.len() > ARGUMENTS_INLINE
+        {
+            job.job_args = Payload::Stored(self.bucket.put_payload(&keys, std::mem::take(text)).await?);
+        }
+        Ok(())
+    }
+
+    /// Puts the arguments of a job anew that is about to be claimed until this deadline, if they would not outlive it where they are. A job
+    /// whose arguments are gone is as it was.
+    pub async fn renew_arguments(&self, job: &mut Job, deadline: Timestamp) -> Result<Option<Stored>> {
+        /// Seconds for what is not known to the second: when S3 removes what has expired, and how long uploads are held.
+        const MARGIN: i64 = 2 * DAY;
+        let needed = deadline.plus_seconds(Job::RETENTION + MARGIN);
+        if job.job_args.stored().is_none() || needed <= job.created_at.plus_seconds(LIFE) {
+            return Ok(None);
+        }
+        match (self.load(job, &[PayloadKind::Arguments]).await?, job.job_args.text()) {
+            (None, Some(text)) => self.bucket.put_payload(&job.file_keys(), text.to_owned()).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts a result apart, if it is too large for an item.
+    pub async fn store_result(&self, keys: &FileKeys, result: String) -> Result<Payload> {
+        match is_long_result(&result) {
+            true => self.bucket.put_payload(keys, result).await.map(Payload::Stored),
+            false => Ok(Payload::Inline(result)),
+        }
+    }
+
+    /// Puts a list of files apart, if it is too long for an item. One that did not change stays where it is.
+    pub async fn store_files(
+        &self,
+        keys: &FileKeys,
+        files: &BTreeMap<Uuid, OutputFile>,
+        before: Option<&Stored>,
+    ) -> Result<Option<Stored>> {
+        match long_list(files)? {
+            Some(list) if before.is_some_and(|before| before.is_of(&list)) => Ok(before.cloned()),
+            Some(list) => self.bucket.put_payload(keys, list).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Loads these of the job's payloads, side by side; or tells which of them is gone.
+    pub async fn load(&self, job: &mut Job, wanted: &[PayloadKind]) -> Result<Option<Gone>> {
+        let keys = job.file_keys();
+        let lacking = job.stored().filter(|(kind, stored)| {
+            let is_loaded = stored.text.is_some() || (*kind == PayloadKind::Files && job.files.is_some());
+            wanted.contains(kind) && !stored.lost && !is_loaded
+        });
+        let lacking: Vec<_> = lacking.map(|(kind, stored)| (kind, stored.clone())).collect();
+        let texts = try_join_all(lacking.iter().map(|(_, stored)| self.bucket.payload(&keys, stored))).await?;
+        for ((kind, stored), text) in lacking.into_iter().zip(texts) {
+            match text {
+                Some(text) => job.set_loaded(kind, text)?,
+                None => return Ok(Some(Gone { kind, key: keys.payload(&stored.sha256) })),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether one of the job's payloads is gone from the bucket.
+    pub async fn gone(&self, job: &Job, kind: PayloadKind) -> Result<Option<Gone>> {
+        let keys = job.file_keys();
+        match job.stored().find(|(of, stored)| *of == kind && !stored.lost) {
+            Some((_, stored)) if !self.bucket.has_payload(&keys, stored).await? => {
+                Ok(Some(Gone { kind, key: keys.payload(&stored.sha256) }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes back what was put for a write that was refused, but for what the job refers to as it is: the write may have been made by an
+    /// earlier try whose answer was lost. That it could not is only logged.
+    pub async fn take_back(&self, keys: &FileKeys, put: impl IntoIterator<Item = &Stored>, job: Option<&Job>) {
+        let is_referred = |put: &Stored| job.is_some_and(|job| job.stored().any(|(_, stored)| stored.is_same(put)));
+        for put in put {
+            if !is_referred(put)
+                && let Err(error) = self.bucket.remove_payload(keys, put).await
+            {
+                tracing::warn!(key = keys.payload(&put.sha256), cause = ?error.cause(), "a payload could not be taken back");
+            }
+        }
+    }
+
+    /// Puts the list of a job's files as a check has found them, if it is too long for the item, and refers to it. What was put.
+    pub async fn record_files(&self, job: &mut Job) -> Result<Option<Stored>> {
+        let files = job.files.as_ref().ok_or_else(|| Error::internal("payload", "the list of files was not loaded"))?;
+        let before = job.file_list.take();
+        job.file_list = self.store_files(&job.file_keys(), files, before.as_ref()).await?;
+        Ok(job.file_list.clone().filter(|stored| before.is_none_or(|before| !before.is_same(stored))))
+    }
+
+    /// What became of a write that refers to what was put: when it was refused, that is taken back. The job then has its list of files.
+    pub async fn settle(&self, before: &Job, put: Option<&Stored>, change: Result<Change>) -> Result<Change> {
+        let keys = before.file_keys();
+        match change {
+            Ok(Change::Made(job)) => self.with_files(before, job).await.map(Change::Made),
+            Ok(Change::Refused(job)) => {
+                self.take_back(&keys, put, Some(&job)).await;
+                self.with_files(before, job).await.map(Change::Refused)
+            }
+            Err(error) => {
+                if error.is_refusal() {
+                    self.take_back(&keys, put, None).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The job as it is now, with its list of files: the one that is known, unless another has taken its place.
+    pub async fn with_files(&self, before: &Job, now: Job) -> Result<Job> {
+        let mut job = now.with_files_of(before);
+        match self.load(&mut job, &[PayloadKind::Files]).await? {
+            Some(gone) => Err(gone.into()),
+            None => Ok(job),
+        }
+    }
+
+    /// The job with its payloads, as its owner sees it. What makes the answer longer than Lambda allows is answered by its URL: the
+    /// arguments first, then the result.
+    pub async fn answer(&self, request: &Request, job: &Job) -> Result<Response<Body>> {
+        let accepted = header(request, "accept-encoding");
+        let mut urls = PayloadUrls::default();
+        for kind in [PayloadKind::Arguments, PayloadKind::Result] {
+            if let Some(answer) = reply::fitted(reply::job(job, &urls)?, accepted) {
+                return Ok(answer);
+            }
+            self.add_url(&mut urls, job, kind).await?;
+        }
+        Ok(reply::at_last(reply::job(job, &urls)?))
+    }
+
+    /// The job as its miner sees it after a report. The miner has had the arguments, and has made the result: what is stored apart is
+    /// answered by its URL, and not loaded for that.
+    pub async fn answer_to_miner(
+        &self,
+        request: &Request,
+        job: &Job,
+        uploads: Option<&UploadTargets>,
+    ) -> Result<Response<Body>> {
+        let mut urls = PayloadUrls::default();
+        self.add_url(&mut urls, job, PayloadKind::Arguments).await?;
+        self.add_url(&mut urls, job, PayloadKind::Result).await?;
+        reply::job_with_uploads(job, &urls, uploads, header(request, "accept-encoding"))
+    }
+
+    /// Where one of the job's payloads is, if it is stored apart.
+    pub async fn url(&self, job: &Job, kind: PayloadKind) -> Result<Option<String>> {
+        let stored = job.stored().find(|(of, stored)| *of == kind && !stored.lost);
+        match stored {
+            Some((_, stored)) => self.bucket.presign_payload(&job.file_keys(), stored).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn add_url(&self, urls: &mut PayloadUrls, job: &Job, kind: PayloadKind) -> Result<()> {
+        let url = self.url(job, kind).await?;
+        match kind {
+            PayloadKind::Arguments => urls.job_args = url,
+            PayloadKind::Result => urls.result = url,
+            PayloadKind::Files => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,384 @@
+//! What a job carries beside its state: megabytes through every route, faults between a payload and the write that refers to it, and
+//! payloads that somebody removed.
+
+use std::{io::Write, time::Duration};
+
+use flate2::{Compression, write::GzEncoder};
+use futures_util::future::join_all;
+use local::{Fault, Stack};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Client, Night, World, item, objects, s3, text};
+
+const MIB: usize = 1 << 20;
+/// More than an item has room for.
+const LARGE: usize = 100 << 10;
+const TAKES_GZIP: (&str, &str) = ("accept-encoding", "gzip");
+
+/// An object of `size` bytes of JSON.
+fn object(size: usize) -> Value {
+    json!({"a": "x".repeat(size - 8)})
+}
+
+/// The same as the job has it.
+fn with_disk(mut arguments: Value) -> Value {
+    arguments["_disk_gb"] = json!(10);
+    arguments
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).unwrap()
+}
+
+async fn try_create(night: &Night, arguments: &Value, key: Option<&str>) -> Answer {
+    let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+    let path = night.url(&format!("/jobs/{}/train", night.chute_id));
+    night.user.send(Method::POST, &path, arguments.to_string().into_bytes(), &headers).await
+}
+
+/// A pending job with large arguments: its id.
+async fn create(night: &Night, method: &str) -> String {
+    let path = night.url(&format!("/jobs/{}/{method}", night.chute_id));
+    text(&night.user.post(&path, object(LARGE)).await.ok()["job_id"])
+}
+
+/// A report with a large result and a long list of files.
+fn report() -> Value {
+    let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
+    json!({"status": "complete", "result": object(LARGE), "output_filenames": names})
+}
+
+/// The keys of a job's payloads in the bucket, one for each version.
+async fn payloads(stack: &Stack, job_id: &str) -> Vec<String> {
+    objects(stack, job_id).await.into_iter().filter(|key| key.contains("/payloads/")).collect()
+}
+
+/// Removes a job's payload behind its back.
+async fn remove(stack: &Stack, key: &str) {
+    let (client, bucket) = (s3(stack), stack.resource("OutputsBucket").unwrap());
+    let listed = client.list_object_versions().bucket(bucket).prefix(key).send().await.unwrap();
+    for version in listed.versions() {
+        let id = version.version_id.clone();
+        client.delete_object().bucket(bucket).key(key).set_version_id(id).send().await.unwrap();
+    }
+}
+
+async fn fetched(url: &Value) -> Value {
+    let answer = Client::nobody().get(&text(url)).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.ok()
+}
+
+#[tokio::test]
+async fn four_mebibytes_pass_through_every_route() {
+    let world = World::new().await;
+    let (arguments, result) = (object(4 * MIB), object(4 * MIB));
+    let path = format!("/jobs/{}/train", world.chute_id);
+    let created = world.user.post(&path, arguments.clone()).await.ok();
+    let job_id = text(&created["job_id"]);
+    assert_eq!(created["job_args"], with_disk(arguments.clone()));
+    world.user.post(&path, object(4 * MIB + 1)).await.is_error(413, "Request body is larger than 4194304 bytes");
+
+    let route = format!("/jobs/{job_id}");
+    let claimed = world.miner.put(&format!("{route}/claim"), Value::Null).await.ok();
+    assert_eq!(claimed["job_data"], with_disk(arguments.clone()));
+    let (nobody, url) = (Client::nobody(), text(&claimed["job_status_url"]));
+    let more = json!({"status": "complete", "result": object(4 * MIB + 1)});
+    nobody.post(&url, more).await.is_error(413, "result is larger than 4194304 bytes");
+    let finished = nobody.post(&url, json!({"status": "complete", "result": result.clone()})).await.ok();
+    let completed = nobody.put(&url, Value::Null).await.ok();
+    for answer in [finished, completed] {
+        assert_eq!((&answer["job_args"], &answer["result"]), (&Value::Null, &Value::Null));
+        assert_eq!(fetched(&answer["job_args_url"]).await, with_disk(arguments.clone()));
+        assert_eq!(fetched(&answer["result_url"]).await, result);
+    }
+
+    let whole = world.user.send(Method::GET, &route, Vec::new(), &[TAKES_GZIP]).await.ok();
+    assert_eq!((&whole["job_args"], &whole["result"]), (&with_disk(arguments.clone()), &result));
+    assert!(whole.get("job_args_url").is_none() && whole.get("result_url").is_none());
+    let plain = world.user.get(&route).await.ok();
+    assert_eq!((&plain["job_args"], &plain["result"]), (&Value::Null, &result));
+    assert_eq!(fetched(&plain["job_args_url"]).await, with_disk(arguments));
+    assert!(plain.get("result_url").is_none());
+}
+
+#[tokio::test]
+async fn what_lambda_cannot_take_as_text_comes_and_goes_in_gzip() {
+    let world = World::new().await;
+    // Each of its characters is four bytes where Lambda has the body as a JSON string.
+    let arguments = json!({"a": "\"".repeat(2 * MIB - 4)});
+    let (body, path) = (arguments.to_string(), format!("/jobs/{}/train", world.chute_id));
+    assert_eq!(body.len(), 4 * MIB);
+    assert_eq!(world.user.send(Method::POST, &path, body.clone().into_bytes(), &[]).await.status, 413);
+    let headers = [("content-encoding", "gzip"), TAKES_GZIP];
+    let job = world.user.send(Method::POST, &path, gzip(&body), &headers).await.ok();
+    assert_eq!(job["job_args"], with_disk(arguments.clone()));
+
+    let claim = format!("/jobs/{}/claim", text(&job["job_id"]));
+    let claimed = world.miner.send(Method::PUT, &claim, Vec::new(), &[TAKES_GZIP]).await.ok();
+    assert_eq!(claimed["job_data"], with_disk(arguments.clone()));
+    let again = world.miner.send(Method::PUT, &claim, Vec::new(), &[]).await.ok();
+    assert_eq!(again["job_data"], Value::Null);
+    assert_eq!(fetched(&again["job_data_url"]).await, with_disk(arguments.clone()));
+
+    let report = json!({"status": "complete", "result": arguments}).to_string();
+    let url = text(&claimed["job_status_url"]);
+    Client::nobody().send(Method::POST, &url, gzip(&report), &headers).await.ok();
+    let plain = world.get(&text(&job["job_id"])).await;
+    assert_eq!((&plain["job_args"], &plain["result"]), (&Value::Null, &Value::Null));
+    assert_eq!(fetched(&plain["result_url"]).await, arguments);
+}
+
+#[tokio::test]
+async fn a_thousand_of_the_longest_names_finish_and_complete() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let names: Vec<_> = (0..1000).map(|number| format!("{number:03}{}", "n".repeat(923))).collect();
+    let report = json!({"status": "complete", "output_filenames": names});
+    let finished = job.finish(report).await.ok();
+    assert_eq!(finished["output_files"].as_object().unwrap().len(), 1000);
+    assert_eq!(tests::upload(&text(&finished["output_storage_urls"][&names[7]]), b"seven").await.status, 200);
+    assert_eq!(job.upload(&names[8], b"eight").await.status, 200);
+    let done = job.complete().await.ok();
+    assert_eq!(done["status"], "partial_failure");
+    assert_eq!(job.download(&names[7]).await.bytes, b"seven");
+    assert_eq!(job.download(&names[8]).await.bytes, b"eight");
+    let files = world.get(&job.job_id).await["output_files"].take();
+    assert_eq!(files.as_object().unwrap().values().filter(|file| file["uploaded"] == true).count(), 2);
+}
+
+#[tokio::test]
+async fn names_of_any_characters_are_answered_whatever_their_length() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    let names: Vec<_> = (0..1000).map(|number| format!("{number:03}{}", "\"".repeat(923))).collect();
+    let finished = job.finish(json!({"status": "complete", "output_filenames": names})).await.ok();
+    assert_eq!(finished["output_storage_urls"].as_object().unwrap().len(), 1000);
+    assert_eq!(world.get(&job.job_id).await["output_files"].as_object().unwrap().len(), 1000);
+}
+
+#[tokio::test]
+async fn a_create_that_is_refused_leaves_nothing() {
+    let night = Night::begin().await;
+    let command = json!({"command": "set_quotas", "user_id": night.user_id, "quotas": {"*": 1}});
+    night.stack.invoke("admin", command).await.unwrap();
+    // Before any of them counts, all have found room.
+    night.fail(Some("PutObject"), Fault::Delay(Duration::from_secs(2)));
+    let arguments = object(LARGE);
+    let answers = join_all((0..4).map(|_| try_create(&night, &arguments, None))).await;
+    night.fail(None, Fault::None);
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 429, 429, 429]);
+    assert_eq!(objects(&night.stack, "/payloads/").await.len(), 1);
+    let job_id = answers.into_iter().find(|answer| answer.status == 200).map(|answer| text(&answer.body["job_id"]));
+    assert_eq!(night.get(&job_id.unwrap()).await["job_args"], with_disk(arguments));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn creates_of_one_key_at_once_have_one_job_and_one_payload() {
+    let night = Night::begin().await;
+    let (one, other) = (object(LARGE), object(LARGE + 1));
+    for (key, bodies) in [("same", [&one, &one]), ("other", [&one, &other])] {
+        night.fail(Some("PutObject"), Fault::Delay(Duration::from_secs(2)));
+        let (first, second) =
+            tokio::join!(try_create(&night, bodies[0], Some(key)), try_create(&night, bodies[1], Some(key)));
+        night.fail(None, Fault::None);
+        let made: Vec<_> = [&first, &second].into_iter().filter(|answer| answer.status == 200).collect();
+        assert_eq!(made.len(), if bodies[0] == bodies[1] { 2 } else { 1 }, "{} {}", first.status, second.status);
+        let refused = [&first, &second].into_iter().filter(|answer| answer.status != 200);
+        refused.for_each(|answer| answer.is_error(422, "Idempotency-Key was used with a different request"));
+        let job_id = text(&made[0].body["job_id"]);
+        assert!(made.iter().all(|answer| answer.body == made[0].body));
+        assert_eq!(payloads(&night.stack, &job_id).await.len(), 1, "{key}");
+        assert_eq!(night.get(&job_id).await["job_args"], made[0].body["job_args"], "{key}");
+    }
+    night.stack.shutdown().await;
+}
+
+/// Sends a request that meets this fault at its first call of this operation, and then the same until it succeeds.
+async fn after<F: Future<Output = Answer>>(
+    night: &Night,
+    operation: &'static str,
+    fault: Fault,
+    send: impl Fn() -> F,
+) -> Value {
+    night.fail_once(operation, fault);
+    let first = send().await;
+    assert!(matches!(first.status, 200 | 500 | 503), "{operation} {fault:?}: {} {}", first.status, first.body);
+    let second = send().await.ok();
+    if first.status == 200 && fault != Fault::Throttle {
+        assert_eq!(first.body, second, "{operation} {fault:?}");
+    }
+    second
+}
+
+#[tokio::test]
+async fn a_fault_between_a_payload_and_its_write_loses_nothing() {
+    let night = Night::begin().await;
+    let (nobody, miner) = (Client::nobody(), night.miner().await);
+    let arguments = with_disk(object(LARGE));
+    let faults = [Fault::KillFunction, Fault::KillAfter, Fault::FailAfter, Fault::Cut, Fault::Throttle];
+    for (number, fault) in faults.into_iter().enumerate() {
+        let mut created = Vec::new();
+        for operation in ["PutObject", "TransactWriteItems"] {
+            let key = format!("{number} {operation}");
+            let send = || try_create(&night, &arguments, Some(&key));
+            let job = after(&night, operation, fault, send).await;
+            assert_eq!(job["job_args"], with_disk(object(LARGE)));
+            created.push(text(&job["job_id"]));
+        }
+        let job_id = created.remove(0);
+        let route = night.url(&format!("/jobs/{job_id}"));
+        let claimed = after(&night, "GetObject", fault, || night.try_claim(&miner, &job_id)).await;
+        assert_eq!((&claimed["job_data"], &claimed["attempt"]), (&with_disk(object(LARGE)), &json!(1)));
+        let url = text(&claimed["job_status_url"]);
+        for operation in ["PutObject", "UpdateItem"] {
+            let finished = after(&night, operation, fault, || nobody.post(&url, report())).await;
+            assert_eq!(fetched(&finished["result_url"]).await, object(LARGE));
+            assert_eq!(finished["output_files"].as_object().unwrap().len(), 200);
+        }
+        after(&night, "GetObject", fault, || night.user.get(&route)).await;
+        let done = after(&night, "PutObject", fault, || nobody.put(&url, Value::Null)).await;
+        assert_eq!(done["status"], "partial_failure");
+        let job = night.get(&job_id).await;
+        assert_eq!((&job["job_args"], &job["result"]), (&with_disk(object(LARGE)), &object(LARGE)));
+        night.user.delete(&route).await.ok();
+        assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn declarations_at_once_of_a_long_list_are_all_kept() {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    let nobody = Client::nobody();
+    nobody.post(&url, report()).await.ok();
+    let upload = url.replace("?token=", "/upload?token=");
+    let declare = async |number: usize| {
+        let body = json!({"path": format!("frames/{number:04}.png"), "size": number});
+        loop {
+            let answer = nobody.put(&upload, body.clone()).await;
+            if answer.status != 503 {
+                break answer.ok();
+            }
+        }
+    };
+    join_all((0..8).map(declare)).await;
+    let files = night.get(&job_id).await["output_files"].take();
+    let mut sizes: Vec<_> = files.as_object().unwrap().values().filter_map(|file| file["size"].as_u64()).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [0, 1, 2, 3, 4, 5, 6, 7]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_payload_that_is_gone_is_an_error_that_names_it_and_ends_the_job() {
+    let night = Night::begin().await;
+    let (nobody, miner) = (Client::nobody(), night.miner().await);
+    let mut gone = Vec::new();
+
+    // Nobody can run it: the claim that finds out ends it, though two attempts were left.
+    let pending = create(&night, "serve").await;
+    let keys = payloads(&night.stack, &pending).await;
+    remove(&night.stack, &keys[0]).await;
+    let route = |job_id: &str| night.url(&format!("/jobs/{job_id}"));
+    night.user.get(&route(&pending)).await.is_error(500, "Internal server error");
+    night.try_claim(&miner, &pending).await.is_error(500, "Internal server error");
+    let ended = night.get(&pending).await;
+    assert_eq!((&ended["status"], &ended["terminal"], &ended["job_args"]), (&json!("error"), &json!(true), &Value::Null));
+    assert_eq!(ended["error_detail"], "What the job needs is no longer in the bucket of outputs: its arguments");
+    assert_eq!(night.try_claim(&miner, &pending).await.status, 409);
+    gone.extend(keys);
+
+    // A running one, and one that was reported, end when their miners fall silent.
+    let running = create(&night, "serve").await;
+    night.claim(&miner, &running).await;
+    let reported = night.create("train").await;
+    let url = night.claim(&miner, &reported).await;
+    nobody.post(&url, report()).await.ok();
+    for job_id in [&running, &reported] {
+        for key in payloads(&night.stack, job_id).await {
+            remove(&night.stack, &key).await;
+            gone.push(key);
+        }
+    }
+    nobody.put(&url, Value::Null).await.is_error(500, "Internal server error");
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await, json!({"lost": 2}));
+    for job_id in [&running, &reported] {
+        let stored = item(&night.stack, "JobsTable", "job_id", job_id).await;
+        assert_eq!((&stored["status"]["S"], &stored["terminal"]["BOOL"]), (&json!("error"), &json!(true)));
+        assert!(stored["error_detail"]["S"].as_str().unwrap().contains("no longer in the bucket"), "{stored}");
+    }
+    let lines = night.stack.shutdown().await;
+    for key in &gone[..2] {
+        assert!(lines.iter().any(|line| line.text.contains(key)), "no line names {key}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_was_replaced_is_never_answered() {
+    // In a bucket without versions yet, another object can take its place; with them, it cannot.
+    for unversioned in [u64::MAX, 0] {
+        let night = Night::on(Stack::builder().unversioned_objects(unversioned).start().await.unwrap()).await;
+        let job_id = create(&night, "train").await;
+        let key = payloads(&night.stack, &job_id).await.remove(0);
+        let other = with_disk(object(LARGE)).to_string().replace('x', "y").into_bytes();
+        let put = s3(&night.stack).put_object().bucket(night.stack.resource("OutputsBucket").unwrap()).key(&key);
+        put.body(other.into()).send().await.unwrap();
+        let answer = night.user.get(&night.url(&format!("/jobs/{job_id}"))).await;
+        match unversioned {
+            0 => assert_eq!(answer.ok()["job_args"], with_disk(object(LARGE))),
+            _ => answer.is_error(500, "Internal server error"),
+        }
+        night.stack.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() {
+    let night = Night::begin().await;
+    let (job_id, miner) = (create(&night, "serve").await, night.miner().await);
+    let stored = async || item(&night.stack, "JobsTable", "job_id", &job_id).await["job_args"].take();
+    let before = stored().await;
+    // `serve` has no timeout: it may run for 30 days, and is kept for 31 after that. The bucket keeps an object for 64.
+    night.stack.clock().advance(Duration::from_secs(10 * 86_400));
+    night.fail(Some("PutObject"), Fault::KillAfter);
+    assert_eq!(night.try_claim(&miner, &job_id).await.status, 500);
+    night.fail(None, Fault::None);
+    assert_eq!(stored().await, before);
+    let claimed = night.try_claim(&miner, &job_id).await;
+    assert_eq!((claimed.engine_calls(), &claimed.body["job_data"]), ((2, 2), &with_disk(object(LARGE))));
+    let after = stored().await;
+    assert_eq!(after["M"]["h"], before["M"]["h"]);
+    assert_ne!(after["M"]["v"], before["M"]["v"]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_deleted_job_takes_its_payloads_along() {
+    let night = Night::begin().await;
+    let pending = create(&night, "train").await;
+    let reported = create(&night, "train").await;
+    let url = night.claim(&night.miner().await, &reported).await;
+    Client::nobody().post(&url, report()).await.ok();
+    for job_id in [&pending, &reported] {
+        // The removal fails, and the reaper goes on with it.
+        night.fail(Some("ListObjectVersions"), Fault::FailBefore(503));
+        let route = night.url(&format!("/jobs/{job_id}"));
+        assert_eq!(night.user.delete(&route).await.status, 503);
+        night.fail(None, Fault::None);
+        assert!(!objects(&night.stack, job_id).await.is_empty());
+    }
+    night.stack.clock().advance(Duration::from_secs(120));
+    assert_eq!(night.reap().await, json!({"swept": 2}));
+    for job_id in [&pending, &reported] {
+        assert_eq!(objects(&night.stack, job_id).await, [""; 0]);
+    }
+    night.stack.shutdown().await;
+}
