@@ -53,6 +53,11 @@ impl Refusal {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
+    /// Whether the API's sentence begins so.
+    pub(crate) fn is_about(&self, beginning: &str) -> bool {
+        matches!(&self.detail, Some(Detail::Text(text)) if text.starts_with(beginning))
+    }
+
     /// The fields of the request that are wrong.
     pub(crate) fn wrong(&self) -> &[Wrong] {
         match &self.detail {

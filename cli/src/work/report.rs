@@ -103,6 +103,16 @@ impl Report {
                 return true;
             }
         }
+        // Too many bytes for one job: the largest file stands back for all others.
+        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE
+            && refusal.is_about("The declared files")
+            && let Some((largest, _)) = self.files.iter().enumerate().max_by_key(|(_, file)| file.size)
+        {
+            let path = self.files.remove(largest).filename;
+            self.add(&told(&[Skipped { path, reason: refusal.to_string(), is_file: true }]));
+            self.lacks = true;
+            return true;
+        }
         let is_too_much = matches!(refusal.status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE);
         if is_too_much && self.result.is_some() {
             self.lose_result(&format!("was refused: {refusal}"));

@@ -55,6 +55,30 @@ async fn files_do_not_depend_on_the_result() -> Result<()> {
 }
 
 #[tokio::test]
+async fn of_more_than_a_job_may_have_the_smaller_files_and_the_result_are_delivered() -> Result<()> {
+    let stack = Stack::builder().parameter("MaxJobBytes", "100").start().await?;
+    let variables = keys(&stack).await?;
+    let job = created(&variables).await?;
+    let script = r#"
+        cd "$JOBCHUTE_OUTPUT"
+        head -c 60 /dev/zero >large; head -c 101 /dev/zero >larger; echo fits >small; head -c 50 /dev/zero >middle
+        echo 42 >"$JOBCHUTE_RESULT"
+    "#;
+    let (code, worked) = worked(&variables, script).await?;
+    assert!(code == 1 && worked.contains("what its owner does not get is kept in "), "{code}: {worked}");
+    let (files, told) = delivered(&variables, &job).await?;
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["middle", "small"]);
+    let line = |name: &str, bytes: u64| {
+        format!(
+            "not delivered: {name}: 413 Payload Too Large: The declared files have {bytes} bytes together, and a job may have 100"
+        )
+    };
+    assert!(told.contains(&line("larger", 216)) && told.contains(&line("large", 115)), "{told}");
+    assert!(told.starts_with("complete\n") && told.contains("\n42\n"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_result_that_the_api_takes_is_passed_on() -> Result<()> {
     let variables = keys(stack()).await?;
     for (result, expected) in [
