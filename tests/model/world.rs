@@ -489,9 +489,9 @@ impl Case<'_> {
                 return Err(format!("job {at} was {before:?} at {now}, and the answer is {seen:?}"));
             }
             if after != *before {
-                let item = item(&self.world.stack, "JobsTable", "job_id", &self.jobs[at].0).await;
-                let row = format!("{}#lease", self.jobs[at].0);
-                let row = item(&self.world.stack, "JobsTable", "job_id", &row).await;
+                let stored = async |key: &str| item(&self.world.stack, "JobsTable", "job_id", key).await;
+                let job_id = &self.jobs[at].0;
+                let (item, row) = (stored(job_id).await, stored(&format!("{job_id}#lease")).await);
                 let miners: Vec<_> =
                     self.world.miners.iter().map(|miner| (miner.name.clone(), miner.user_id.clone())).collect();
                 let possible = after.clone();

@@ -200,7 +200,7 @@ async fn load_arguments(app: &App, job: &mut Job, now: Timestamp) -> Result<()> 
     let Some(gone) = app.payloads()?.load(job, &[PayloadKind::Arguments]).await? else { return Ok(()) };
     if job.report.is_none() {
         let end = lifecycle::end_without(job, gone.kind, now)?;
-        match app.jobs.change(job.job_id, end, "claim job: UpdateItem").await? {
+        match app.jobs.revoke(job, end, None, "claim job: TransactWriteItems").await? {
             Outcome::Changed(job) => job.count_end(&app.metrics),
             Outcome::Refused(job) if job.deleted_at.is_none() => {}
             // With its job.

@@ -169,7 +169,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     let (mut seen, mut put) = (Seen::default(), None);
     let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
-        (lifecycle::end_without(&job, gone.kind, lease, now)?, Reaped::Lost)
+        (lifecycle::end_without(&job, gone.kind, now)?, Reaped::Lost)
     } else if job.report.is_some() {
         let begin = lifecycle::begin_check_for_lost_miner(&job, now);
         let Check::Done(checked, left) = app.check(job, begin, now).await? else { return Ok(Reaped::Unchanged) };

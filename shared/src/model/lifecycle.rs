@@ -327,7 +327,7 @@ pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
 
 /// Running or reported → `error`: what the job needs is gone from the bucket, where nobody but the operator can have removed it. Without
 /// its arguments nobody can run it; without its result or list of files nobody can answer it.
-pub fn end_without(job: &Job, gone: PayloadKind, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
+pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Revocation> {
     let before = job.error_detail.as_ref().map(|detail| format!("{detail}\n")).unwrap_or_default();
     let marked =
         |stored: Option<&Stored>| stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose();
@@ -347,7 +347,7 @@ pub fn end_without(job: &Job, gone: PayloadKind, lease: Option<&Lease>, now: Tim
         PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
         PayloadKind::Files => change.remove("file_list"),
     };
-    Ok(lost(change.terminal(now), job, lease, now))
+    Ok(Revocation { job: change.terminal(now), lease: Some(lease::close(job, tokens_end(job, now))) })
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the

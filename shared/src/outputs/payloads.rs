@@ -60,6 +60,6 @@ impl Bucket {
         if stored.version_id == "null" {
             return Ok(());
         }
-        self.delete(vec![(keys.payload(&stored.sha256), Some(stored.version_id.clone()))]).await
+        self.delete(vec![(keys.payload(&stored.sha256), stored.version_id.clone())]).await
     }
 }
