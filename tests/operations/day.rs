@@ -292,14 +292,7 @@ impl Day {
     }
 
     /// While this function puts its next payload, another request of the user's is faster.
-    fn while_it_puts(
-        &self,
-        function: &'static str,
-        method: Method,
-        url: &str,
-        body: Value,
-        key: Option<&'static str>,
-    ) {
+    fn while_it_puts(&self, function: &'static str, method: Method, url: &str, body: Value, key: Option<&'static str>) {
         let (user, url, body) = (self.user(), url.to_owned(), body.to_string().into_bytes());
         self.once(function, "PutObject", move || {
             let key: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
@@ -354,12 +347,7 @@ impl Day {
     }
 
     /// Asks `fault` what happens to the next call of this operation by this function.
-    fn once(
-        &self,
-        function: &'static str,
-        operation: &'static str,
-        fault: impl Fn() -> Fault + Send + Sync + 'static,
-    ) {
+    fn once(&self, function: &'static str, operation: &'static str, fault: impl Fn() -> Fault + Send + Sync + 'static) {
         let armed = Arc::new(AtomicBool::new(true));
         self.stack.set_faults(move |call: &EngineCall| {
             let is_meant = call.operation == operation && call.function.as_deref() == Some(function);

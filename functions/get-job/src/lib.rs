@@ -1,11 +1,7 @@
 //! `GET /jobs/{job_id}`: the owner reads a job.
 
 use lambda_http::{Body, Request, Response};
-use shared::{
-    App, Result,
-    http::JobResponse,
-    model::PayloadKind,
-};
+use shared::{App, Result, http::JobResponse, model::PayloadKind};
 
 /// Answers the job as it is now. One round trip: the caller and the job are read together; another, for all that the job has in the bucket.
 #[utoipa::path(

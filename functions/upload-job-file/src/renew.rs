@@ -94,7 +94,9 @@ async fn store(app: &App, claims: &JobClaims, mut job: Job, file: &OutputFile, n
     match payloads.settle(&job, put.as_ref(), change).await? {
         Change::Made(job) => Ok(Some(job)),
         Change::Refused(job) if job.terminal => Err(Error::already_finished()),
-        Change::Refused(job) => Ok(Some(job).filter(|job| job.files.as_ref().is_some_and(|it| it.get(&file_id) == Some(file)))),
+        Change::Refused(job) => {
+            Ok(Some(job).filter(|job| job.files.as_ref().is_some_and(|it| it.get(&file_id) == Some(file))))
+        }
     }
 }
 

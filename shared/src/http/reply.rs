@@ -75,9 +75,7 @@ pub fn at_last(response: Response<Body>) -> Response<Body> {
 }
 
 fn fits(response: &Response<Body>) -> bool {
-    let escaped = |chunk| {
-        memchr3_iter(b'"', b'\\', b'\n', chunk).count() + memchr2_iter(b'\t', b'\r', chunk).count()
-    };
+    let escaped = |chunk| memchr3_iter(b'"', b'\\', b'\n', chunk).count() + memchr2_iter(b'\t', b'\r', chunk).count();
     let length = match response.body() {
         Body::Text(text) if text.len() > LONGEST => text.len(),
         Body::Text(text) => text.len() + text.as_bytes().chunks(CHUNK).map(escaped).sum::<usize>(),

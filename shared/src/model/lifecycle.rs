@@ -256,15 +256,17 @@ pub fn time_out(job: &Job, now: Timestamp) -> Transition {
 /// its arguments nobody can run it; without its result or list of files nobody can answer it.
 pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
     let before = job.error_detail.as_ref().map(|detail| format!("{detail}\n")).unwrap_or_default();
-    let lost = |stored: Option<&Stored>| {
-        stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose()
-    };
+    let lost =
+        |stored: Option<&Stored>| stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose();
     let change = attempt_of(job.attempt)
         .when(Condition::Is("status", text(job.status.as_str())))
         .when(Condition::Is("terminal", AttributeValue::Bool(false)))
         .when(lease_of(job))
         .set("status", text(Status::Error.as_str()))
-        .set("error_detail", text(format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}")))
+        .set(
+            "error_detail",
+            text(format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}")),
+        )
         .set("finished_at", number(job.finished_at.unwrap_or(now).millis()))
         .set("updated_at", number(now.millis()));
     let change = match gone {
@@ -303,10 +305,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Transition {
             .set("queue", text(keys::due(job.job_id)))
             .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
             .remove("expires_at"),
-        false => change
-            .set("expires_at", number(tokens_end(job, now).seconds()))
-            .remove("queue")
-            .remove("due_at"),
+        false => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
     }
 }
 
