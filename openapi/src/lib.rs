@@ -22,7 +22,7 @@ const EXAMPLES: &str = include_str!("../examples.json");
 /// Schemas of what clients send. All others are of answers, which name every field, null or not.
 const REQUESTS: &[&str] = &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
 /// Fields that answers leave out.
-const LEFT_OUT: &[&str] = &["ctx", "uploads"];
+const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url", "uploads"];
 
 #[derive(OpenApi)]
 #[openapi(

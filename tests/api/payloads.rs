@@ -110,7 +110,8 @@ async fn what_lambda_cannot_take_as_text_comes_and_goes_in_gzip() {
     let arguments = json!({"a": "\"".repeat(2 * MIB - 4)});
     let (body, path) = (arguments.to_string(), format!("/jobs/{}/train", world.chute_id));
     assert_eq!(body.len(), 4 * MIB);
-    assert_eq!(world.user.send(Method::POST, &path, body.clone().into_bytes(), &[]).await.status, 413);
+    let kind = [("content-type", "application/json")];
+    assert_eq!(world.user.send(Method::POST, &path, body.clone().into_bytes(), &kind).await.status, 413);
     let headers = [("content-encoding", "gzip"), TAKES_GZIP];
     let job = world.user.send(Method::POST, &path, gzip(&body), &headers).await.ok();
     assert_eq!(job["job_args"], with_disk(arguments.clone()));
@@ -208,45 +209,40 @@ async fn after<F: Future<Output = Answer>>(
     night.fail_once(operation, fault);
     let first = send().await;
     assert!(matches!(first.status, 200 | 500 | 503), "{operation} {fault:?}: {} {}", first.status, first.body);
-    let second = send().await.ok();
-    if first.status == 200 && fault != Fault::Throttle {
-        assert_eq!(first.body, second, "{operation} {fault:?}");
-    }
-    second
+    send().await.ok()
 }
 
 #[tokio::test]
 async fn a_fault_between_a_payload_and_its_write_loses_nothing() {
     let night = Night::begin().await;
-    let (nobody, miner) = (Client::nobody(), night.miner().await);
-    let arguments = with_disk(object(LARGE));
+    let (nobody, miner, given) = (Client::nobody(), night.miner().await, object(LARGE));
+    let arguments = with_disk(given.clone());
     let faults = [Fault::KillFunction, Fault::KillAfter, Fault::FailAfter, Fault::Cut, Fault::Throttle];
     for (number, fault) in faults.into_iter().enumerate() {
-        let mut created = Vec::new();
-        for operation in ["PutObject", "TransactWriteItems"] {
-            let key = format!("{number} {operation}");
-            let send = || try_create(&night, &arguments, Some(&key));
-            let job = after(&night, operation, fault, send).await;
-            assert_eq!(job["job_args"], with_disk(object(LARGE)));
-            created.push(text(&job["job_id"]));
-        }
-        let job_id = created.remove(0);
-        let route = night.url(&format!("/jobs/{job_id}"));
-        let claimed = after(&night, "GetObject", fault, || night.try_claim(&miner, &job_id)).await;
-        assert_eq!((&claimed["job_data"], &claimed["attempt"]), (&with_disk(object(LARGE)), &json!(1)));
-        let url = text(&claimed["job_status_url"]);
-        for operation in ["PutObject", "UpdateItem"] {
-            let finished = after(&night, operation, fault, || nobody.post(&url, report())).await;
+        for (write, change) in [("PutObject", "PutObject"), ("TransactWriteItems", "UpdateItem")] {
+            let key = format!("{number} {write}");
+            let job = after(&night, write, fault, || try_create(&night, &given, Some(&key))).await;
+            assert_eq!(job["job_args"], arguments);
+            let job_id = text(&job["job_id"]);
+            let route = night.url(&format!("/jobs/{job_id}"));
+            let claimed = after(&night, "GetObject", fault, || night.try_claim(&miner, &job_id)).await;
+            assert_eq!((&claimed["job_data"], &claimed["attempt"]), (&arguments, &json!(1)));
+            let url = text(&claimed["job_status_url"]);
+            let finished = after(&night, change, fault, || nobody.post(&url, report())).await;
             assert_eq!(fetched(&finished["result_url"]).await, object(LARGE));
             assert_eq!(finished["output_files"].as_object().unwrap().len(), 200);
+            let target = text(&finished["output_storage_urls"]["frames/0007.png"]);
+            assert_eq!(tests::upload(&target, b"seven").await.status, 200);
+            let done = after(&night, change, fault, || nobody.put(&url, Value::Null)).await;
+            assert_eq!(done["status"], "partial_failure");
+            let job = after(&night, "GetObject", fault, || night.user.get(&route)).await;
+            assert_eq!((&job["job_args"], &job["result"]), (&arguments, &object(LARGE)));
+            let arrived = job["output_files"].as_object().unwrap().values().filter(|file| file["uploaded"] == true);
+            assert_eq!(arrived.map(|file| &file["filename"]).collect::<Vec<_>>(), ["frames/0007.png"]);
+            night.fail(None, Fault::None);
+            night.user.delete(&route).await.ok();
+            assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
         }
-        after(&night, "GetObject", fault, || night.user.get(&route)).await;
-        let done = after(&night, "PutObject", fault, || nobody.put(&url, Value::Null)).await;
-        assert_eq!(done["status"], "partial_failure");
-        let job = night.get(&job_id).await;
-        assert_eq!((&job["job_args"], &job["result"]), (&with_disk(object(LARGE)), &object(LARGE)));
-        night.user.delete(&route).await.ok();
-        assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
     }
     night.stack.shutdown().await;
 }
