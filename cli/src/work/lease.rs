@@ -12,7 +12,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::{
     api::{Answer, Api, time},
     beneath::Root,
-    pace::{LONGEST, SHORTEST},
+    pace::{LONGEST, SHORTEST, here},
     refusal::{refused_with, wait},
     screen::tell,
     work::folder::{Assignment, Folder},
@@ -50,8 +50,8 @@ impl Lease {
         let now = Instant::now();
         let after = |text: Option<&str>| Some((time(text?)? - at?).try_into().unwrap_or(Duration::ZERO));
         Self {
-            held_until: now + after(expires_at).unwrap_or(LEASE).max(LEASE),
-            next_beat: now + after(next_beat_at).unwrap_or(HEARTBEAT).clamp(SHORTEST, LONGEST),
+            held_until: now + here(after(expires_at).unwrap_or(LEASE).max(LEASE)),
+            next_beat: now + here(after(next_beat_at).unwrap_or(HEARTBEAT).clamp(SHORTEST, LONGEST)),
         }
     }
 

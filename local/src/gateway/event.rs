@@ -139,6 +139,14 @@ fn log_time(millis: i64) -> String {
     time.and_then(|time| time.format(format).ok()).unwrap_or_default()
 }
 
+/// As in the header `Date` of an answer: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(super) fn date(millis: i64) -> Option<HeaderValue> {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let time = OffsetDateTime::from_unix_timestamp(millis.div_euclid(1000)).ok()?;
+    HeaderValue::try_from(time.format(format).ok()?).ok()
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Structured {

@@ -6,7 +6,7 @@ pub(crate) mod routes;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{Request, Response, body::Incoming, http::request::Parts};
+use hyper::{Request, Response, body::Incoming, header::DATE, http::request::Parts};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -63,15 +63,23 @@ impl Gateway {
 
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Cut> {
         let (parts, body) = request.into_parts();
+        let mut answer = self.with_cors(&parts, body, peer).await?;
+        if let Some(date) = event::date(self.clock.now()) {
+            answer.headers_mut().insert(DATE, date);
+        }
+        Ok(answer)
+    }
+
+    async fn with_cors(&self, parts: &Parts, body: Incoming, peer: SocketAddr) -> Result<Response<Body>, Cut> {
         if self.cors.is_empty() {
-            return self.route(&parts, body, peer).await;
+            return self.route(parts, body, peer).await;
         }
         // With CORS configured, API Gateway answers preflights itself and ignores the function's CORS headers.
         let allowed = cors::answer_headers(&self.cors, &parts.method, &parts.headers);
         let mut answer = if cors::is_preflight(&parts.method, &parts.headers) {
             server::empty(204)
         } else {
-            self.route(&parts, body, peer).await?
+            self.route(parts, body, peer).await?
         };
         let foreign = |name: &str| name.starts_with("access-control-");
         let names: Vec<_> = answer.headers().keys().filter(|name| foreign(name.as_str())).cloned().collect();
