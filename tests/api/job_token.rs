@@ -25,8 +25,14 @@ async fn knock(job: &Job) -> [Answer; 5] {
 const ROUTES: [&str; 5] = ["heartbeat", "finish", "upload", "renew", "complete"];
 
 async fn is_refused(job: &Job, token: &str) {
+    routes_refuse(job, token, &ROUTES).await;
+}
+
+async fn routes_refuse(job: &Job, token: &str, routes: &[&str]) {
     for (answer, route) in knock(&job.with_token(token)).await.iter().zip(ROUTES) {
-        assert_eq!(answer.error(), (401, REFUSED.into()), "{route} with {token}");
+        if routes.contains(&route) {
+            assert_eq!(answer.error(), (401, REFUSED.into()), "{route} with {token}");
+        }
     }
 }
 
@@ -111,12 +117,15 @@ async fn a_good_signature_over_the_wrong_claims_opens_nothing() {
         for value in [Value::Null, "else".into(), json!([]), json!(-1), json!(0), json!(1.5)] {
             // A token that was issued in 1970 is as good as any other.
             if claim != "iat" || !value.is_number() || value.is_f64() {
-                is_refused(&job, &token(&header, &with(&claims, claim, value), secret)).await;
+                let no_attempt = claim == "att" && value == 0;
+                let routes = if no_attempt { &ROUTES[1..] } else { &ROUTES[..] };
+                routes_refuse(&job, &token(&header, &with(&claims, claim, value), secret), routes).await;
             }
         }
     }
-    // Of an attempt to come, of another job, of no job.
-    is_refused(&job, &token(&header, &with(&claims, "att", 2.into()), secret)).await;
+    // Of an attempt to come. A heartbeat does not look at the job: which attempts there are, the signature has told.
+    routes_refuse(&job, &token(&header, &with(&claims, "att", 2.into()), secret), &ROUTES[1..]).await;
+    // Of another job, of no job.
     let other = world.claimed().await;
     is_refused(&job, &other.token).await;
     is_refused(&job, &token(&header, &with(&claims, "sub", json!(Uuid::nil())), secret)).await;

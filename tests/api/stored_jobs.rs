@@ -93,7 +93,7 @@ async fn jobs_that_are_not_due_cost_nothing() {
     let (done, calls) = calls_of_a_run(&night).await;
     assert_eq!(done, json!({"timed_out": 1}));
     let queries = vec!["Query".to_owned(); DUE_SHARDS.into()];
-    assert_eq!(calls, [&["GetItem".to_owned()], &queries[..], &["UpdateItem".to_owned()]].concat());
+    assert_eq!(calls, [&["BatchGetItem".to_owned()], &queries[..], &["TransactWriteItems".to_owned()]].concat());
     let (done, calls) = calls_of_a_run(&night).await;
     assert_eq!((done, calls), (json!({}), queries));
 
