@@ -188,10 +188,12 @@ impl Payloads<'_> {
         let accepted = header(request, "accept-encoding");
         let mut urls = PayloadUrls::default();
         for kind in [PayloadKind::Arguments, PayloadKind::Result] {
-            if let Some(answer) = reply::fitted(reply::job(job, &urls)?, accepted) {
-                return Ok(answer);
+            if job.stored().any(|(of, stored)| of == kind && !stored.lost) {
+                if let Some(answer) = reply::fitted(reply::job(job, &urls)?, accepted) {
+                    return Ok(answer);
+                }
+                self.add_url(&mut urls, job, kind).await?;
             }
-            self.add_url(&mut urls, job, kind).await?;
         }
         Ok(reply::at_last(reply::job(job, &urls)?))
     }

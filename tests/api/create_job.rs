@@ -363,7 +363,7 @@ async fn the_quota_comes_before_the_body_and_what_is_refused_costs_none() {
     set_quotas(&world, json!({"*": 1})).await;
     assert_eq!(create(&world, b"{").await.status, 422);
     assert_eq!(create(&world, b"{\"_disk_gb\":5}").await.status, 400);
-    assert_eq!(create(&world, &vec![b'x'; 200 << 10]).await.status, 413);
+    assert_eq!(create(&world, &vec![b'x'; (4 << 20) + 1]).await.status, 413);
     assert_eq!(create(&world, b"").await.status, 200);
     assert_eq!(create(&world, b"{").await.status, 429);
 }

@@ -31,8 +31,7 @@ async fn defect_1_a_deleted_job_is_gone_for_everyone_with_its_files() {
     assert_eq!(downloads.len(), 2);
     for (route, url) in &downloads {
         world.user.get(route).await.is_error(404, &detail);
-        // S3 tells nobody who may not list the bucket what is missing.
-        assert_eq!(Client::nobody().get(url).await.status, 403, "the file is gone from S3");
+        assert_eq!(Client::nobody().get(url).await.status, 404, "the file is gone from S3");
     }
 }
 
