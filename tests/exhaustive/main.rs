@@ -508,9 +508,10 @@ impl Model for Life {
     }
 }
 
-/// Whether nobody else is at the check of the job's files.
+/// Whether nobody else is at the check of the job's files. In the first attempt only: a later one's is no different, and there are
+/// fewer worlds.
 fn may_begin_check(job: &Job, now: i64) -> bool {
-    job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
+    job.attempt == 1 && job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
 }
 
 /// Whether complete-job goes on to write.
