@@ -46,7 +46,7 @@ async fn a_job_that_runs_is_ended_and_its_miner_fenced_off() {
     let heartbeat = job.path.replace("?token=", "/heartbeat?token=");
     for _ in 0..2 {
         let answer = Client::nobody().put(&heartbeat, json!({"progress": 0.5})).await.ok();
-        assert_eq!(answer, json!({"lease_expires_at": null, "cancelled": true}));
+        assert_eq!(answer, json!({"lease_expires_at": null, "next_heartbeat_at": null, "cancelled": true}));
     }
     let report = json!({"status": "complete", "result": 1, "output_filenames": ["a"]});
     job.finish(report).await.is_error(400, "Job already finished");

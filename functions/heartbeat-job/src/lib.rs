@@ -105,7 +105,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 }
 
 fn stop(job: &Job) -> Response<Body> {
-    reply::json(200, &Lease { lease_expires_at: job.deadline_at, next_heartbeat_at: None, cancelled: true })
+    let lease_expires_at = job.deadline_at.filter(|_| !job.terminal);
+    reply::json(200, &Lease { lease_expires_at, next_heartbeat_at: None, cancelled: true })
 }
 
 /// The job, which the token's attempt held last. 404 when it is gone, 401 when the attempt was taken from the miner, 400 when it ended
