@@ -43,7 +43,7 @@ pub struct Uploads<'a> {
 impl Uploads<'_> {
     /// The job, held by its miner for at least as long as the upload URLs work that it is about to be given.
     pub async fn hold(&self, job: Job, now: Timestamp) -> Result<Job> {
-        if job.terminal || job.lease_expires_at >= Some(now.plus_seconds(self.window)) {
+        if job.terminal || job.uploads_until >= Some(now.plus_seconds(self.window)) {
             return Ok(job);
         }
         let attempt = self.claims.att;

@@ -112,9 +112,9 @@ async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls
     let url = night.claim(&miner, &night.create("train").await).await;
     let report = json!({"status": "complete", "output_filenames": ["a", "b"]});
     let job_id = text(&Client::nobody().post(&url, report.clone()).await.ok()["job_id"]);
-    let lease = async || item(&night.stack, "JobsTable", "job_id", &job_id).await["lease_expires_at"]["N"].clone();
+    let held = async |name: &str| item(&night.stack, "JobsTable", "job_id", &job_id).await[name]["N"].clone();
     let deadline = night.stack.clock().now() + 7_200_000;
-    assert_eq!(lease().await, json!((deadline / 1000 * 1000).to_string()));
+    assert_eq!(held("lease_expires_at").await, json!((deadline / 1000 * 1000).to_string()));
 
     let renew = url.replace("?token=", "/upload?token=");
     for again in [true, false] {
@@ -123,12 +123,40 @@ async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls
             true => Client::nobody().post(&url, report.clone()).await.ok(),
             false => Client::nobody().put(&renew, json!({"path": "b"})).await.ok(),
         };
-        assert_eq!(lease().await, json!((night.stack.clock().now() + 3_600_000).to_string()));
+        assert_eq!(held("uploads_until").await, json!((night.stack.clock().now() + 3_900_000).to_string()));
         // It is due where its report has left it.
         assert_eq!(night.reap().await, if again { json!({}) } else { json!({"held": 1}) });
     }
-    night.stack.clock().advance(HOUR);
+    night.stack.clock().advance(HOUR + Duration::from_secs(300));
     assert_eq!(night.reap().await, json!({"completed": 1}));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_miner_that_sends_its_first_heartbeat_late_and_dies_is_found() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let url = night.claim(&miner, &night.create("serve").await).await;
+    night.stack.clock().advance(Duration::from_secs(91));
+    assert_eq!(night.reap().await, json!({"held": 1}));
+    Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
+    // As long as the longest lease is.
+    night.stack.clock().advance(Duration::from_secs(901));
+    assert_eq!(night.reap().await, json!({"requeued": 1}));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_miner_that_sent_heartbeats_and_dies_while_it_uploads_holds_the_job_no_longer_than_its_urls_work() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let url = night.claim(&miner, &night.create("train").await).await;
+    Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
+    Client::nobody().post(&url, json!({"status": "complete", "output_filenames": ["a"]})).await.ok();
+    night.stack.clock().advance(HOUR);
+    assert_eq!(night.reap().await, json!({}));
+    night.stack.clock().advance(Duration::from_secs(300));
+    assert_eq!(night.reap().await, json!({"completed": 1}), "its deadline is an hour later");
     night.stack.shutdown().await;
 }
 

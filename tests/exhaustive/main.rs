@@ -346,7 +346,7 @@ impl Model for Life {
                     // As fresh URLs do: unless the job is held for as long already.
                     if *self == Life::WithOwner
                         && job.report.is_some()
-                        && job.lease_expires_at < Some(Timestamp::from_millis((now + WINDOW) * 1000))
+                        && job.uploads_until < Some(Timestamp::from_millis((now + WINDOW) * 1000))
                     {
                         steps.push(Step::Renew(miner, now));
                     }
@@ -412,8 +412,7 @@ impl Model for Life {
                 let file = with_file.then(|| (file_id(), OutputFile::named("out")));
                 let (result, files) = (result_of(miner), file.into_iter().collect());
                 let report = report_of(miner, &result, &files, at(now));
-                let transition =
-                    lifecycle::finish(JOB, world.tokens[miner]?, at(now).plus_seconds(WINDOW), report).unwrap();
+                let transition = lifecycle::finish(JOB, world.tokens[miner]?, at(now), WINDOW, report).unwrap();
                 world.apply_as(miner, transition);
             }
             Step::Upload(_) => world.uploaded = true,
@@ -560,7 +559,7 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
         Intent::Reap(there) => {
             let (due, held_until) = (read.due_at.unwrap(), lease::held_until(&read, row, now).unwrap());
             if held_until > now {
-                world.apply(lifecycle::rearm(&read, due, held_until));
+                world.apply(lifecycle::rearm(&read, due, lease::look_again(&read, row, held_until, now)));
                 return;
             }
             let requeues = read.report.is_none() && read.attempt < read.max_attempts;

@@ -11,6 +11,8 @@ pub(crate) const TIMEOUT: i64 = 60_000;
 /// Milliseconds that a claim holds a job before the reaper looks for heartbeats, and after which it looks again at what it had to
 /// leave.
 const FIRST_LEASE: i64 = 90_000;
+const LONGEST_LEASE: i64 = 900_000;
+const URLS_GIVEN: i64 = 300_000;
 const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
 const WITHHELD: i64 = 300_000;
@@ -42,8 +44,10 @@ pub(crate) struct Job {
     pub(crate) miner: Option<usize>,
     /// Miners that lost it, and when each did so last.
     pub(crate) lost: BTreeMap<usize, i64>,
-    /// What upload URLs hold it for.
+    /// Until when a miner that sends no heartbeats may bring files.
     pub(crate) lease: Option<i64>,
+    /// Until when upload URLs work.
+    pub(crate) urls: Option<i64>,
     pub(crate) beats: Option<Beats>,
     pub(crate) deadline: Option<i64>,
     /// When the reaper looks at it.
@@ -157,6 +161,7 @@ impl Job {
             miner: None,
             lost: BTreeMap::new(),
             lease: None,
+            urls: None,
             beats: None,
             deadline: None,
             due: Some(now),
@@ -194,7 +199,7 @@ impl Job {
             }
             // The job is held; or the file is there as well, and the job does not know.
             Call::Upload { .. } => {
-                let held = Self { lease: whole.lease, ..self.clone() };
+                let held = Self { urls: whole.urls, ..self.clone() };
                 states.push(Self { objects: whole.objects, ..held.clone() });
                 states.push(held);
             }
@@ -223,7 +228,7 @@ impl Job {
                 Ok(()) if !self.files.contains_key(file) => status(404),
                 Ok(()) if self.terminal => status(400),
                 Ok(()) => {
-                    self.lease = self.lease.max(Some(now + WINDOW));
+                    self.give_urls(now);
                     self.objects.insert(file, *content);
                     self.files.insert(file, true);
                     status(200)
@@ -337,7 +342,8 @@ impl Job {
     }
 
     fn heartbeat(&mut self, token: Token, now: i64) -> Expected {
-        let held = self.held(token, now).and(if self.terminal { Err(400) } else { Ok(()) });
+        let held = self.held(token, now).and(if self.terminal && self.report.is_some() { Err(400) } else { Ok(()) });
+        let stop = Expected { status: 200, fields: vec![("/cancelled", json!(true))] };
         if token.expires <= now.div_euclid(1000) {
             return status(401);
         }
@@ -347,13 +353,16 @@ impl Job {
                 return status(refused);
             }
             deadline = self.deadline.filter(|_| self.report.is_none());
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Expected { status: 200, fields: vec![("/cancelled", json!(true))] };
+            if self.terminal || deadline.is_some_and(|deadline| deadline <= now) {
+                return stop;
             }
         }
         // Nobody tells a miner of what it has done itself.
         if self.beats.is_some_and(|beats| beats.attempt > token.attempt) {
-            return status(held.err().unwrap_or(503));
+            return match held {
+                Ok(()) if self.terminal => stop,
+                held => status(held.err().unwrap_or(503)),
+            };
         }
         let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
         let lease = now + 3000 * interval;
@@ -373,16 +382,23 @@ impl Job {
             self.status =
                 if uploads && report.status == "complete" { "complete_pending_uploads" } else { report.status };
             if uploads {
-                self.lease = Some((token.expires * 1000 - WINDOW).max(now + WINDOW));
-                self.due = self.lease;
+                self.give_urls(now);
+                self.lease = self.urls.max(Some(token.expires * 1000 - WINDOW));
+                self.due = self.urls;
             } else {
                 self.end();
             }
         } else if self.report == Some(report) && !self.terminal {
             // Fresh URLs, and the time to use them.
-            self.lease = self.lease.max(Some(now + WINDOW));
+            self.give_urls(now);
         }
         if self.report == Some(report) { self.shown_to_miner() } else { status(400) }
+    }
+
+    fn give_urls(&mut self, now: i64) {
+        if self.urls < Some(now + WINDOW) {
+            self.urls = Some(now + WINDOW + URLS_GIVEN);
+        }
     }
 
     /// What has arrived is all there is.
@@ -411,7 +427,10 @@ impl Job {
                 self.due = (now < gone).then_some(gone);
             }
             None if self.terminal || self.status == "pending" => {}
-            None if self.held_until() > Some(now) => self.due = self.held_until(),
+            None if self.held_until() > Some(now) => {
+                let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
+                self.due = self.held_until().map(|end| if beats { end } else { end.min(now + LONGEST_LEASE) });
+            }
             None if self.report.is_some() => {
                 self.complete();
                 self.close();
@@ -426,7 +445,7 @@ impl Job {
                 self.status = "pending";
                 self.lost.retain(|_, at| now < *at + WITHHELD);
                 self.lost.extend(self.miner.take().map(|miner| (miner, now)));
-                (self.lease, self.deadline, self.due) = (None, None, Some(self.created));
+                (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
             }
         }
     }
@@ -435,7 +454,7 @@ impl Job {
     fn held_until(&self) -> Option<i64> {
         let beats = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
         match self.report {
-            Some(_) => self.lease.max(beats.map(|(_, uploads)| uploads)),
+            Some(_) => beats.map_or(self.lease, |(_, uploads)| Some(uploads)).max(self.urls),
             None => beats.map(|(running, _)| running).into_iter().chain(self.deadline).min(),
         }
     }
@@ -446,7 +465,7 @@ impl Job {
     }
 
     fn end(&mut self) {
-        (self.terminal, self.lease, self.due) = (true, None, None);
+        (self.terminal, self.lease, self.urls, self.due) = (true, None, None, None);
     }
 
     /// Whether the table's items are this job's and its heartbeats'. `miners` are their names there, and their accounts.
@@ -483,6 +502,7 @@ impl Job {
             && text("miner") == self.miner.map(|miner| miners[miner].0.as_str())
             && lost == expected.collect()
             && number("lease_expires_at") == self.lease
+            && number("uploads_until") == self.urls
             && number("deadline_at") == self.deadline
             && number("due_at") == self.due
             && text("report").is_some() == self.report.is_some()

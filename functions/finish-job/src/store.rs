@@ -78,7 +78,6 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
 
 async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: Timestamp) -> Result<Change> {
     let window = app.config.upload_window;
-    let upload_until = claims.deadline(window).max(now.plus_seconds(window));
     let report = lifecycle::Report {
         status: report.status,
         result: put.result.as_ref(),
@@ -88,7 +87,7 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         digest: &report.digest,
         now,
     };
-    let transition = lifecycle::finish(claims.sub, claims.att, upload_until, report)?;
+    let transition = lifecycle::finish(claims.sub, claims.att, claims.deadline(window), window, report)?;
     app.jobs.change_attempt(claims.sub, claims.att, transition, "finish job: UpdateItem").await
 }
 

@@ -157,7 +157,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     let lease = lease.as_ref();
     let Some(held_until) = lease::held_until(&job, lease, now) else { return Ok(Reaped::Unchanged) };
     if held_until > now {
-        let rearm = lifecycle::rearm(&job, due, held_until);
+        let rearm = lifecycle::rearm(&job, due, lease::look_again(&job, lease, held_until, now));
         return Ok(match app.jobs.change(job.job_id, rearm, "rearm: UpdateItem").await? {
             Outcome::Changed(_) => Reaped::Held,
             Outcome::Refused(_) | Outcome::Gone => Reaped::Unchanged,
@@ -169,7 +169,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     let (mut seen, mut put) = (Seen::default(), None);
     let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
-        (lifecycle::end_without(&job, gone.kind, now)?, Reaped::Lost)
+        (lifecycle::end_lost_without(&job, gone.kind, lease, now)?, Reaped::Lost)
     } else if job.report.is_some() {
         let begin = lifecycle::begin_check_for_lost_miner(&job, now);
         let Check::Done(checked, left) = app.check(job, begin, now).await? else { return Ok(Reaped::Unchanged) };

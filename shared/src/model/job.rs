@@ -58,6 +58,9 @@ pub struct Job {
     /// Until when the miner holds it while files are uploaded. Of a running job, [`super::Lease`] tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
+    /// Until when the upload URLs work that its miner was given last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads_until: Option<Timestamp>,
     /// The arguments: a JSON object.
     pub job_args: Payload,
     /// The result: any JSON.
@@ -209,6 +212,7 @@ impl Job {
             finished_at: None,
             deadline_at: None,
             lease_expires_at: None,
+            uploads_until: None,
             job_args: Payload::Inline(job_args),
             result: None,
             error_detail: None,

@@ -5,7 +5,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::{job::Job, status::Status};
+use super::{job::Job, pace, status::Status};
 use crate::{
     error::{Error, Result},
     item::{Condition, Item, Transition, number, schema},
@@ -120,12 +120,21 @@ pub fn held_until(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Option<Ti
     }
     let beats = lease.filter(|lease| lease.is_of(job, now));
     if job.report.is_some() {
-        return job.lease_expires_at.max(beats.and_then(|lease| lease.uploads_until));
+        // Who has sent heartbeats falls silent when it is gone; who sends none may come until the end.
+        let held = beats.map_or(job.lease_expires_at, |lease| lease.uploads_until);
+        return held.max(job.uploads_until);
     }
     // An earlier release has left heartbeats in the job itself, and the deadline where there were none.
     let before = job.lease_expires_at.filter(|lease| Some(*lease) < job.deadline_at);
     let lease = beats.and_then(|lease| lease.lease_expires_at).max(before);
     lease.into_iter().chain(job.deadline_at).min()
+}
+
+/// When the reaper is to look again at a job that is held until then: at the end, but soon at one whose miner has sent no heartbeat. It
+/// may still begin to, and a heartbeat does not touch the job.
+pub fn look_again(job: &Job, lease: Option<&Lease>, held_until: Timestamp, now: Timestamp) -> Timestamp {
+    let beats = lease.is_some_and(|lease| lease.is_of(job, now));
+    if beats { held_until } else { held_until.min(now.plus_seconds(pace::LONGEST_LEASE)) }
 }
 
 impl Job {

@@ -52,6 +52,8 @@ const LATE_ARRIVALS: i64 = 3600;
 /// Seconds for which whoever begins to check many files is left alone with it: a request's longest. Who died is waited for no longer.
 /// Should two be at it for all that, nothing breaks: they do the same.
 const CHECK_TIME: i64 = 30;
+/// Seconds after a report, or fresh upload URLs, in which more of them cost no further write.
+const URLS_GIVEN: i64 = 300;
 /// Seconds that a delete may take before the reaper goes on with it.
 const DELETE_TIME: i64 = 60;
 /// Seconds after which the reaper tries again what it could not do.
@@ -135,20 +137,30 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
         .set("due_at", number(claim.now.plus_seconds(pace::FIRST_LEASE).min(claim.deadline).millis())))
 }
 
-/// The miner is given fresh upload URLs: it holds the job for as long as they work. The reaper finds that out when the job is due.
+/// The miner is given fresh upload URLs: it holds the job for as long as they work, and for as long as URLs do that it is given in the next
+/// minutes. The reaper finds that out when the job is due.
 pub fn hold_while_uploading(attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
-    reported_by(attempt).set("lease_expires_at", number(now.plus_seconds(upload_window).millis()))
+    reported_by(attempt).set("uploads_until", number(urls_end(now, upload_window).millis()))
 }
 
-/// The lease goes on longer than was known: the reaper looks again at its end.
-pub fn rearm(job: &Job, due_at: Timestamp, held_until: Timestamp) -> Transition {
-    attempt_of(job.attempt)
-        .when(Condition::Is("due_at", number(due_at.millis())))
-        .set("due_at", number(held_until.millis()))
+fn urls_end(now: Timestamp, upload_window: i64) -> Timestamp {
+    now.plus_seconds(upload_window + URLS_GIVEN)
 }
 
-/// `running` → what the miner reports. Terminal at once when no files are to come; else the miner has until then to bring them.
-pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Report<'_>) -> Result<Transition> {
+/// The lease goes on longer than was known: the reaper looks again then.
+pub fn rearm(job: &Job, due_at: Timestamp, then: Timestamp) -> Transition {
+    attempt_of(job.attempt).when(Condition::Is("due_at", number(due_at.millis()))).set("due_at", number(then.millis()))
+}
+
+/// `running` → what the miner reports. Terminal at once when no files are to come; else a miner that sends no heartbeats has until the
+/// attempt's deadline to bring them, and at least as long as the URLs work.
+pub fn finish(
+    job_id: Uuid,
+    attempt: u32,
+    deadline: Timestamp,
+    upload_window: i64,
+    report: Report<'_>,
+) -> Result<Transition> {
     let with_files = !report.files.is_empty();
     let status = match report.status {
         Status::Complete if with_files => Status::CompletePendingUploads,
@@ -168,7 +180,14 @@ pub fn finish(job_id: Uuid, attempt: u32, upload_until: Timestamp, report: Repor
         None => change.set("files", attribute(report.files)?),
     };
     Ok(match with_files {
-        true => change.leased(job_id, upload_until),
+        true => {
+            let until = urls_end(report.now, upload_window);
+            change
+                .set("lease_expires_at", number(deadline.max(until).millis()))
+                .set("uploads_until", number(until.millis()))
+                .set("queue", text(keys::due(job_id)))
+                .set("due_at", number(until.millis()))
+        }
         false => change.terminal(report.now),
     })
 }
@@ -206,7 +225,7 @@ pub fn begin_check(job: &Job, now: Timestamp) -> Transition {
 
 /// The same, by the reaper: the miner's lease has run out.
 pub fn begin_check_for_lost_miner(job: &Job, now: Timestamp) -> Transition {
-    begin_check(job, now).when(lease_of(job))
+    as_held(begin_check(job, now), job)
 }
 
 /// The check that has begun so, of the job as it is now, has failed: another may begin at once.
@@ -239,7 +258,7 @@ pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
 
 /// The same, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
 pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
-    Ok(lost(complete(job, now)?.when(lease_of(job)), job, lease, now))
+    Ok(lost(as_held(complete(job, now)?, job), job, lease, now))
 }
 
 /// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
@@ -328,13 +347,22 @@ pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
 /// Running or reported → `error`: what the job needs is gone from the bucket, where nobody but the operator can have removed it. Without
 /// its arguments nobody can run it; without its result or list of files nobody can answer it.
 pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Revocation> {
+    let job_ends = without(job, gone, now)?;
+    Ok(Revocation { job: job_ends, lease: Some(lease::close(job, tokens_end(job, now))) })
+}
+
+/// The same, by the reaper: the miner's lease has run out.
+pub fn end_lost_without(job: &Job, gone: PayloadKind, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
+    Ok(lost(as_held(without(job, gone, now)?, job), job, lease, now))
+}
+
+fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
     let before = job.error_detail.as_ref().map(|detail| format!("{detail}\n")).unwrap_or_default();
     let marked =
         |stored: Option<&Stored>| stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose();
     let change = attempt_of(job.attempt)
         .when(Condition::Is("status", text(job.status.as_str())))
         .when(Condition::Is("terminal", AttributeValue::Bool(false)))
-        .when(lease_of(job))
         .set("status", text(Status::Error.as_str()))
         .set(
             "error_detail",
@@ -347,7 +375,7 @@ pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Revoc
         PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
         PayloadKind::Files => change.remove("file_list"),
     };
-    Ok(Revocation { job: change.terminal(now), lease: Some(lease::close(job, tokens_end(job, now))) })
+    Ok(change.terminal(now))
 }
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
@@ -368,6 +396,7 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
         .remove("file_list")
         .remove("instance")
         .remove("lease_expires_at")
+        .remove("uploads_until")
         .remove("room")
         .remove("checking_until")
         .remove("owner");
@@ -435,7 +464,7 @@ fn reported_by(attempt: u32) -> Transition {
 
 /// What the reaper may do with an attempt whose lease ran out, as it was read.
 fn lost_attempt(job: &Job) -> Transition {
-    attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))).when(lease_of(job))
+    as_held(attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))), job)
 }
 
 /// What became of an attempt whose lease ran out, unless a heartbeat has come since.
@@ -443,22 +472,16 @@ fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Timestamp) ->
     Revocation { job: change, lease: Some(lease::close_as_read(job, lease, tokens_end(job, now))) }
 }
 
-/// Its end, as far as the job itself tells: renewed upload URLs extend that, and heartbeats of an earlier release.
-fn lease_of(job: &Job) -> Condition {
-    match job.lease_expires_at {
-        Some(until) => Condition::Is("lease_expires_at", number(until.millis())),
-        None => Condition::Absent("lease_expires_at"),
-    }
+/// If it is held as it was read, as far as the job itself tells: fresh upload URLs extend that, and heartbeats of an earlier release.
+fn as_held(change: Transition, job: &Job) -> Transition {
+    let as_read = |attribute, time: Option<Timestamp>| match time {
+        Some(until) => Condition::Is(attribute, number(until.millis())),
+        None => Condition::Absent(attribute),
+    };
+    change.when(as_read("lease_expires_at", job.lease_expires_at)).when(as_read("uploads_until", job.uploads_until))
 }
 
 impl Transition {
-    /// Held until then; the reaper looks at it after that.
-    fn leased(self, job_id: Uuid, until: Timestamp) -> Self {
-        self.set("lease_expires_at", number(until.millis()))
-            .set("queue", text(keys::due(job_id)))
-            .set("due_at", number(until.millis()))
-    }
-
     /// With the job's list of files, in the item or apart from it.
     fn listing(self, job: &Job) -> Result<Self> {
         Ok(match (&job.file_list, &job.files) {
@@ -473,6 +496,7 @@ impl Transition {
         self.set("terminal", AttributeValue::Bool(true))
             .set("expires_at", number(now.plus_seconds(Job::RETENTION).seconds()))
             .remove("lease_expires_at")
+            .remove("uploads_until")
             .remove("queue")
             .remove("due_at")
     }

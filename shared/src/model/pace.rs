@@ -6,6 +6,9 @@ use crate::time::Timestamp;
 /// Seconds that the miner of a job holds it for when it has sent no heartbeat: until then the reaper need not look whether it does.
 pub const FIRST_LEASE: i64 = lease(0);
 
+/// Seconds that the longest lease has.
+pub const LONGEST_LEASE: i64 = lease(i64::MAX);
+
 /// Seconds between two heartbeats of an attempt that is `age` seconds old: a twentieth of it.
 pub const fn heartbeat(age: i64) -> i64 {
     match age / 20 {
