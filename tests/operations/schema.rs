@@ -117,8 +117,9 @@ async fn items_are_made_as_the_first_release_made_them() {
     }
 }
 
-/// Attributes of jobs that this release adds: which account and which of its workers has the job, and when which account lost it.
-const ADDED: [&str; 3] = ["miner_account", "worker", "lost"];
+/// Attributes of jobs that this release adds: which account and which of its workers has the job, when which account lost it, and until
+/// when upload URLs work.
+const ADDED: [&str; 4] = ["miner_account", "worker", "lost", "uploads_until"];
 /// And what it does not write any more: which keys lost the job, and what heartbeats tell. It still reads that, and the first release
 /// needs none.
 const LEFT_OUT: [&str; 2] = ["lost_by", "progress"];
