@@ -465,9 +465,6 @@ impl Model for Life {
             Property::sometimes("the second miner completes it", |_, world: &World| {
                 world.ended.as_deref() == Some("complete") && world.winners.len() == 2
             }),
-            Property::sometimes("a lone miner gets the job that it lost, and completes it", |_, world: &World| {
-                world.ended.as_deref() == Some("complete") && world.winners[..] == [0, 0]
-            }),
             Property::sometimes("some files are missing", |_, world: &World| {
                 world.ended.as_deref() == Some("partial_failure")
             }),
@@ -475,6 +472,9 @@ impl Model for Life {
         ];
         properties.extend(match self {
             Life::WithOwner => vec![
+                Property::sometimes("a lone miner gets the job that it lost, and completes it", |_, world: &World| {
+                    world.ended.as_deref() == Some("complete") && world.winners[..] == [0, 0]
+                }),
                 Property::sometimes("it is deleted with a file", |_, world: &World| {
                     world.uploaded && parse(&world.job).deleted_at.is_some()
                 }),

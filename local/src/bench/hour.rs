@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::price::Prices;
 
 /// How many times as fast as the system's clock the stack's runs, and everybody who waits.
-const SPEED: u32 = 240;
+const SPEED: u32 = if cfg!(debug_assertions) { 60 } else { 240 };
 /// How long a miner looks for work before there is any.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long the job's command runs.
