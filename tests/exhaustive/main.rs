@@ -101,11 +101,11 @@ enum Step {
 #[derive(Clone, Copy, PartialEq)]
 enum Life {
     /// The owner, who deletes it.
-    WithOwner,
+    Owned,
     /// An administrator, who ends or closes it before it has reported: what happens while files are uploaded is left out.
-    WithAdministrator,
+    Administered,
     /// Nobody else, but so many files that they are checked by one at a time.
-    WithManyFiles,
+    ManyFiles,
 }
 
 /// Attempts that the job gets.
@@ -324,7 +324,7 @@ impl Model for Life {
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         let job = parse(&world.job);
-        let many = *self == Life::WithManyFiles;
+        let many = *self == Life::ManyFiles;
         for (miner, name) in MINERS.iter().enumerate() {
             if world.pending.contains_key(name) {
                 steps.extend([Step::Write(name, true), Step::Write(name, false), Step::Die(name)]);
@@ -340,11 +340,11 @@ impl Model for Life {
             }
             if let Some(attempt) = world.tokens[miner] {
                 for now in TIMES {
-                    if *self != Life::WithManyFiles {
+                    if *self != Life::ManyFiles {
                         steps.push(Step::Heartbeat(miner, now));
                     }
                     // As fresh URLs do: unless the job is held for as long already.
-                    if *self == Life::WithOwner
+                    if *self == Life::Owned
                         && job.report.is_some()
                         && job.uploads_until < Some(Timestamp::from_millis((now + WINDOW) * 1000))
                     {
@@ -354,7 +354,7 @@ impl Model for Life {
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
-                if *self == Life::WithOwner {
+                if *self == Life::Owned {
                     steps.push(Step::FileArrived(miner));
                 }
                 if job.files.as_ref().is_some_and(|files| !files.is_empty()) && job.report.as_deref() == Some(name) {
@@ -380,10 +380,10 @@ impl Model for Life {
             steps
                 .extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
         }
-        if *self == Life::WithAdministrator && !job.terminal {
+        if *self == Life::Administered && !job.terminal {
             steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
         }
-        let owned = *self == Life::WithOwner;
+        let owned = *self == Life::Owned;
         if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
         }
@@ -471,7 +471,7 @@ impl Model for Life {
             Property::sometimes("it times out", |_, world: &World| world.ended.as_deref() == Some("timeout")),
         ];
         properties.extend(match self {
-            Life::WithOwner => vec![
+            Life::Owned => vec![
                 Property::sometimes("a lone miner gets the job that it lost, and completes it", |_, world: &World| {
                     world.ended.as_deref() == Some("complete") && world.winners[..] == [0, 0]
                 }),
@@ -484,7 +484,7 @@ impl Model for Life {
                     job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
                 }),
             ],
-            Life::WithManyFiles => {
+            Life::ManyFiles => {
                 vec![Property::sometimes("a check that died is followed by another", |_, world: &World| {
                     let until = parse(&world.job).checking_until;
                     world.pending.values().any(|(intent, _, read, _)| {
@@ -494,7 +494,7 @@ impl Model for Life {
                     })
                 })]
             }
-            Life::WithAdministrator => vec![
+            Life::Administered => vec![
                 Property::sometimes("it is ended while it runs", |_, world: &World| {
                     world.ended.as_deref() == Some("cancelled") && !world.winners.is_empty()
                 }),
@@ -595,15 +595,15 @@ fn try_every_order(life: Life) {
 
 #[test]
 fn no_order_of_events_breaks_a_jobs_life() {
-    try_every_order(Life::WithOwner);
+    try_every_order(Life::Owned);
 }
 
 #[test]
 fn no_order_of_events_with_many_files_breaks_a_jobs_life() {
-    try_every_order(Life::WithManyFiles);
+    try_every_order(Life::ManyFiles);
 }
 
 #[test]
 fn no_order_of_events_with_an_administrator_breaks_a_jobs_life() {
-    try_every_order(Life::WithAdministrator);
+    try_every_order(Life::Administered);
 }

@@ -119,7 +119,8 @@ async fn one(stack: &Stack, load: Load) -> Result<Vec<Billed>> {
 
     stack.clock().run_fast(SPEED);
     stack.take_billed();
-    let program = stack.binary("create-job").context("no functions")?.with_file_name("jobchute");
+    // Built with the functions, and beside this program.
+    let program = std::env::current_exe().context("where is this program?")?.with_file_name("jobchute");
     let command = |arguments: &[&str]| -> Command {
         let mut command = Command::new(&program);
         command.args(arguments).env("JOBCHUTE_URL", stack.url()).env("JOBCHUTE_SPEED", SPEED.to_string());
