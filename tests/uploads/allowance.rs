@@ -81,4 +81,5 @@ async fn the_same_holds_for_a_miner_that_was_lost() {
     let done = night.get(&job_id).await;
     let detail = "Failed to upload files: b\nBeyond the 100 bytes that a job may have: b";
     assert_eq!((&done["status"], &done["error_detail"]), (&json!("partial_failure"), &json!(detail)));
+    assert_eq!(objects(&night.stack, &format!("{job_id}/outputs/b")).await, [""; 0]);
 }
