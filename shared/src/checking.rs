@@ -1,5 +1,7 @@
 //! The check of a reported job's files, by one at a time where there is much to do.
 
+use std::time::Duration;
+
 use crate::{
     app::App,
     error::{Error, Result},
@@ -22,8 +24,15 @@ pub enum Check {
 
 impl App {
     /// Checks the files of a job as it was read. Where many of them take several calls each, `begin` is written first, which lets one
-    /// at a time begin: the others would do the same work once more. For few files the write would cost more than it spares.
-    pub async fn check(&self, mut job: Job, begin: Transition, now: Timestamp) -> Result<Check> {
+    /// at a time begin: the others would do the same work once more. For few files the write would cost more than it spares. What
+    /// takes longer than `limit` has failed: whoever drops this future instead leaves the job to nobody for a while.
+    pub async fn check(
+        &self,
+        mut job: Job,
+        begin: Transition,
+        now: Timestamp,
+        limit: Option<Duration>,
+    ) -> Result<Check> {
         let (threshold, most) = (self.config.multipart_threshold, self.config.max_job_bytes);
         if !is_much_work(&job, threshold) {
             let seen = check_files(self.bucket()?, &mut job, threshold, most).await?;
@@ -38,7 +47,12 @@ impl App {
             Outcome::Gone => return Err(Error::no_job(job.job_id)),
         }
         let give_up = lifecycle::give_up_check(&job, now);
-        let checked = check_files(self.bucket()?, &mut job, threshold, most).await;
+        let checking = check_files(self.bucket()?, &mut job, threshold, most);
+        let checked = match limit {
+            Some(limit) => tokio::time::timeout(limit, checking).await,
+            None => Ok(checking.await),
+        };
+        let checked = checked.unwrap_or_else(|_| Err(Error::unavailable("check", "no time left")));
         if checked.is_err() {
             // That it could not is as good: the repeat waits until the time of this check is over.
             let _ = self.jobs.change(job.job_id, give_up, "give up check: UpdateItem").await;

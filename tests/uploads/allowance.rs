@@ -81,4 +81,27 @@ async fn the_same_holds_for_a_miner_that_was_lost() {
     let done = night.get(&job_id).await;
     let detail = "Failed to upload files: b\nBeyond the 100 bytes that a job may have: b";
     assert_eq!((&done["status"], &done["error_detail"]), (&json!("partial_failure"), &json!(detail)));
+    assert_eq!(objects(&night.stack, &format!("{job_id}/outputs/b")).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_of_a_report_is_answered_though_a_job_may_have_less_by_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Stack::builder().data_dir(folder.path()).start().await.unwrap();
+    let (mut job, mut other) = (Job::on(&first).await, Job::on(&first).await);
+    let report = json!({"status": "complete", "output_files": declared(&[("a", 101)])});
+    job.finish(report.clone()).await.ok();
+    let before = first.url().to_owned();
+    first.shutdown().await;
+
+    let lowered = Stack::builder().data_dir(folder.path()).parameter("MaxJobBytes", "100").start().await.unwrap();
+    for job in [&mut job, &mut other] {
+        job.path = job.path.replace(&before, lowered.url());
+    }
+    let again = job.finish(report.clone()).await.ok();
+    assert_eq!(upload(&text(&target(&again, "a")["url"]), &[b'x'; 101]).await.status, 200);
+    // Another report is another matter, and so is the first one of another job.
+    let more = json!({"status": "complete", "output_files": declared(&[("a", 102)])});
+    job.finish(more).await.is_error(400, "Job already finished");
+    other.finish(report).await.is_error(413, "The declared files have 101 bytes together, and a job may have 100");
 }

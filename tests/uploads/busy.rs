@@ -51,8 +51,9 @@ async fn five_completes_of_many_envelopes_do_the_work_of_one() {
     for answer in done {
         assert_eq!(answer.ok()["status"], "complete");
     }
-    // A listing, a look and a write for each, and a delete of all envelopes.
-    assert_eq!(calls.load(Ordering::SeqCst), 1 + 2 * names.len() + 1);
+    // A listing, a look and a write for each, and a delete of all envelopes. The list of so many files is an object of its own: each of the
+    // five reads it, and the one that works writes it.
+    assert_eq!(calls.load(Ordering::SeqCst), 1 + 2 * names.len() + 1 + 5 + 1);
     assert_eq!(job.complete().await.ok()["status"], "complete");
     assert_eq!(job.download("149").await.bytes, b"149");
     stack.shutdown().await;
@@ -107,7 +108,8 @@ async fn a_check_that_died_keeps_the_reaper_and_the_miner_from_the_job_for_half_
         assert_eq!(*looks.lock().unwrap(), [""; 0], "nobody looks at a file");
 
         night.fail(None, Fault::None);
-        night.stack.clock().advance(Duration::from_secs(31));
+        // The reaper counts from when it began.
+        night.stack.clock().advance(Duration::from_secs(60));
         match dies {
             "reap-jobs" => assert_eq!(Client::nobody().put(&url, json!(null)).await.ok()["status"], "complete"),
             _ => assert_eq!(night.reap().await, json!({"completed": 1})),
@@ -116,4 +118,41 @@ async fn a_check_that_died_keeps_the_reaper_and_the_miner_from_the_job_for_half_
         assert_eq!(text(&job["status"]), "complete");
         night.stack.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reaper_that_was_woken_late_has_its_half_minute_all_the_same() {
+    let night = Night::begin().await;
+    let system = night.stack.clock().now();
+    // The lease, of two hours, is over by the schedule's time; that was ten minutes ago.
+    night.stack.clock().set(system - 140 * 60_000);
+    let names = names(13);
+    let files: Vec<_> = names.iter().map(String::as_str).collect();
+    let (_, url, answer) = night.finished(&night.miner().await, &files).await;
+    put_all(&answer, &names).await;
+    night.stack.clock().set(system - 10 * 60_000);
+    night.fail(Some("PutObject"), Fault::KillFunction);
+    night.stack.run_schedule("reap-jobs").await.unwrap_err();
+    night.fail(None, Fault::None);
+
+    night.stack.clock().set(system);
+    Client::nobody().put(&url, json!(null)).await.is_error(503, "Service busy, please try again");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_the_reaper_has_no_time_for_is_given_up() {
+    let night = Night::begin().await;
+    let names = names(13);
+    let files: Vec<_> = names.iter().map(String::as_str).collect();
+    let (_, url, answer) = night.finished(&night.miner().await, &files).await;
+    put_all(&answer, &names).await;
+    night.stack.clock().advance(Duration::from_secs(2 * 3600));
+    night.fail(Some("PutObject"), Fault::Delay(Duration::from_secs(60)));
+    assert_eq!(night.reap().await, json!({"failed": 1}));
+    night.fail(None, Fault::None);
+    // As long as the reaper took to begin: its own clock counts that.
+    night.stack.clock().advance(Duration::from_secs(5));
+    assert_eq!(Client::nobody().put(&url, json!(null)).await.ok()["status"], "complete");
+    night.stack.shutdown().await;
 }

@@ -44,7 +44,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
     if !job.terminal {
         let begin = lifecycle::begin_check(&job, now);
-        let (mut checked, seen) = match app.check(job, begin, now).await? {
+        let (mut checked, seen) = match app.check(job, begin, now, None).await? {
             Check::Done(checked, seen) => (checked, seen),
             Check::Refused(job) => {
                 has_ended(job.held_by(claims.att)?, now)?;

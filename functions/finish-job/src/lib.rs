@@ -7,7 +7,7 @@ use lambda_http::{Body, Request, Response};
 use shared::{
     App, Result,
     http::{JobResponse, request::now},
-    outputs::{allowance, cut},
+    outputs::cut,
 };
 
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     store::{Outcome, store},
 };
 
-/// Stores the report and answers with a presigned URL per file. One round trip to the database, two when the report is large; presigning
-/// is offline.
+/// Stores the report and answers with a presigned URL per file. One round trip to the database, two when the report is large or declares
+/// too much; presigning is offline.
 /// Repeating the same report gives fresh URLs and forgets nothing.
 #[utoipa::path(
     post,
@@ -41,7 +41,6 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
     let mut report = Report::read(&request, claims.sub)?;
-    allowance::check_declared(report.files.values(), app.config.max_job_bytes)?;
     // After the digest: which parts we choose is nothing that the miner said.
     report.files = report.files.into_iter().map(|(file_id, file)| (file_id, cut(file))).collect();
     let uploads = app.uploads(&request, &claims)?;

@@ -4,6 +4,7 @@ use shared::{
     App, Error, Result,
     auth::JobClaims,
     model::{FileKeys, Job, Payload, PayloadKind, Stored, lifecycle},
+    outputs::allowance,
     payloads::{is_long_result, long_list},
     tables::jobs::Change,
     time::Timestamp,
@@ -33,12 +34,15 @@ impl Put {
     }
 }
 
-/// Stores the report. A large one costs a read more: it tells where to put it, and spares to put what is there, or comes too late.
+/// Stores the report. A large one costs a read more: it tells where to put it, and spares to put what is there, or comes too late. So does
+/// one that declares too much, which is 413 unless it is a repeat.
 pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now: Timestamp) -> Result<Outcome> {
     let payloads = app.payloads()?;
     let result = report.result.take();
     let is_large = result.as_deref().is_some_and(is_long_result) || long_list(&report.files)?.is_some();
-    let put = match is_large {
+    // Of a repeat it is no matter: what was taken stays, though a job may have less by now.
+    let allowed = allowance::check_declared(report.files.values(), app.config.max_job_bytes);
+    let put = match is_large || allowed.is_err() {
         false => Put { result: result.map(Payload::Inline), ..Put::default() },
         true => {
             let job = app.held_job(claims).await?;
@@ -47,6 +51,7 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
             } else if job.report.is_some() || job.terminal {
                 return Err(Error::already_finished());
             }
+            allowed?;
             let keys = job.file_keys();
             let result = match result {
                 Some(result) => Some(payloads.store_result(&keys, result).await?),

@@ -23,6 +23,8 @@ const AT_ONCE: usize = 8;
 const RUN: Duration = Duration::from_secs(15);
 /// Time after which a run gives up the jobs that it is at, so that it can put them off before Lambda ends it.
 const GIVE_UP: Duration = Duration::from_secs(25);
+/// The part of that which is left to the check of a job's files to say that it has failed, and to write down what was found if it has not.
+const RECORDING: Duration = Duration::from_secs(3);
 
 /// The schedule's event.
 #[derive(Deserialize)]
@@ -133,7 +135,7 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
         return Reaped::Left;
     }
     let left = GIVE_UP.saturating_sub(started.elapsed());
-    let reaped = tokio::time::timeout(left, reap(app, job_id, now)).await;
+    let reaped = tokio::time::timeout(left, reap(app, job_id, now, started)).await;
     let error = match reaped.unwrap_or_else(|_| Err(Error::unavailable("reap", "no time left"))) {
         Ok(reaped) => return reaped,
         Err(error) => error,
@@ -146,7 +148,7 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
     Reaped::Failed
 }
 
-async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
+async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Result<Reaped> {
     // The index may be behind: the job itself tells what it is due for.
     let Some((mut job, lease)) = app.jobs.get_with_lease(job_id).await? else { return Ok(Reaped::Unchanged) };
     let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };
@@ -171,8 +173,12 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
         (lifecycle::end_lost_without(&job, gone.kind, lease, now)?, Reaped::Lost)
     } else if job.report.is_some() {
-        let begin = lifecycle::begin_check_for_lost_miner(&job, now);
-        let Check::Done(checked, left) = app.check(job, begin, now).await? else { return Ok(Reaped::Unchanged) };
+        // Others are kept from the job for a while from this moment on, not from the event's, which may have come late.
+        let moment = now.plus(started.elapsed()).max(Timestamp::system());
+        let begin = lifecycle::begin_check_for_lost_miner(&job, moment);
+        let limit = GIVE_UP.saturating_sub(RECORDING).saturating_sub(started.elapsed());
+        let check = app.check(job, begin, moment, Some(limit)).await?;
+        let Check::Done(checked, left) = check else { return Ok(Reaped::Unchanged) };
         (job, seen) = (*checked, left);
         put = payloads.record_files(&mut job).await?;
         (lifecycle::complete_for_lost_miner(&job, lease, now)?, Reaped::Completed)

@@ -325,7 +325,11 @@ impl Job {
 
     /// The job as it is now, with the list of files that was loaded of it as it was, if that is still the list.
     pub fn with_files_of(self, before: &Self) -> Self {
-        let is_known = self.file_list.is_some() && self.file_list == before.file_list;
+        // Whether its text is in memory, as of one that was just put, makes no difference.
+        let is_known = match (&self.file_list, &before.file_list) {
+            (Some(now), Some(known)) => now.is_same(known) && now.lost == known.lost,
+            _ => false,
+        };
         if is_known { Self { files: before.files.clone(), ..self } } else { self }
     }
 

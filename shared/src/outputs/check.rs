@@ -214,6 +214,11 @@ async fn check(bucket: &Bucket, expected: Expected, parts: Option<&[MultipartUpl
             }
         }
     };
+    // What has arrived, too: it may turn out to be more than the job may have.
+    versions.extend(match &arrival {
+        Arrival::Arrived(object, _) => object.version_id.clone(),
+        Arrival::Missing(_) => None,
+    });
     let Expected { file_id, mut file, key, in_parts, .. } = expected;
     let note = record(&mut file, arrival);
     let versions = versions.into_iter().map(|id| (key.clone(), id)).collect();
