@@ -40,13 +40,18 @@ impl Right {
     }
 }
 
-/// Whether `text` fits a pattern with `*` for any text.
+/// Whether `text` fits a pattern with `*` for any text, and `?` for any one character. Slashes are characters like others. ("IAM JSON policy
+/// elements: Resource".)
 fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, rest)) => text.strip_prefix(before).is_some_and(|text| {
-            (0..=text.len()).any(|at| text.get(at..).is_some_and(|remaining| matches(rest, remaining)))
-        }),
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| matches(rest.as_str(), text))),
+        Some('?') => {
+            let mut text = text.chars();
+            text.next().is_some() && matches(rest.as_str(), text.as_str())
+        }
+        Some(one) => text.strip_prefix(one).is_some_and(|text| matches(rest.as_str(), text)),
     }
 }
 
@@ -290,5 +295,7 @@ mod tests {
         assert!(!right.allows(&Right::new("s3:GetObject", "arn:aws:s3:::b/other/x")));
         assert!(!right.allows(&Right::new("s3:GetObjectVersion", "arn:aws:s3:::b/jobs/x")));
         assert!(matches("*a*c", "xxabc") && !matches("*a*c", "xxab"));
+        assert!(matches("a/????-??/*", "a/2026-01/b") && matches("?", "/") && matches("?", "ü"));
+        assert!(!matches("?", "") && !matches("?", "ab") && !matches("a/??/b", "a/1/b"));
     }
 }

@@ -3,10 +3,11 @@
 
 use std::{collections::BTreeSet, fs};
 
-use local::Stack;
+use aws_credential_types::Credentials;
+use local::{SECRET_ACCESS_KEY, SESSION_TOKEN, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Client, repository};
+use tests::{Client, repository, s3};
 
 use crate::day::Day;
 
@@ -162,5 +163,29 @@ async fn the_administrators_function_reaches_what_it_administers_and_nothing_els
         ("BatchGetItem", json!({"RequestItems": {&jobs: {"Keys": [job]}}})),
     ] {
         assert_eq!(call(operation, request).await, refused, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_remove_payloads_may_not_remove_a_file_that_is_named_like_one() {
+    let stack = Stack::start().await.unwrap();
+    let (bucket, operator) = (stack.resource("OutputsBucket").unwrap(), s3(&stack));
+    // The first environment is create-job's, the second claim-job's.
+    let path = |route: &str| format!("{}/jobs/{route}", stack.url());
+    assert_eq!(Client::nobody().post(&path("x/y"), json!({})).await.status, 401);
+    assert_eq!(Client::nobody().put(&path("x/claim"), Value::Null).await.status, 401);
+    let job = format!("jobs/{id}/2026-11-18/{id}", id = uuid::Uuid::nil());
+    for number in 0..2 {
+        let key = format!("ASIALOCAL{number:011}");
+        let credentials = Credentials::from_keys(key, SECRET_ACCESS_KEY, Some(SESSION_TOKEN.clone()));
+        let function = operator.config().to_builder().credentials_provider(credentials).build();
+        let function = aws_sdk_s3::Client::from_conf(function);
+        for (name, allowed) in [("payloads/0a", true), ("outputs/payloads/0a", false), ("outputs/x/payloads/0a", false)]
+        {
+            let key = format!("{job}/{name}");
+            let put = operator.put_object().bucket(bucket).key(&key).send().await.unwrap();
+            let delete = function.delete_object().bucket(bucket).key(&key).set_version_id(put.version_id);
+            assert_eq!(delete.send().await.is_ok(), allowed, "{name}");
+        }
     }
 }
