@@ -159,7 +159,8 @@ impl Payloads<'_> {
     pub async fn settle(&self, before: &Job, put: Option<&Stored>, change: Result<Change>) -> Result<Change> {
         let keys = before.file_keys();
         match change {
-            Ok(Change::Made(job)) => self.with_files(before, job).await.map(Change::Made),
+            // It has the list that was written: what is done needs no other read, which could fail.
+            Ok(Change::Made(job)) => Ok(Change::Made(job.with_files_of(before))),
             Ok(Change::Refused(job)) => {
                 self.take_back(&keys, put, Some(&job)).await;
                 self.with_files(before, job).await.map(Change::Refused)

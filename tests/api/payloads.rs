@@ -1,7 +1,14 @@
 //! What a job carries beside its state: megabytes through every route, faults between a payload and the write that refers to it, and
 //! payloads that somebody removed.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
@@ -253,24 +260,72 @@ async fn a_fault_between_a_payload_and_its_write_loses_nothing() {
     night.stack.shutdown().await;
 }
 
+/// A reported job with a long list of files: its id, and its miner's URL.
+async fn reported(night: &Night) -> (String, String) {
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().post(&url, report()).await.ok();
+    (job_id, url)
+}
+
+/// Declares the size of one file of [`report`].
+async fn declare(url: &str, number: usize) -> Answer {
+    let body = json!({"path": format!("frames/{number:04}.png"), "size": number});
+    Client::nobody().put(&url.replace("?token=", "/upload?token="), body).await
+}
+
+#[tokio::test]
+async fn a_completion_that_was_written_needs_no_other_read() {
+    let night = Night::begin().await;
+    let (_, url) = reported(&night).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counter = reads.clone();
+    night.stack.set_faults(move |call| match call.operation.as_str() {
+        "GetObject" if counter.fetch_add(1, Ordering::SeqCst) > 0 => Fault::FailBefore(503),
+        _ => Fault::None,
+    });
+    let done = Client::nobody().put(&url, Value::Null).await.ok();
+    night.fail(None, Fault::None);
+    assert_eq!((&done["status"], &done["terminal"]), (&json!("partial_failure"), &json!(true)));
+    assert_eq!(done["output_files"].as_object().unwrap().len(), 200);
+    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_report_that_is_repeated_while_its_list_is_replaced_answers_the_new_one() {
+    let night = Night::begin().await;
+    let (_, url) = reported(&night).await;
+    night.stack.clock().advance(Duration::from_secs(60));
+    // The repeat has read the list when it holds the job.
+    night.stack.set_faults(move |call| match (call.operation.as_str(), call.function.as_deref()) {
+        ("UpdateItem", Some("finish-job")) => Fault::Delay(Duration::from_secs(4)),
+        _ => Fault::None,
+    });
+    let nobody = Client::nobody();
+    let (repeated, declared) = tokio::join!(nobody.post(&url, report()), declare(&url, 7));
+    night.fail(None, Fault::None);
+    declared.ok();
+    let repeated = repeated.ok();
+    assert_eq!(repeated["output_storage_urls"].as_object().unwrap().len(), 200);
+    let files = repeated["output_files"].as_object().unwrap();
+    assert_eq!(files.values().filter_map(|file| file["size"].as_u64()).collect::<Vec<_>>(), [7]);
+    night.stack.shutdown().await;
+}
+
 #[tokio::test]
 async fn declarations_at_once_of_a_long_list_are_all_kept() {
     let night = Night::begin().await;
-    let job_id = night.create("train").await;
-    let url = night.claim(&night.miner().await, &job_id).await;
-    let nobody = Client::nobody();
-    nobody.post(&url, report()).await.ok();
-    let upload = url.replace("?token=", "/upload?token=");
-    let declare = async |number: usize| {
-        let body = json!({"path": format!("frames/{number:04}.png"), "size": number});
+    let (job_id, url) = reported(&night).await;
+    let declared = async |number| {
         loop {
-            let answer = nobody.put(&upload, body.clone()).await;
+            let answer = declare(&url, number).await;
             if answer.status != 503 {
                 break answer.ok();
             }
         }
     };
-    join_all((0..8).map(declare)).await;
+    join_all((0..8).map(declared)).await;
     let files = night.get(&job_id).await["output_files"].take();
     let mut sizes: Vec<_> = files.as_object().unwrap().values().filter_map(|file| file["size"].as_u64()).collect();
     sizes.sort_unstable();

@@ -183,8 +183,8 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     };
     match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
         Outcome::Changed(after) => {
-            // Of a job that has lost its files' list there is nothing to tidy, and perhaps more of it is gone.
-            let after = if matches!(reaped, Reaped::Lost) { *after } else { payloads.with_files(&job, *after).await? };
+            // The list is the one that was written. A job that has lost it has nothing to tidy.
+            let after = after.with_files_of(&job);
             app.metrics.add(Metric::LeasesLost, 1);
             after.count_end(&app.metrics);
             tidy(app.bucket()?, seen, &after).await;
