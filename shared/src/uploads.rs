@@ -51,9 +51,7 @@ impl Uploads<'_> {
         let transition = lifecycle::hold_while_uploading(attempt, now, self.window);
         match self.jobs.change_attempt(job.job_id, attempt, transition, "hold: UpdateItem").await? {
             // Another list may have taken the place of the one that was read.
-            Change::Made(held) | Change::Refused(held) => {
-                Payloads { bucket: self.bucket }.with_files(&job, held).await
-            }
+            Change::Made(held) | Change::Refused(held) => Payloads { bucket: self.bucket }.with_files(&job, held).await,
         }
     }
 

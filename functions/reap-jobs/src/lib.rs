@@ -11,7 +11,7 @@ use shared::{
     metrics::Metric,
     model::{Job, PayloadKind, lease, lifecycle},
     outputs::{Seen, tidy},
-    payloads::Gone,
+    payloads::{Gone, Recorded},
     tables::jobs::Outcome,
     time::Timestamp,
 };
@@ -166,7 +166,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     // A job that was put off is as late as before.
     app.metrics.longest(Metric::ReapDelay, held_until, now);
     let payloads = app.payloads()?;
-    let (mut seen, mut put) = (Seen::default(), None);
+    let (mut seen, mut recorded) = (Seen::default(), Recorded::default());
     let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
         (lifecycle::end_without(&job, gone.kind, now)?, Reaped::Lost)
@@ -174,8 +174,10 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         let begin = lifecycle::begin_check_for_lost_miner(&job, now);
         let Check::Done(checked, left) = app.check(job, begin, now).await? else { return Ok(Reaped::Unchanged) };
         (job, seen) = (*checked, left);
-        put = payloads.record_files(&mut job).await?;
-        (lifecycle::complete_for_lost_miner(&job, lease, now)?, Reaped::Completed)
+        recorded = payloads.record_files(&mut job).await?;
+        let mut end = lifecycle::complete_for_lost_miner(&job, lease, now)?;
+        end.job = lifecycle::as_listed(end.job, &job, recorded.read.as_ref())?;
+        (end, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, lease, now), Reaped::Requeued)
     } else {
@@ -184,6 +186,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
     match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
         Outcome::Changed(after) => {
             // The list is the one that was written. A job that has lost it has nothing to tidy.
+            payloads.settle_list(&recorded, &after).await;
             let after = after.with_files_of(&job);
             app.metrics.add(Metric::LeasesLost, 1);
             after.count_end(&app.metrics);
@@ -192,7 +195,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp) -> Result<Reaped> {
         }
         Outcome::Refused(after) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
-            payloads.take_back(&job.file_keys(), put.as_ref(), Some(&after)).await;
+            payloads.settle_list(&recorded, &after).await;
             tidy(app.bucket()?, seen, &payloads.with_files(&job, *after).await?).await;
             Ok(Reaped::Unchanged)
         }

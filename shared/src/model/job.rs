@@ -321,7 +321,8 @@ impl Job {
 
     /// The job as it is now, with the list of files that was loaded of it as it was, if that is still the list.
     pub fn with_files_of(self, before: &Self) -> Self {
-        let is_known = self.file_list.as_ref().zip(before.file_list.as_ref()).is_some_and(|(now, then)| now.is_same(then));
+        let is_known =
+            self.file_list.as_ref().zip(before.file_list.as_ref()).is_some_and(|(now, then)| now.is_same(then));
         if is_known { Self { files: before.files.clone(), ..self } } else { self }
     }
 
