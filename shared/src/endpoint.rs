@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
     model::{Job, PayloadKind},
+    payloads::Gone,
     tables::Read,
     time::Timestamp,
 };
@@ -56,8 +57,7 @@ impl App {
     pub async fn with_payloads(&self, mut job: Job, wanted: &[PayloadKind], request: &Request) -> Result<Job> {
         match self.payloads()?.load(&mut job, wanted).await? {
             None => Ok(job),
-            // With its job, perhaps, which was deleted meanwhile.
-            Some(gone) => self.own_job(request).await.and(Err(gone.into())),
+            Some(gone) => self.load_again(self.own_job(request).await?, gone, wanted).await,
         }
     }
 
@@ -66,7 +66,20 @@ impl App {
         let mut job = self.held_job(claims).await?;
         match self.payloads()?.load(&mut job, wanted).await? {
             None => Ok(job),
-            Some(gone) => self.held_job(claims).await.and(Err(gone.into())),
+            Some(gone) => self.load_again(self.held_job(claims).await?, gone, wanted).await,
+        }
+    }
+
+    /// The job, read again, with these of its payloads: what was gone may have gone with it, or have been replaced meanwhile, as the list
+    /// of files is by every declaration.
+    async fn load_again(&self, mut job: Job, gone: Gone, wanted: &[PayloadKind]) -> Result<Job> {
+        let keys = job.file_keys();
+        if job.stored().any(|(_, stored)| !stored.lost && keys.payload(stored) == gone.key) {
+            return Err(gone.into());
+        }
+        match self.payloads()?.load(&mut job, wanted).await? {
+            None => Ok(job),
+            Some(gone) => Err(Error::unavailable("payload", format!("{} is gone, too", gone.key))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a job carries beside its state, in the item or apart from it: who stores it, loads it, answers it, and takes it back.
 //!
 //! A payload is put before the write that refers to it, so that nothing refers to what is not there. When that write is refused, whoever
-//! put it removes it again, by its version: another request's object under the same key stays. A crash in between leaves an object
+//! put it removes it again: each put has a key of its own. A crash in between leaves an object
 //! that the job's deletion removes, or else the bucket's lifecycle.
 
 use std::collections::BTreeMap;
@@ -45,6 +45,17 @@ impl From<Gone> for Error {
     }
 }
 
+/// A list of files that took the place of another.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Where the list was that was read, unless it was in the item.
+    pub read: Option<Stored>,
+    /// What was put for the new one.
+    put: Option<Stored>,
+    /// What nobody needs once the new one is there.
+    former: Option<Stored>,
+}
+
 /// A list of files as JSON, when it is too long for an item.
 pub fn long_list(files: &BTreeMap<Uuid, OutputFile>) -> Result<Option<String>> {
     let list = serde_json::to_string(files).map_err(|error| Error::internal("payload: list of files", error))?;
@@ -70,15 +81,19 @@ impl Payloads<'_> {
 
     /// Puts the arguments of a job anew that is about to be claimed until this deadline, if they would not outlive it where they are. A job
     /// whose arguments are gone is as it was.
-    pub async fn renew_arguments(&self, job: &mut Job, deadline: Timestamp) -> Result<Option<Stored>> {
+    pub async fn renew_arguments(&self, job: &mut Job, now: Timestamp, deadline: Timestamp) -> Result<Option<Stored>> {
         /// Seconds for what is not known to the second: when S3 removes what has expired, and how long uploads are held.
         const MARGIN: i64 = 2 * DAY;
         let needed = deadline.plus_seconds(Job::RETENTION + MARGIN);
-        if job.job_args.stored().is_none() || needed <= job.created_at.plus_seconds(LIFE) {
+        let Some(stored) = job.job_args.stored() else { return Ok(None) };
+        if needed <= stored.put_at.unwrap_or(job.created_at).plus_seconds(LIFE) {
             return Ok(None);
         }
         match (self.load(job, &[PayloadKind::Arguments]).await?, job.job_args.text()) {
-            (None, Some(text)) => self.bucket.put_payload(&job.file_keys(), text.to_owned()).await.map(Some),
+            (None, Some(text)) => {
+                let stored = self.bucket.put_payload(&job.file_keys(), text.to_owned()).await?;
+                Ok(Some(Stored { put_at: Some(now), ..stored }))
+            }
             _ => Ok(None),
         }
     }
@@ -117,7 +132,7 @@ impl Payloads<'_> {
         for ((kind, stored), text) in lacking.into_iter().zip(texts) {
             match text {
                 Some(text) => job.set_loaded(kind, text)?,
-                None => return Ok(Some(Gone { kind, key: keys.payload(&stored.sha256) })),
+                None => return Ok(Some(Gone { kind, key: keys.payload(&stored) })),
             }
         }
         Ok(None)
@@ -128,7 +143,7 @@ impl Payloads<'_> {
         let keys = job.file_keys();
         match job.stored().find(|(of, stored)| *of == kind && !stored.lost) {
             Some((_, stored)) if !self.bucket.has_payload(&keys, stored).await? => {
-                Ok(Some(Gone { kind, key: keys.payload(&stored.sha256) }))
+                Ok(Some(Gone { kind, key: keys.payload(stored) }))
             }
             _ => Ok(None),
         }
@@ -139,34 +154,56 @@ impl Payloads<'_> {
     pub async fn take_back(&self, keys: &FileKeys, put: impl IntoIterator<Item = &Stored>, job: Option<&Job>) {
         let is_referred = |put: &Stored| job.is_some_and(|job| job.stored().any(|(_, stored)| stored.is_same(put)));
         for put in put {
-            if !is_referred(put)
-                && let Err(error) = self.bucket.remove_payload(keys, put).await
-            {
-                tracing::warn!(key = keys.payload(&put.sha256), cause = ?error.cause(), "a payload could not be taken back");
+            if !is_referred(put) {
+                self.remove(keys, put).await;
             }
         }
     }
 
-    /// Puts the list of a job's files as a check has found them, if it is too long for the item, and refers to it. What was put.
-    pub async fn record_files(&self, job: &mut Job) -> Result<Option<Stored>> {
-        let files = job.files.as_ref().ok_or_else(|| Error::internal("payload", "the list of files was not loaded"))?;
-        let before = job.file_list.take();
-        job.file_list = self.store_files(&job.file_keys(), files, before.as_ref()).await?;
-        Ok(job.file_list.clone().filter(|stored| before.is_none_or(|before| !before.is_same(stored))))
+    /// Removes what nothing refers to. That it could not is only logged: it goes with the job.
+    async fn remove(&self, keys: &FileKeys, stored: &Stored) {
+        if let Err(error) = self.bucket.remove_payload(keys, stored).await {
+            tracing::warn!(key = keys.payload(stored), cause = ?error.cause(), "a payload could not be removed");
+        }
     }
 
-    /// What became of a write that refers to what was put: when it was refused, that is taken back. The job then has its list of files.
-    pub async fn settle(&self, before: &Job, put: Option<&Stored>, change: Result<Change>) -> Result<Change> {
-        let keys = before.file_keys();
+    /// Puts the list of a job's files as a check has found them, if it is too long for the item, and refers to it.
+    pub async fn record_files(&self, job: &mut Job) -> Result<Recorded> {
+        let files = job.files.as_ref().ok_or_else(|| Error::internal("payload", "the list of files was not loaded"))?;
+        let read = job.file_list.take();
+        job.file_list = self.store_files(&job.file_keys(), files, read.as_ref()).await?;
+        let is_new = match (&job.file_list, &read) {
+            (Some(now), Some(read)) => !now.is_same(read),
+            _ => true,
+        };
+        let (put, former) = if is_new { (job.file_list.clone(), read.clone()) } else { (None, None) };
+        Ok(Recorded { read, put, former })
+    }
+
+    /// Tidies up after a write that refers to a new list: this is the job since then. Of the two lists, the one that it does not refer to
+    /// goes. Who has read the job before that, and finds the former one gone, reads the job again.
+    pub async fn settle_list(&self, recorded: &Recorded, job: &Job) {
+        let keys = job.file_keys();
+        // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
+        let lists: Vec<_> = recorded.put.iter().chain(&recorded.former).collect();
+        self.take_back(&keys, lists, Some(job)).await;
+    }
+
+    /// What became of a write that refers to a new list. The job then has its list of files.
+    pub async fn settle(&self, before: &Job, recorded: &Recorded, change: Result<Change>) -> Result<Change> {
         match change {
-            Ok(Change::Made(job)) => self.with_files(before, job).await.map(Change::Made),
+            // It has the list that was written: what is done needs no other read, which could fail.
+            Ok(Change::Made(job)) => {
+                self.settle_list(recorded, &job).await;
+                Ok(Change::Made(job.with_files_of(before)))
+            }
             Ok(Change::Refused(job)) => {
-                self.take_back(&keys, put, Some(&job)).await;
+                self.settle_list(recorded, &job).await;
                 self.with_files(before, job).await.map(Change::Refused)
             }
             Err(error) => {
                 if error.is_refusal() {
-                    self.take_back(&keys, put, None).await;
+                    self.take_back(&before.file_keys(), &recorded.put, None).await;
                 }
                 Err(error)
             }
@@ -177,6 +214,8 @@ impl Payloads<'_> {
     pub async fn with_files(&self, before: &Job, now: Job) -> Result<Job> {
         let mut job = now.with_files_of(before);
         match self.load(&mut job, &[PayloadKind::Files]).await? {
+            // Of a job that has not ended, it may have been replaced by now. Whoever repeats the request finds out.
+            Some(gone) if !job.terminal => Err(Error::unavailable("payload", format!("{} is gone", gone.key))),
             Some(gone) => Err(gone.into()),
             None => Ok(job),
         }

@@ -14,6 +14,7 @@ use crate::{
     outputs::{
         ArrivedParts, Bucket, Head, MultipartUpload, PARTS_IN_AN_ANSWER, Presigner, is_in_parts, missing_parts, parts,
     },
+    payloads::Payloads,
     tables::jobs::{Change, Jobs},
     time::Timestamp,
 };
@@ -49,7 +50,8 @@ impl Uploads<'_> {
         let attempt = self.claims.att;
         let transition = lifecycle::hold_while_uploading(attempt, now, self.window);
         match self.jobs.change_attempt(job.job_id, attempt, transition, "hold: UpdateItem").await? {
-            Change::Made(held) | Change::Refused(held) => Ok(held.with_files_of(&job)),
+            // Another list may have taken the place of the one that was read.
+            Change::Made(held) | Change::Refused(held) => Payloads { bucket: self.bucket }.with_files(&job, held).await,
         }
     }
 

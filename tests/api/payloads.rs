@@ -1,7 +1,14 @@
 //! What a job carries beside its state: megabytes through every route, faults between a payload and the write that refers to it, and
 //! payloads that somebody removed.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
@@ -253,28 +260,122 @@ async fn a_fault_between_a_payload_and_its_write_loses_nothing() {
     night.stack.shutdown().await;
 }
 
+/// A reported job with a long list of files: its id, and its miner's URL.
+async fn reported(night: &Night) -> (String, String) {
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().post(&url, report()).await.ok();
+    (job_id, url)
+}
+
+/// Declares the size of one file of [`report`].
+async fn declare(url: &str, number: usize) -> Answer {
+    let body = json!({"path": format!("frames/{number:04}.png"), "size": number});
+    Client::nobody().put(&url.replace("?token=", "/upload?token="), body).await
+}
+
+/// The declared sizes, in order.
+fn sizes(files: &serde_json::Map<String, Value>) -> Vec<u64> {
+    let mut sizes: Vec<_> = files.values().filter_map(|file| file["size"].as_u64()).collect();
+    sizes.sort_unstable();
+    sizes
+}
+
+/// Whatever this function has read of a job is two seconds old when it changes the job.
+fn delay(night: &Night, function: &'static str) {
+    night.stack.set_faults(move |call| match (call.operation.as_str(), call.function.as_deref()) {
+        ("UpdateItem", Some(caller)) if caller == function => Fault::Delay(Duration::from_secs(2)),
+        _ => Fault::None,
+    });
+}
+
+#[tokio::test]
+async fn a_completion_that_was_written_needs_no_other_read() {
+    let night = Night::begin().await;
+    let (_, url) = reported(&night).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counter = reads.clone();
+    night.stack.set_faults(move |call| match call.operation.as_str() {
+        "GetObject" if counter.fetch_add(1, Ordering::SeqCst) > 0 => Fault::FailBefore(503),
+        _ => Fault::None,
+    });
+    let done = Client::nobody().put(&url, Value::Null).await.ok();
+    night.fail(None, Fault::None);
+    assert_eq!((&done["status"], &done["terminal"]), (&json!("partial_failure"), &json!(true)));
+    assert_eq!(done["output_files"].as_object().unwrap().len(), 200);
+    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_declaration_while_the_job_is_completed_is_kept() {
+    let night = Night::begin().await;
+    // A list that is stored apart, and one in the item.
+    for count in [200, 8] {
+        let names: Vec<_> = (0..count).map(|number| format!("frames/{number:04}.png")).collect();
+        let job_id = night.create("train").await;
+        let (nobody, url) = (Client::nobody(), night.claim(&night.miner().await, &job_id).await);
+        nobody.post(&url, json!({"status": "complete", "output_filenames": names})).await.ok();
+        declare(&url, 3).await.ok();
+        delay(&night, "complete-job");
+        let (completed, declared) = tokio::join!(nobody.put(&url, Value::Null), declare(&url, 7));
+        night.fail(None, Fault::None);
+        declared.ok();
+        assert_eq!(completed.status, 503, "{count}: {}", completed.body);
+        assert_eq!(completed.header("retry-after"), Some("1"));
+        let done = nobody.put(&url, Value::Null).await.ok();
+        assert_eq!(done["status"], "partial_failure");
+        assert_eq!(sizes(done["output_files"].as_object().unwrap()), [3, 7], "{count}");
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_list_that_was_replaced_does_not_stay() {
+    let night = Night::begin().await;
+    let (job_id, url) = reported(&night).await;
+    for number in 0..3 {
+        declare(&url, number).await.ok();
+        // The result, and the list that there is now.
+        assert_eq!(payloads(&night.stack, &job_id).await.len(), 2);
+    }
+    Client::nobody().put(&url, Value::Null).await.ok();
+    assert_eq!(payloads(&night.stack, &job_id).await.len(), 2);
+    assert_eq!(sizes(night.get(&job_id).await["output_files"].as_object().unwrap()), [0, 1, 2]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reader_whose_list_was_replaced_reads_the_job_again() {
+    let night = Night::begin().await;
+    let (job_id, url) = reported(&night).await;
+    declare(&url, 3).await.ok();
+    night.get(&job_id).await;
+    night.stack.set_faults(|call| match (call.operation.as_str(), call.function.as_deref()) {
+        ("GetObject", Some("get-job")) => Fault::Delay(Duration::from_secs(2)),
+        _ => Fault::None,
+    });
+    let (job, declared) = tokio::join!(night.get(&job_id), declare(&url, 7));
+    night.fail(None, Fault::None);
+    declared.ok();
+    assert_eq!(sizes(job["output_files"].as_object().unwrap()), [3, 7]);
+    night.stack.shutdown().await;
+}
+
 #[tokio::test]
 async fn declarations_at_once_of_a_long_list_are_all_kept() {
     let night = Night::begin().await;
-    let job_id = night.create("train").await;
-    let url = night.claim(&night.miner().await, &job_id).await;
-    let nobody = Client::nobody();
-    nobody.post(&url, report()).await.ok();
-    let upload = url.replace("?token=", "/upload?token=");
-    let declare = async |number: usize| {
-        let body = json!({"path": format!("frames/{number:04}.png"), "size": number});
+    let (job_id, url) = reported(&night).await;
+    let declared = async |number| {
         loop {
-            let answer = nobody.put(&upload, body.clone()).await;
+            let answer = declare(&url, number).await;
             if answer.status != 503 {
                 break answer.ok();
             }
         }
     };
-    join_all((0..8).map(declare)).await;
-    let files = night.get(&job_id).await["output_files"].take();
-    let mut sizes: Vec<_> = files.as_object().unwrap().values().filter_map(|file| file["size"].as_u64()).collect();
-    sizes.sort_unstable();
-    assert_eq!(sizes, [0, 1, 2, 3, 4, 5, 6, 7]);
+    join_all((0..8).map(declared)).await;
+    assert_eq!(sizes(night.get(&job_id).await["output_files"].as_object().unwrap()), [0, 1, 2, 3, 4, 5, 6, 7]);
     night.stack.shutdown().await;
 }
 
@@ -360,7 +461,17 @@ async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() 
     assert_eq!((claimed.engine_calls(), &claimed.body["job_data"]), ((2, 2), &with_disk(object(LARGE))));
     let after = stored().await;
     assert_eq!(after["M"]["h"], before["M"]["h"]);
-    assert_ne!(after["M"]["v"], before["M"]["v"]);
+    // Not under the same key: the bucket keeps what was overwritten for 32 days.
+    assert_ne!(after["M"]["i"], before["M"]["i"]);
+
+    // Lost soon after that, it has arguments that are young enough for the next attempt.
+    let heartbeat = text(&claimed.body["job_status_url"]).replace("?token=", "/heartbeat?token=");
+    Client::nobody().put(&heartbeat, json!({})).await.ok();
+    night.stack.clock().advance(Duration::from_secs(600));
+    assert_eq!(night.reap().await, json!({"requeued": 1}));
+    let again = night.try_claim(&night.miner().await, &job_id).await.ok();
+    assert_eq!((&again["attempt"], &again["job_data"]), (&json!(2), &with_disk(object(LARGE))));
+    assert_eq!(stored().await, after);
     night.stack.shutdown().await;
 }
 
@@ -371,16 +482,16 @@ async fn a_deleted_job_takes_its_payloads_along() {
     let reported = create(&night, "train").await;
     let url = night.claim(&night.miner().await, &reported).await;
     Client::nobody().post(&url, report()).await.ok();
-    for job_id in [&pending, &reported] {
-        // The removal fails, and the reaper goes on with it.
-        night.fail(Some("ListObjectVersions"), Fault::FailBefore(503));
-        let route = night.url(&format!("/jobs/{job_id}"));
-        assert_eq!(night.user.delete(&route).await.status, 503);
-        night.fail(None, Fault::None);
-        assert!(!objects(&night.stack, job_id).await.is_empty());
-    }
+    night.fail(Some("ListObjectVersions"), Fault::FailBefore(503));
+    // Without a report it has nothing but what it refers to.
+    night.user.delete(&night.url(&format!("/jobs/{pending}"))).await.ok();
+    assert_eq!(objects(&night.stack, &pending).await, [""; 0]);
+    // The removal fails, and the reaper goes on with it.
+    assert_eq!(night.user.delete(&night.url(&format!("/jobs/{reported}"))).await.status, 503);
+    night.fail(None, Fault::None);
+    assert!(!objects(&night.stack, &reported).await.is_empty());
     night.stack.clock().advance(Duration::from_secs(120));
-    assert_eq!(night.reap().await, json!({"swept": 2}));
+    assert_eq!(night.reap().await, json!({"swept": 1}));
     for job_id in [&pending, &reported] {
         assert_eq!(objects(&night.stack, job_id).await, [""; 0]);
     }

@@ -103,7 +103,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             let (miner, payloads) = (caller.miner(), app.payloads()?);
             let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
             let mut job = job;
-            let put = payloads.renew_arguments(&mut job, deadline).await?;
+            let put = payloads.renew_arguments(&mut job, now, deadline).await?;
             let claim = Claim {
                 miner: &miner,
                 account: caller.user.user_id,

@@ -52,16 +52,25 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 return payloads.answer_to_miner(&request, &job, None).await;
             }
         };
-        let put = payloads.record_files(&mut checked).await?;
+        let recorded = payloads.record_files(&mut checked).await?;
         let transition = lifecycle::complete(&checked, now)?;
+        let transition = lifecycle::as_listed(transition, &checked, recorded.read.as_ref())?;
         let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await;
-        job = match payloads.settle(&checked, put.as_ref(), change).await? {
+        job = match payloads.settle(&checked, &recorded, change).await? {
             Change::Made(job) => {
                 job.count_end(&app.metrics);
                 job
             }
             // Completed by an earlier try whose answer was lost.
-            Change::Refused(job) => job,
+            Change::Refused(job) if job.terminal => job,
+            // A file was declared, or came as a form, since the job was read: the repeat goes by that.
+            Change::Refused(_) => {
+                if checked.checked_for(now).is_some() {
+                    let give_up = lifecycle::give_up_check(&checked, now);
+                    app.jobs.change(claims.sub, give_up, "give up check: UpdateItem").await?;
+                }
+                return Err(Error::Busy { retry_after: 1 });
+            }
         };
         tidy(app.bucket()?, seen, &job).await;
     }

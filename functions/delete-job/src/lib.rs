@@ -1,5 +1,7 @@
 //! `DELETE /jobs/{job_id}`: the owner removes a job and its files.
 
+use std::collections::BTreeMap;
+
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
@@ -21,8 +23,8 @@ pub struct Deleted {
     job_id: Uuid,
 }
 
-/// Makes the job gone for everyone, then removes its files: those of a job that has ended by the versions that were checked, without a
-/// listing. Repeating it is harmless; what stops half-way, and uploads that arrive late, are the reaper's.
+/// Makes the job gone for everyone, then removes what it has: of a job that has ended, the versions that were checked, and of one without
+/// a report, which has no files, its payloads; both without a listing. Repeating it is harmless; what stops half-way, and uploads that arrive late, are the reaper's.
 #[utoipa::path(
     delete,
     path = "/jobs/{job_id}",
@@ -47,7 +49,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         let revocation = lifecycle::delete(&job, now, app.config.upload_window);
         match app.jobs.revoke(&job, revocation, caller.guard.as_ref(), "delete job").await? {
             Outcome::Changed(deleted) => {
-                known = checked_versions(&job);
+                known = known_versions(&job);
                 job = *deleted;
             }
             // It was claimed or reported meanwhile, or an earlier try deleted it and its answer was lost.
@@ -68,13 +70,17 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     Ok(reply::json(200, &Deleted { deleted: true, job_id: job.job_id }))
 }
 
-/// The versions that were checked, as key and id, of a job that has ended: what it has in the bucket, but for leftovers that nobody
-/// can ask for. Those are the reaper's, which lists what there is once nothing can arrive any more: a listing here as well would
+/// The versions that it refers to, as key and id, of a job that has ended or has no report: what it has in the bucket, but for leftovers
+/// that nobody can ask for. Those are the reaper's, which lists what there is once nothing can arrive any more: a listing here as well would
 /// not spare that one. None when nobody has checked what there is.
-fn checked_versions(job: &Job) -> Option<Vec<(String, String)>> {
-    let (keys, files) = (job.file_keys(), job.files.as_ref().filter(|_| job.terminal)?);
-    let uploaded = files.values().filter(|file| file.uploaded);
+fn known_versions(job: &Job) -> Option<Vec<(String, String)>> {
+    let keys = job.file_keys();
+    let files = match (&job.report, &job.files) {
+        (None, None) => None,
+        (_, files) => Some(files.as_ref().filter(|_| job.terminal)?),
+    };
+    let uploaded = files.into_iter().flat_map(BTreeMap::values).filter(|file| file.uploaded);
     let files = uploaded.map(|file| Some((keys.key(&file.filename), file.version_id.clone()?)));
-    let payloads = job.stored().map(|(_, stored)| Some((keys.payload(&stored.sha256), stored.version_id.clone())));
+    let payloads = job.stored().map(|(_, stored)| Some((keys.payload(stored), stored.version_id.clone())));
     files.chain(payloads).collect()
 }

@@ -47,7 +47,7 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
         true => {
             let job = app.held_job(claims).await?;
             if job.report.as_ref() == Some(&report.digest) {
-                return repeated(app, job).await;
+                return repeated(app, claims, job).await;
             } else if job.report.is_some() || job.terminal {
                 return Err(Error::already_finished());
             }
@@ -76,7 +76,7 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
             job.count_end(&app.metrics);
             Ok(Outcome::Stored(job))
         }
-        Change::Refused(job) if job.report.as_ref() == Some(&report.digest) => repeated(app, job).await,
+        Change::Refused(job) if job.report.as_ref() == Some(&report.digest) => repeated(app, claims, job).await,
         Change::Refused(_) => Err(Error::already_finished()),
     }
 }
@@ -97,9 +97,11 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
 }
 
 /// The files as they have been declared since.
-async fn repeated(app: &App, mut job: Job) -> Result<Outcome> {
-    match app.payloads()?.load(&mut job, &[PayloadKind::Files]).await? {
-        Some(gone) => Err(gone.into()),
+async fn repeated(app: &App, claims: &JobClaims, mut job: Job) -> Result<Outcome> {
+    const WANTED: &[PayloadKind] = &[PayloadKind::Files];
+    match app.payloads()?.load(&mut job, WANTED).await? {
         None => Ok(Outcome::Repeated(job)),
+        // A declaration has replaced the list, perhaps.
+        Some(_) => app.held_job_with(claims, WANTED).await.map(Outcome::Repeated),
     }
 }

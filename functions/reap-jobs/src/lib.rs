@@ -11,7 +11,7 @@ use shared::{
     metrics::Metric,
     model::{Job, PayloadKind, lease, lifecycle},
     outputs::{Seen, tidy},
-    payloads::Gone,
+    payloads::{Gone, Recorded},
     tables::jobs::Outcome,
     time::Timestamp,
 };
@@ -168,7 +168,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     // A job that was put off is as late as before.
     app.metrics.longest(Metric::ReapDelay, held_until, now);
     let payloads = app.payloads()?;
-    let (mut seen, mut put) = (Seen::default(), None);
+    let (mut seen, mut recorded) = (Seen::default(), Recorded::default());
     let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
         (lifecycle::end_lost_without(&job, gone.kind, lease, now)?, Reaped::Lost)
@@ -180,8 +180,10 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
         let check = app.check(job, begin, moment, Some(limit)).await?;
         let Check::Done(checked, left) = check else { return Ok(Reaped::Unchanged) };
         (job, seen) = (*checked, left);
-        put = payloads.record_files(&mut job).await?;
-        (lifecycle::complete_for_lost_miner(&job, lease, now)?, Reaped::Completed)
+        recorded = payloads.record_files(&mut job).await?;
+        let mut end = lifecycle::complete_for_lost_miner(&job, lease, now)?;
+        end.job = lifecycle::as_listed(end.job, &job, recorded.read.as_ref())?;
+        (end, Reaped::Completed)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, lease, now), Reaped::Requeued)
     } else {
@@ -189,8 +191,9 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     };
     match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
         Outcome::Changed(after) => {
-            // Of a job that has lost its files' list there is nothing to tidy, and perhaps more of it is gone.
-            let after = if matches!(reaped, Reaped::Lost) { *after } else { payloads.with_files(&job, *after).await? };
+            // The list is the one that was written. A job that has lost it has nothing to tidy.
+            payloads.settle_list(&recorded, &after).await;
+            let after = after.with_files_of(&job);
             app.metrics.add(Metric::LeasesLost, 1);
             after.count_end(&app.metrics);
             tidy(app.bucket()?, seen, &after).await;
@@ -198,7 +201,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
         }
         Outcome::Refused(after) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
-            payloads.take_back(&job.file_keys(), put.as_ref(), Some(&after)).await;
+            payloads.settle_list(&recorded, &after).await;
             tidy(app.bucket()?, seen, &payloads.with_files(&job, *after).await?).await;
             Ok(Reaped::Unchanged)
         }

@@ -98,10 +98,10 @@ async fn store(app: &App, claims: &JobClaims, mut job: Job, file: &OutputFile, n
     };
     job.files.get_or_insert_default().insert(file_id, file.clone());
     let payloads = app.payloads()?;
-    let put = payloads.record_files(&mut job).await?;
+    let recorded = payloads.record_files(&mut job).await?;
     let transition = lifecycle::list_replaced(&job, &before, now)?;
     let change = app.jobs.change_attempt(claims.sub, claims.att, transition, DOING).await;
-    match payloads.settle(&job, put.as_ref(), change).await? {
+    match payloads.settle(&job, &recorded, change).await? {
         Change::Made(job) => Ok(Some(job)),
         Change::Refused(job) if job.terminal => Err(Error::already_finished()),
         Change::Refused(job) => {

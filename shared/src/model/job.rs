@@ -325,11 +325,8 @@ impl Job {
 
     /// The job as it is now, with the list of files that was loaded of it as it was, if that is still the list.
     pub fn with_files_of(self, before: &Self) -> Self {
-        // Whether its text is in memory, as of one that was just put, makes no difference.
-        let is_known = match (&self.file_list, &before.file_list) {
-            (Some(now), Some(known)) => now.is_same(known) && now.lost == known.lost,
-            _ => false,
-        };
+        let is_known =
+            self.file_list.as_ref().zip(before.file_list.as_ref()).is_some_and(|(now, then)| now.is_same(then));
         if is_known { Self { files: before.files.clone(), ..self } } else { self }
     }
 

@@ -256,6 +256,15 @@ pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
         .terminal(now))
 }
 
+/// The same, only if the list of files, which was at `list` or in the item, is still as it was read: a declaration in between is not lost.
+/// Of a list in the item, the time of the last change tells: every change of a file is one.
+pub fn as_listed(change: Transition, job: &Job, list: Option<&Stored>) -> Result<Transition> {
+    Ok(change.when(match list {
+        Some(stored) => Condition::Is("file_list", attribute(stored)?),
+        None => Condition::Is("updated_at", number(job.updated_at.millis())),
+    }))
+}
+
 /// The same, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
 pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
     Ok(lost(as_held(complete(job, now)?, job), job, lease, now))
@@ -373,7 +382,8 @@ fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
     let change = match gone {
         PayloadKind::Arguments => change.set_option("job_args", marked(job.job_args.stored())?),
         PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
-        PayloadKind::Files => change.remove("file_list"),
+        // Another may have taken its place since it was read.
+        PayloadKind::Files => as_listed(change, job, job.file_list.as_ref())?.remove("file_list"),
     };
     Ok(change.terminal(now))
 }

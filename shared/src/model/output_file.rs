@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::payload::Stored;
 use crate::time::Timestamp;
 
 /// An output file. Names in the table are short: a job may have a thousand of them in its one item.
@@ -66,7 +67,7 @@ impl OutputFile {
 }
 
 /// The S3 keys of what one job has: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}` of its output files, and
-/// `…/{job id}/payloads/{SHA-256}` of what is stored apart from its item.
+/// `…/{job id}/payloads/{id}` of what is stored apart from its item.
 #[derive(Debug, Clone)]
 pub struct FileKeys(String);
 
@@ -87,9 +88,9 @@ impl FileKeys {
         self.0.strip_suffix(OUTPUTS).unwrap_or(&self.0)
     }
 
-    /// The key of a payload, by its digest.
-    pub fn payload(&self, sha256: &str) -> String {
-        format!("{}payloads/{sha256}", self.job())
+    /// The key of a payload.
+    pub fn payload(&self, stored: &Stored) -> String {
+        format!("{}payloads/{}", self.job(), stored.id)
     }
 
     /// What the keys of its files begin with.
@@ -115,7 +116,6 @@ mod tests {
             keys.key("a/b"),
             "jobs/00000000-0000-0000-0000-000000000000/2026-11-18/ffffffff-ffff-ffff-ffff-ffffffffffff/outputs/a/b"
         );
-        assert_eq!(keys.payload("0a"), format!("{}payloads/0a", keys.job()));
         assert!(keys.job().ends_with("/ffffffff-ffff-ffff-ffff-ffffffffffff/"));
     }
 

@@ -9,8 +9,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use crate::time::DAY;
+use crate::time::{DAY, Timestamp};
 
 /// Bytes of the largest arguments that are in the item. They are there from the beginning: a KB costs $1.25 at create, $0.625 at each of
 /// some 10 writes after that, and $0.03 at each of some 85 reads, $10 in an hour's job, and $3 in one of a minute, which the reaper
@@ -40,11 +41,14 @@ pub enum Payload {
     Stored(Stored),
 }
 
-/// A reference to an object that holds a payload. It names the object's version: another object under the same key, of whoever repeats
-/// a request, can be removed without this one.
+/// A reference to an object that holds a payload. Each put has a key of its own, so that it is nobody else's to remove or to overwrite: the
+/// bucket keeps what was overwritten for half as long. The version is named for whoever else can write to the bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
-    /// SHA-256 of the content, in hex: the last part of its key.
+    /// The last part of its key.
+    #[serde(rename = "i")]
+    pub id: Uuid,
+    /// SHA-256 of the content, in hex.
     #[serde(rename = "h")]
     pub sha256: String,
     /// Bytes.
@@ -53,6 +57,9 @@ pub struct Stored {
     /// The object's version; `null` in a bucket that keeps none, or not yet.
     #[serde(rename = "v")]
     pub version_id: String,
+    /// When it was put, where that was later than its job's creation.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub put_at: Option<Timestamp>,
     /// It was found to be gone, and the job has ended for it.
     #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
@@ -110,7 +117,7 @@ impl Stored {
 
     /// Whether both are one object.
     pub fn is_same(&self, other: &Self) -> bool {
-        (&self.sha256, &self.version_id) == (&other.sha256, &other.version_id)
+        self.id == other.id
     }
 }
 

@@ -1,11 +1,12 @@
-//! Payloads of jobs as objects: each is written once, under the digest of its content, and read as the version that was written.
+//! Payloads of jobs as objects: each is written once, under a key of its own, and read as the version that was written.
 
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use super::bucket::{Bucket, DOWNLOAD_LIFE, length, read, seconds};
+use super::bucket::{Bucket, DOWNLOAD_LIFE, length, read, seconds, version};
 use crate::{
     error::{Error, Result, engine_error},
     model::{FileKeys, Stored},
@@ -18,16 +19,18 @@ impl Bucket {
     /// Stores a payload. S3 checks the digest as it arrives.
     pub async fn put_payload(&self, keys: &FileKeys, text: String) -> Result<Stored> {
         let sha256 = hex::encode(Sha256::digest(&text));
-        let (key, bytes) = (keys.payload(&sha256), Bytes::from(text));
-        let object = self.put(&key, bytes.clone(), Some("application/json"), Some(&sha256)).await?;
+        let (id, size, version_id) = (Uuid::new_v4(), text.len() as u64, String::new());
+        let mut stored = Stored { id, sha256, size, version_id, put_at: None, lost: false, text: None };
+        let (key, bytes) = (keys.payload(&stored), Bytes::from(text));
+        let object = self.put(&key, bytes.clone(), Some("application/json"), Some(&stored.sha256)).await?;
         let text = String::from_utf8(bytes.into()).map_err(|error| Error::internal("payload: PutObject", error))?;
-        let version_id = object.version_id.unwrap_or_else(|| "null".to_owned());
-        Ok(Stored { sha256, size: object.size, version_id, lost: false, text: Some(text) })
+        (stored.version_id, stored.text) = (version(object.version_id), Some(text));
+        Ok(stored)
     }
 
     /// Reads a payload; None when it is gone, or is not what was put.
     pub async fn payload(&self, keys: &FileKeys, stored: &Stored) -> Result<Option<String>> {
-        let key = keys.payload(&stored.sha256);
+        let key = keys.payload(stored);
         let request = self.client.get_object().bucket(&self.bucket).key(&key).version_id(&stored.version_id);
         let answer = match request.send().await {
             Ok(answer) => answer,
@@ -44,13 +47,13 @@ impl Bucket {
 
     /// Whether a payload is there, by its size.
     pub async fn has_payload(&self, keys: &FileKeys, stored: &Stored) -> Result<bool> {
-        let head = self.head(&keys.payload(&stored.sha256), Some(&stored.version_id)).await?;
+        let head = self.head(&keys.payload(stored), Some(&stored.version_id)).await?;
         Ok(head.is_some_and(|head| head.object.size == stored.size))
     }
 
     /// Where to GET a payload, for 15 minutes.
     pub async fn presign_payload(&self, keys: &FileKeys, stored: &Stored) -> Result<String> {
-        let key = keys.payload(&stored.sha256);
+        let key = keys.payload(stored);
         let request = self.client.get_object().bucket(&self.bucket).key(key).version_id(&stored.version_id);
         let config = PresigningConfig::expires_in(seconds(DOWNLOAD_LIFE))
             .map_err(|error| Error::internal("presign: configuration", error))?;
@@ -58,12 +61,8 @@ impl Bucket {
         Ok(request.uri().to_owned())
     }
 
-    /// Removes a payload that nothing refers to: this version of it. The one that is called `null` may be another request's by now; it is
-    /// left to the bucket's lifecycle.
+    /// Removes a payload that nothing refers to.
     pub async fn remove_payload(&self, keys: &FileKeys, stored: &Stored) -> Result<()> {
-        if stored.version_id == "null" {
-            return Ok(());
-        }
-        self.delete(vec![(keys.payload(&stored.sha256), stored.version_id.clone())]).await
+        self.delete(vec![(keys.payload(stored), stored.version_id.clone())]).await
     }
 }
