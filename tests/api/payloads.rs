@@ -4,7 +4,7 @@
 use std::{
     io::Write,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use local::{Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Answer, Client, Night, World, item, objects, s3, text};
+use tokio::{runtime::Handle, task::block_in_place};
 
 const MIB: usize = 1 << 20;
 /// More than an item has room for.
@@ -281,13 +282,23 @@ fn sizes(files: &serde_json::Map<String, Value>) -> Vec<u64> {
     sizes
 }
 
-/// Whatever this function has read of a job is two seconds old when it changes the job.
-fn delay(night: &Night, function: &'static str) {
-    night.stack.set_faults(move |call| match (call.operation.as_str(), call.function.as_deref()) {
-        ("UpdateItem", Some(caller)) if caller == function => Fault::Delay(Duration::from_secs(2)),
-        _ => Fault::None,
+/// Before this function's next call of this operation is carried out, and those beside it, the miner declares this file.
+fn declared_before(night: &Night, function: &'static str, operation: &'static str, url: &str, number: usize) {
+    let (url, is_declared) = (url.to_owned(), Mutex::new(false));
+    night.stack.set_faults(move |call| {
+        let is_meant = call.operation == operation && call.function.as_deref() == Some(function);
+        if is_meant {
+            block_in_place(|| {
+                let mut is_declared = is_declared.lock().unwrap();
+                if !std::mem::replace(&mut *is_declared, true) {
+                    Handle::current().block_on(declare(&url, number)).ok();
+                }
+            });
+        }
+        Fault::None
     });
 }
+
 
 #[tokio::test]
 async fn a_completion_that_was_written_needs_no_other_read() {
@@ -307,7 +318,7 @@ async fn a_completion_that_was_written_needs_no_other_read() {
     night.stack.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_declaration_while_the_job_is_completed_is_kept() {
     let night = Night::begin().await;
     // A list that is stored apart, and one in the item.
@@ -317,10 +328,8 @@ async fn a_declaration_while_the_job_is_completed_is_kept() {
         let (nobody, url) = (Client::nobody(), night.claim(&night.miner().await, &job_id).await);
         nobody.post(&url, json!({"status": "complete", "output_filenames": names})).await.ok();
         declare(&url, 3).await.ok();
-        delay(&night, "complete-job");
-        let (completed, declared) = tokio::join!(nobody.put(&url, Value::Null), declare(&url, 7));
-        night.fail(None, Fault::None);
-        declared.ok();
+        declared_before(&night, "complete-job", "UpdateItem", &url, 7);
+        let completed = nobody.put(&url, Value::Null).await;
         assert_eq!(completed.status, 503, "{count}: {}", completed.body);
         assert_eq!(completed.header("retry-after"), Some("1"));
         let done = nobody.put(&url, Value::Null).await.ok();
@@ -345,19 +354,14 @@ async fn a_list_that_was_replaced_does_not_stay() {
     night.stack.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_whose_list_was_replaced_reads_the_job_again() {
     let night = Night::begin().await;
     let (job_id, url) = reported(&night).await;
     declare(&url, 3).await.ok();
     night.get(&job_id).await;
-    night.stack.set_faults(|call| match (call.operation.as_str(), call.function.as_deref()) {
-        ("GetObject", Some("get-job")) => Fault::Delay(Duration::from_secs(2)),
-        _ => Fault::None,
-    });
-    let (job, declared) = tokio::join!(night.get(&job_id), declare(&url, 7));
-    night.fail(None, Fault::None);
-    declared.ok();
+    declared_before(&night, "get-job", "GetObject", &url, 7);
+    let job = night.get(&job_id).await;
     assert_eq!(sizes(job["output_files"].as_object().unwrap()), [3, 7]);
     night.stack.shutdown().await;
 }

@@ -52,8 +52,10 @@ async fn five_completes_of_many_envelopes_do_the_work_of_one() {
         assert_eq!(answer.ok()["status"], "complete");
     }
     // A listing, a look and a write for each, and a delete of all envelopes. The list of so many files is an object of its own: each of the
-    // five reads it, and the one that works writes it.
-    assert_eq!(calls.load(Ordering::SeqCst), 1 + 2 * names.len() + 1 + 5 + 1);
+    // five reads it, and the one that works writes it. Who comes to its write after that one's end reads the list as it is by then.
+    let least = 1 + 2 * names.len() + 1 + 5 + 1;
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((least..=least + 4).contains(&calls), "{calls}");
     assert_eq!(job.complete().await.ok()["status"], "complete");
     assert_eq!(job.download("149").await.bytes, b"149");
     stack.shutdown().await;
