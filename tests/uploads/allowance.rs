@@ -104,4 +104,6 @@ async fn a_repeat_of_a_report_is_answered_though_a_job_may_have_less_by_now() {
     let more = json!({"status": "complete", "output_files": declared(&[("a", 102)])});
     job.finish(more).await.is_error(400, "Job already finished");
     other.finish(report).await.is_error(413, "The declared files have 101 bytes together, and a job may have 100");
+    let done = job.complete().await.ok();
+    assert_eq!((&done["status"], &done["error_detail"]), (&json!("complete"), &Value::Null));
 }

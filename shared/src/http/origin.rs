@@ -21,8 +21,10 @@ pub struct Origin(Vec<[u8; 32]>);
 impl Origin {
     /// From any environment. Without a secret, everybody may come.
     pub fn read<F: Fn(&str) -> Option<String>>(env: &Environment<F>) -> Self {
-        let secrets = [env.optional("ORIGIN_SECRET"), env.optional("ORIGIN_SECRET_PREVIOUS")];
-        Self(secrets.into_iter().flatten().map(|secret| Sha256::digest(secret).into()).collect())
+        let current = env.optional("ORIGIN_SECRET");
+        // One that was left behind when the check was switched off checks nothing.
+        let previous = current.as_ref().and_then(|_| env.optional("ORIGIN_SECRET_PREVIOUS"));
+        Self([current, previous].into_iter().flatten().map(|secret| Sha256::digest(secret).into()).collect())
     }
 
     /// 403 for a request that came another way.

@@ -20,7 +20,7 @@ pub fn check_declared<'a>(files: impl IntoIterator<Item = &'a OutputFile>, most:
     }
 }
 
-/// What a job may have, and which of its files were declared before it was known what has arrived.
+/// What a job may have, and of which of its files the size was declared before it was known what has arrived.
 pub(super) struct Allowance {
     most: u64,
     declared: BTreeSet<Uuid>,
@@ -28,8 +28,10 @@ pub(super) struct Allowance {
 
 impl Allowance {
     pub(super) fn of(files: &BTreeMap<Uuid, OutputFile>, most: u64) -> Self {
-        let declared = files.iter().filter(|(_, file)| file.is_declared()).map(|(file_id, _)| *file_id);
-        Self { most, declared: declared.collect() }
+        let declared = files.iter().filter(|(_, file)| file.size.is_some()).map(|(file_id, _)| *file_id);
+        // A report that was taken holds, though a job may have less by now.
+        let promised = files.values().filter_map(|file| file.size).fold(0, u64::saturating_add);
+        Self { most: most.max(promised), declared: declared.collect() }
     }
 
     /// Counts the files that have arrived: first those that were declared, which the report was taken with, then the others, both in the
