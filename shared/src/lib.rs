@@ -4,7 +4,8 @@
 //! serve  endpoint          the event loop, and what every endpoint begins with
 //! checking                 the check of a reported job's files, by one at a time
 //! app                      what a function has at hand
-//! payloads  uploads        what a job carries beside its state; where a miner sends its files
+//! uploads                  where a miner sends its files
+//! payloads                 what a job carries beside its state
 //! auth                     who is calling: account credentials and job tokens
 //! http                     what a request says, and how an answer is worded
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
