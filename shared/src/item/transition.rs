@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attribute::{Item, number};
+use crate::time::Timestamp;
 
 /// Something that must hold for a transition to happen.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,16 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// The attribute is as it was read.
+    pub fn unchanged(attribute: &'static str, read: Option<AttributeValue>) -> Self {
+        read.map_or(Self::Absent(attribute), |value| Self::Is(attribute, value))
+    }
+
+    /// The same of a time.
+    pub fn unchanged_time(attribute: &'static str, read: Option<Timestamp>) -> Self {
+        Self::unchanged(attribute, read.map(|time| number(time.millis())))
+    }
+
     fn holds(&self, item: &Item) -> bool {
         let millis = |attribute: &str| item.get(attribute).and_then(millis);
         match self {

@@ -92,14 +92,10 @@ pub fn close(job: &Job, tokens_end: Timestamp) -> Transition {
 pub fn close_as_read(job: &Job, lease: Option<&Lease>, tokens_end: Timestamp) -> Transition {
     let change = close(job, tokens_end);
     let Some(lease) = lease else { return change.when(Condition::Absent("attempt")) };
-    let as_read = |attribute, time: Option<Timestamp>| match time {
-        Some(time) => Condition::Is(attribute, number(time.millis())),
-        None => Condition::Absent(attribute),
-    };
     change
         .when(Condition::Is("attempt", number(lease.attempt.into())))
-        .when(as_read("lease_expires_at", lease.lease_expires_at))
-        .when(as_read("uploads_until", lease.uploads_until))
+        .when(Condition::unchanged_time("lease_expires_at", lease.lease_expires_at))
+        .when(Condition::unchanged_time("uploads_until", lease.uploads_until))
 }
 
 /// A row that this release understands, kept until then.

@@ -1,6 +1,12 @@
 //! The two tables, and the client that reaches them.
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{
+    Client,
+    operation::update_item::builders::UpdateItemFluentBuilder,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+
+use crate::item::{Transition, text};
 
 /// The jobs table and the registry table.
 #[derive(Debug, Clone)]
@@ -18,4 +24,26 @@ impl Tables {
     pub fn new(client: Client, jobs: String, registry: String) -> Self {
         Self { client, jobs, registry }
     }
+
+    /// The one conditional write that a transition of a job is, or of the row of its heartbeats. It answers the item after it; refused, as it
+    /// is.
+    pub(super) fn change_job(&self, key: String, transition: Transition) -> UpdateItemFluentBuilder {
+        let request = self.client.update_item().table_name(&self.jobs).key("job_id", text(key));
+        written(request.return_values(ReturnValue::AllNew), transition)
+    }
+
+    /// The same of a row of the registry.
+    pub(super) fn change_row(&self, key: String, transition: Transition) -> UpdateItemFluentBuilder {
+        written(self.client.update_item().table_name(&self.registry).key("pk", text(key)), transition)
+    }
+}
+
+fn written(request: UpdateItemFluentBuilder, transition: Transition) -> UpdateItemFluentBuilder {
+    let expression = transition.expression();
+    request
+        .condition_expression(expression.condition)
+        .update_expression(expression.update)
+        .set_expression_attribute_names(Some(expression.names))
+        .set_expression_attribute_values(Some(expression.values))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }

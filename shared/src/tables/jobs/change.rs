@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure, Update},
+    types::{ReturnValuesOnConditionCheckFailure, Update},
 };
 use uuid::Uuid;
 
@@ -55,19 +55,7 @@ impl Jobs {
 
     /// Carries out a transition, in one conditional write.
     pub async fn change(&self, job_id: Uuid, transition: Transition, doing: &'static str) -> Result<Outcome> {
-        let expression = transition.expression();
-        let request = self
-            .tables
-            .client
-            .update_item()
-            .table_name(&self.tables.jobs)
-            .key("job_id", text(job_id.to_string()))
-            .condition_expression(expression.condition)
-            .update_expression(expression.update)
-            .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = self.tables.change_job(job_id.to_string(), transition);
         match request.send().await {
             Ok(answer) => {
                 let item = answer.attributes.ok_or_else(|| Error::internal(doing, "no attributes"))?;

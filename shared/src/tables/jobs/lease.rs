@@ -1,15 +1,12 @@
 //! The row of a job's heartbeats.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use uuid::Uuid;
 
 use super::store::Jobs;
 use crate::{
     error::{Error, Result, engine_error},
-    item::{keys, text},
+    item::keys,
     model::{
         Job, Lease,
         lease::{self, Heartbeat},
@@ -22,24 +19,10 @@ impl Jobs {
     /// which the job tells more.
     pub async fn heartbeat(&self, job_id: Uuid, beat: &Heartbeat) -> Result<Option<Lease>> {
         const DOING: &str = "heartbeat: UpdateItem";
-        let expression = lease::heartbeat(beat).expression();
-        let request = self
-            .tables
-            .client
-            .update_item()
-            .table_name(&self.tables.jobs)
-            .key("job_id", text(keys::lease(job_id)))
-            .condition_expression(expression.condition)
-            .update_expression(expression.update)
-            .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = self.tables.change_job(keys::lease(job_id), lease::heartbeat(beat));
         match request.send().await {
             Ok(answer) => {
-                let item = answer
-                    .attributes
-                    .ok_or_else(|| Error::internal(DOING, "not the attributes that were asked for"))?;
+                let item = answer.attributes.ok_or_else(|| Error::internal(DOING, "no attributes"))?;
                 Lease::from_item(item).map(Some)
             }
             Err(error) => match error.as_service_error() {

@@ -68,14 +68,8 @@ impl Registry {
     /// Changes some attributes of a row, and leaves the others to whoever changes them: two administrators at once do not undo
     /// each other's changes. A row of a newer release is an error.
     pub(super) async fn change<T: Row>(&self, id: &T::Id, change: Transition) -> Result<Changed<T>> {
-        let expression = change.when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION)).expression();
-        let request = self.tables.client.update_item().table_name(&self.tables.registry).key("pk", text(T::pk(id)));
-        let request = request
-            .condition_expression(expression.condition)
-            .update_expression(expression.update)
-            .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let change = change.when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION));
+        let request = self.tables.change_row(T::pk(id), change);
         match request.send().await {
             Ok(_) => Ok(Changed::Made),
             Err(error) => match error.as_service_error() {

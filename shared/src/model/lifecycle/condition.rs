@@ -1,0 +1,78 @@
+//! What must hold of a job, and what its end changes, in more than one of its transitions.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+
+use crate::{
+    error::{Error, Result},
+    item::{Condition, Transition, number, schema},
+    model::{job::Job, payload::Stored},
+    time::{DAY, Timestamp},
+};
+
+/// A job that this release understands, and that is not being deleted. What this release changes is its own from then on: an earlier one
+/// would be wrong about it.
+pub(super) fn live_job() -> Transition {
+    Transition::default()
+        .when(Condition::AtMost(schema::ATTRIBUTE, schema::VERSION))
+        .when(Condition::Absent("deleted_at"))
+        .set(schema::ATTRIBUTE, number(schema::VERSION))
+}
+
+/// What only the miner that holds the job may do: an earlier attempt is fenced off.
+pub(super) fn attempt_of(attempt: u32) -> Transition {
+    live_job().when(Condition::Is("attempt", number(attempt.into())))
+}
+
+/// What that miner may do between its report and the job's end.
+pub(super) fn reported_by(attempt: u32) -> Transition {
+    attempt_of(attempt)
+        .when(Condition::Exists("report".to_owned()))
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
+}
+
+/// If it is held as it was read, as far as the job itself tells: fresh upload URLs extend that, and heartbeats of an earlier release.
+pub(super) fn as_held(change: Transition, job: &Job) -> Transition {
+    change
+        .when(Condition::unchanged_time("lease_expires_at", job.lease_expires_at))
+        .when(Condition::unchanged_time("uploads_until", job.uploads_until))
+}
+
+/// Only if the job's list of files is still as it was read, at `list` or in the item: a declaration in between is not lost. Of a list in the
+/// item, the time of the last change tells: every change of a file is one.
+pub fn as_listed(change: Transition, job: &Job, list: Option<&Stored>) -> Result<Transition> {
+    Ok(change.when(match list {
+        Some(stored) => Condition::Is("file_list", attribute(stored)?),
+        None => Condition::Is("updated_at", number(job.updated_at.millis())),
+    }))
+}
+
+/// When the last token that a miner may have for the job has ended, whatever the upload window (12 hours at most, twice).
+pub(super) fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
+    now.plus_seconds(job.longest_run() + DAY)
+}
+
+pub(super) fn attribute(value: &impl Serialize) -> Result<AttributeValue> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| Error::internal("write: attribute", error))
+}
+
+impl Transition {
+    /// With the job's list of files, in the item or apart from it.
+    pub(super) fn listing(self, job: &Job) -> Result<Self> {
+        Ok(match (&job.file_list, &job.files) {
+            (Some(stored), _) => self.set("file_list", attribute(stored)?).remove("files"),
+            (None, Some(files)) => self.set("files", attribute(files)?).remove("file_list"),
+            (None, None) => return Err(Error::internal("write: list of files", "it was not loaded")),
+        })
+    }
+
+    /// It will never change again, and expires with its files.
+    pub(super) fn terminal(self, now: Timestamp) -> Self {
+        self.set("terminal", AttributeValue::Bool(true))
+            .set("expires_at", number(now.plus_seconds(Job::RETENTION).seconds()))
+            .remove("lease_expires_at")
+            .remove("uploads_until")
+            .remove("queue")
+            .remove("due_at")
+    }
+}

@@ -1,0 +1,60 @@
+//! The job is gone, and what is left of it goes.
+
+use super::{
+    condition::{live_job, tokens_end},
+    revocation::Revocation,
+};
+use crate::{
+    item::{Condition, Transition, keys, number, text},
+    model::{job::Job, lease},
+    time::Timestamp,
+};
+
+/// Seconds after the last upload URL's end until which an upload that began in time may still arrive.
+const LATE_ARRIVALS: i64 = 3600;
+
+/// Seconds that a delete may take before the reaper goes on with it.
+const DELETE_TIME: i64 = 60;
+
+/// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
+/// reaper sweeps until the last of them has ended. When something of it is stored apart, the reaper makes sure that it goes. Else no
+/// object can ever come. What is left expires when no token can be valid any more: an `Idempotency-Key` may then give its id to another
+/// job.
+pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
+    let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
+    let change = live_job()
+        .when(Condition::Is("user_id", text(job.user_id.to_string())))
+        .when(Condition::Is("attempt", number(job.attempt.into())))
+        .when(Condition::unchanged("report", job.report.as_deref().map(text)))
+        .set("deleted_at", number(now.millis()))
+        .set("gone_at", number(gone.millis()))
+        .set("job_args", text("{}"))
+        .remove("result")
+        .remove("error_detail")
+        .remove("files")
+        .remove("file_list")
+        .remove("instance")
+        .remove("lease_expires_at")
+        .remove("uploads_until")
+        .remove("room")
+        .remove("checking_until")
+        .remove("owner");
+    let change = match job.has_objects() {
+        true => change
+            .set("queue", text(keys::due(job.job_id)))
+            .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
+            .remove("expires_at"),
+        false => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
+    };
+    let claimed = job.attempt > 0;
+    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+}
+
+/// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
+pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
+    let change = Transition::default().when(Condition::Exists("deleted_at".to_owned()));
+    match now >= gone {
+        true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
+        false => change.set("due_at", number(gone.millis())),
+    }
+}

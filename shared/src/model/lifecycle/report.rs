@@ -1,0 +1,120 @@
+//! What the miner reports, and the files that it brings.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::condition::{attempt_of, attribute, reported_by};
+use crate::{
+    error::Result,
+    item::{Condition, Transition, keys, number, text},
+    model::{
+        job::Job,
+        output_file::OutputFile,
+        payload::{Payload, Stored},
+        status::Status,
+    },
+    time::Timestamp,
+};
+
+/// Seconds after a report, or fresh upload URLs, in which more of them cost no further write.
+const URLS_GIVEN: i64 = 300;
+
+/// A miner's report.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// `complete`, `error` or `cancelled`.
+    pub status: Status,
+    /// Any JSON.
+    pub result: Option<&'a Payload>,
+    /// What went wrong.
+    pub detail: Option<&'a str>,
+    /// The files to come, by file id.
+    pub files: &'a BTreeMap<Uuid, OutputFile>,
+    /// Where their list is, unless it is short enough for the item.
+    pub file_list: Option<&'a Stored>,
+    /// Tells one report from another.
+    pub digest: &'a str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// `running` → what the miner reports. Terminal at once when no files are to come; else a miner that sends no heartbeats has until the
+/// attempt's deadline to bring them, and at least as long as the URLs work.
+pub fn finish(
+    job_id: Uuid,
+    attempt: u32,
+    deadline: Timestamp,
+    upload_window: i64,
+    report: Report<'_>,
+) -> Result<Transition> {
+    let with_files = !report.files.is_empty();
+    let status = match report.status {
+        Status::Complete if with_files => Status::CompletePendingUploads,
+        status => status,
+    };
+    let change = attempt_of(attempt)
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .when(Condition::Absent("report"))
+        .set("status", text(status.as_str()))
+        .set("report", text(report.digest))
+        .set("finished_at", number(report.now.millis()))
+        .set("updated_at", number(report.now.millis()))
+        .set_option("result", report.result.map(attribute).transpose()?)
+        .set_option("error_detail", report.detail.map(text));
+    let change = match report.file_list {
+        Some(stored) => change.set("file_list", attribute(stored)?),
+        None => change.set("files", attribute(report.files)?),
+    };
+    Ok(match with_files {
+        true => {
+            let until = urls_end(report.now, upload_window);
+            change
+                .set("lease_expires_at", number(deadline.max(until).millis()))
+                .set("uploads_until", number(until.millis()))
+                .set("queue", text(keys::due(job_id)))
+                .set("due_at", number(until.millis()))
+        }
+        false => change.terminal(report.now),
+    })
+}
+
+/// The miner is given fresh upload URLs. It holds the job until they have ended, and those that it is given in the next minutes. The reaper
+/// finds that out when the job is due.
+pub fn hold_while_uploading(attempt: u32, now: Timestamp, upload_window: i64) -> Transition {
+    reported_by(attempt).set("uploads_until", number(urls_end(now, upload_window).millis()))
+}
+
+fn urls_end(now: Timestamp, upload_window: i64) -> Timestamp {
+    now.plus_seconds(upload_window + URLS_GIVEN)
+}
+
+/// One file arrived through the API.
+pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
+    reported_by(attempt)
+        .when(Condition::Exists(format!("files.{file_id}")))
+        .set(format!("files.{file_id}.{}", OutputFile::UPLOADED), AttributeValue::Bool(true))
+        .set("updated_at", number(now.millis()))
+}
+
+/// The same, of a file whose list is stored apart, and is not written again for that: S3 knows what has arrived, and completing looks.
+pub fn file_arrived_in_list(attempt: u32, now: Timestamp) -> Transition {
+    reported_by(attempt).when(Condition::Exists("file_list".to_owned())).set("updated_at", number(now.millis()))
+}
+
+/// The miner declares, or declares anew, what one file will be.
+pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timestamp) -> Result<Transition> {
+    Ok(reported_by(attempt)
+        .when(Condition::Exists(format!("files.{file_id}")))
+        .set(format!("files.{file_id}"), attribute(file)?)
+        .set("updated_at", number(now.millis())))
+}
+
+/// The same, of a file whose list is stored apart: the job's new list takes the place of the one that was read, if that is still there.
+pub fn list_replaced(job: &Job, before: &Stored, now: Timestamp) -> Result<Transition> {
+    reported_by(job.attempt)
+        .when(Condition::Is("file_list", attribute(before)?))
+        .set("updated_at", number(now.millis()))
+        .listing(job)
+}

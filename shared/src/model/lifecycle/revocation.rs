@@ -1,0 +1,145 @@
+//! An attempt is taken from its miner, which does not know: by the reaper, an administrator, or because what it needs is gone.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::{
+    attempt::is_withheld_since,
+    check::complete,
+    condition::{as_held, as_listed, attempt_of, attribute, live_job, tokens_end},
+};
+use crate::{
+    error::Result,
+    item::{Condition, Transition, keys, number, text},
+    model::{
+        job::Job,
+        lease::{self, Lease},
+        payload::{Payload, PayloadKind, Stored},
+        status::Status,
+    },
+    time::Timestamp,
+};
+
+/// An attempt is taken from its miner, which does not know: the job changes, and its heartbeats are refused from then on. Both
+/// happen, or neither does.
+#[derive(Debug)]
+pub struct Revocation {
+    /// What becomes of the job.
+    pub job: Transition,
+    /// What becomes of the row of its heartbeats. None when no attempt was ever begun.
+    pub lease: Option<Transition>,
+}
+
+/// Reported → terminal, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
+pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
+    Ok(lost(as_held(complete(job, now)?, job), job, lease, now))
+}
+
+/// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
+pub fn requeue(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    let still = job.lost.iter().filter(|(_, at)| is_withheld_since(**at, now));
+    let mut losers: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
+    // A claim of an earlier release has not left the account.
+    let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
+    losers.extend(loser.map(|loser| (loser, number(now.millis()))));
+    let change = lost_attempt(job)
+        // That an attempt is left is as it was read: it may have become the last one.
+        .when(Condition::Is("max_attempts", number(job.max_attempts.into())))
+        .set("status", text(Status::Pending.as_str()))
+        .set("lost", AttributeValue::M(losers))
+        .set("updated_at", number(now.millis()))
+        .set("queue", text(keys::claimable(job.chute_id, job.shard)))
+        .set("due_at", number(job.created_at.millis()))
+        .remove("lost_by")
+        .remove("lease_expires_at")
+        .remove("deadline_at")
+        .remove("started_at")
+        .remove("miner")
+        .remove("miner_account")
+        .remove("miner_hotkey")
+        .remove("worker")
+        .remove("instance")
+        .remove("progress");
+    lost(change, job, lease, now)
+}
+
+/// `running` → `timeout`: the lease ran out, and no attempt is left.
+pub fn time_out(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    let change = lost_attempt(job)
+        .set("status", text(Status::Timeout.as_str()))
+        .set("error_detail", text(format!("No result after {} of {} attempts", job.attempt, job.max_attempts)))
+        .set("finished_at", number(now.millis()))
+        .set("updated_at", number(now.millis()))
+        .terminal(now);
+    lost(change, job, lease, now)
+}
+
+/// What the reaper may do with an attempt whose lease ran out, as it was read.
+fn lost_attempt(job: &Job) -> Transition {
+    as_held(attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))), job)
+}
+
+/// What became of an attempt whose lease ran out, unless a heartbeat has come since.
+fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    Revocation { job: change, lease: Some(lease::close_as_read(job, lease, tokens_end(job, now))) }
+}
+
+/// `pending` | `running` → `cancelled`, by an administrator. A miner that runs it is fenced off by the end: it can report nothing,
+/// and its next heartbeat tells it to stop. What was reported is finished work, and ends as it would have.
+pub fn cancel(job: &Job, detail: &str, now: Timestamp) -> Revocation {
+    let change = cancelled(detail, now).when(Condition::Is("attempt", number(job.attempt.into())));
+    let claimed = job.attempt > 0;
+    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+}
+
+/// The same, only while no miner has it.
+pub fn cancel_pending(detail: &str, now: Timestamp) -> Transition {
+    cancelled(detail, now).when(Condition::Is("status", text(Status::Pending.as_str())))
+}
+
+fn cancelled(detail: &str, now: Timestamp) -> Transition {
+    live_job()
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
+        .when(Condition::Absent("report"))
+        .set("status", text(Status::Cancelled.as_str()))
+        .set("error_detail", text(detail))
+        .set("finished_at", number(now.millis()))
+        .set("updated_at", number(now.millis()))
+        .terminal(now)
+}
+
+/// Running or reported → `error`: what the job needs is gone from the bucket, where nobody but the operator can have removed it. Without
+/// its arguments nobody can run it; without its result or list of files nobody can answer it.
+pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Revocation> {
+    let job_ends = without(job, gone, now)?;
+    Ok(Revocation { job: job_ends, lease: Some(lease::close(job, tokens_end(job, now))) })
+}
+
+/// The same, by the reaper: the miner's lease has run out.
+pub fn end_lost_without(job: &Job, gone: PayloadKind, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
+    Ok(lost(as_held(without(job, gone, now)?, job), job, lease, now))
+}
+
+fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
+    let before = job.error_detail.as_ref().map(|detail| format!("{detail}\n")).unwrap_or_default();
+    let marked =
+        |stored: Option<&Stored>| stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose();
+    let change = attempt_of(job.attempt)
+        .when(Condition::Is("status", text(job.status.as_str())))
+        .when(Condition::Is("terminal", AttributeValue::Bool(false)))
+        .set("status", text(Status::Error.as_str()))
+        .set(
+            "error_detail",
+            text(format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}")),
+        )
+        .set("finished_at", number(job.finished_at.unwrap_or(now).millis()))
+        .set("updated_at", number(now.millis()));
+    let change = match gone {
+        PayloadKind::Arguments => change.set_option("job_args", marked(job.job_args.stored())?),
+        PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
+        // Another may have taken its place since it was read.
+        PayloadKind::Files => as_listed(change, job, job.file_list.as_ref())?.remove("file_list"),
+    };
+    Ok(change.terminal(now))
+}
