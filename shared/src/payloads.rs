@@ -1,8 +1,8 @@
 //! What a job carries beside its state, in the item or apart from it: who stores it, loads it, answers it, and takes it back.
 //!
 //! A payload is put before the write that refers to it, so that nothing refers to what is not there. When that write is refused, whoever
-//! put it removes it again: each put has a key of its own. A crash in between leaves an object
-//! that the job's deletion removes, or else the bucket's lifecycle.
+//! put it removes it again: each put has a key of its own. A crash in between leaves an object that the job's deletion removes, or else the
+//! bucket's lifecycle.
 
 use std::collections::BTreeMap;
 
@@ -106,14 +106,14 @@ impl Payloads<'_> {
         }
     }
 
-    /// Puts a list of files apart, if it is too long for an item. One that did not change stays where it is.
-    pub async fn store_files(
+    /// Puts a list of files apart that is too long for an item. One that did not change stays where it is.
+    pub async fn store_list(
         &self,
         keys: &FileKeys,
-        files: &BTreeMap<Uuid, OutputFile>,
+        list: Option<String>,
         before: Option<&Stored>,
     ) -> Result<Option<Stored>> {
-        match long_list(files)? {
+        match list {
             Some(list) if before.is_some_and(|before| before.is_of(&list)) => Ok(before.cloned()),
             Some(list) => self.bucket.put_payload(keys, list).await.map(Some),
             None => Ok(None),
@@ -141,17 +141,32 @@ impl Payloads<'_> {
     /// Whether one of the job's payloads is gone from the bucket.
     pub async fn gone(&self, job: &Job, kind: PayloadKind) -> Result<Option<Gone>> {
         let keys = job.file_keys();
-        match job.stored().find(|(of, stored)| *of == kind && !stored.lost) {
-            Some((_, stored)) if !self.bucket.has_payload(&keys, stored).await? => {
+        match job.stored_apart(kind) {
+            Some(stored) if !self.bucket.has_payload(&keys, stored).await? => {
                 Ok(Some(Gone { kind, key: keys.payload(stored) }))
             }
             _ => Ok(None),
         }
     }
 
-    /// Takes back what was put for a write that was refused, but for what the job refers to as it is: the write may have been made by an
-    /// earlier try whose answer was lost. That it could not is only logged.
-    pub async fn take_back(&self, keys: &FileKeys, put: impl IntoIterator<Item = &Stored>, job: Option<&Job>) {
+    /// Takes back what was put for a write, if that was refused. `refused` is the job as it then is, when a refusal brought it along. After
+    /// any other error the write may have been made.
+    pub async fn settle_put(
+        &self,
+        keys: &FileKeys,
+        put: impl IntoIterator<Item = &Stored>,
+        refused: Result<Option<&Job>, &Error>,
+    ) {
+        match refused {
+            Ok(Some(job)) => self.take_back(keys, put, Some(job)).await,
+            Err(error) if error.is_refusal() => self.take_back(keys, put, None).await,
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    /// Takes back what was put, but for what the job refers to as it is: the write may have been made by an earlier try whose answer was
+    /// lost. That it could not is only logged.
+    async fn take_back(&self, keys: &FileKeys, put: impl IntoIterator<Item = &Stored>, job: Option<&Job>) {
         let is_referred = |put: &Stored| job.is_some_and(|job| job.stored().any(|(_, stored)| stored.is_same(put)));
         for put in put {
             if !is_referred(put) {
@@ -171,7 +186,7 @@ impl Payloads<'_> {
     pub async fn record_files(&self, job: &mut Job) -> Result<Recorded> {
         let files = job.files.as_ref().ok_or_else(|| Error::internal("payload", "the list of files was not loaded"))?;
         let read = job.file_list.take();
-        job.file_list = self.store_files(&job.file_keys(), files, read.as_ref()).await?;
+        job.file_list = self.store_list(&job.file_keys(), long_list(files)?, read.as_ref()).await?;
         let is_new = match (&job.file_list, &read) {
             (Some(now), Some(read)) => !now.is_same(read),
             _ => true,
@@ -202,9 +217,7 @@ impl Payloads<'_> {
                 self.with_files(before, job).await.map(Change::Refused)
             }
             Err(error) => {
-                if error.is_refusal() {
-                    self.take_back(&before.file_keys(), &recorded.put, None).await;
-                }
+                self.settle_put(&before.file_keys(), &recorded.put, Err(&error)).await;
                 Err(error)
             }
         }
@@ -227,7 +240,7 @@ impl Payloads<'_> {
         let accepted = header(request, "accept-encoding");
         let mut urls = PayloadUrls::default();
         for kind in [PayloadKind::Arguments, PayloadKind::Result] {
-            if job.stored().any(|(of, stored)| of == kind && !stored.lost) {
+            if job.stored_apart(kind).is_some() {
                 if let Some(answer) = reply::fitted(reply::job(job, &urls)?, accepted) {
                     return Ok(answer);
                 }
@@ -253,9 +266,8 @@ impl Payloads<'_> {
 
     /// Where one of the job's payloads is, if it is stored apart.
     pub async fn url(&self, job: &Job, kind: PayloadKind) -> Result<Option<String>> {
-        let stored = job.stored().find(|(of, stored)| *of == kind && !stored.lost);
-        match stored {
-            Some((_, stored)) => self.bucket.presign_payload(&job.file_keys(), stored).await.map(Some),
+        match job.stored_apart(kind) {
+            Some(stored) => self.bucket.presign_payload(&job.file_keys(), stored).await.map(Some),
             None => Ok(None),
         }
     }

@@ -115,11 +115,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 deadline,
             };
             let claimed = app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await;
-            match &claimed {
-                Ok(Outcome::Refused(job)) => payloads.take_back(&job.file_keys(), put.as_ref(), Some(job)).await,
-                Err(error) if error.is_refusal() => payloads.take_back(&job.file_keys(), put.as_ref(), None).await,
-                _ => {}
-            }
+            payloads.settle_put(&job.file_keys(), put.as_ref(), claimed.as_ref().map(Outcome::refused)).await;
             match claimed? {
                 Outcome::Changed(mut claimed) => {
                     if let Some(text) = put.and_then(|put| put.text) {

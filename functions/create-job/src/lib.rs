@@ -106,13 +106,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let payloads = app.payloads()?;
     payloads.store_arguments(&mut job).await?;
     let inserted = app.jobs.insert(&job, &quota, caller.guard.as_ref()).await;
-    let there = match &inserted {
-        Ok(Inserted::Exists(there)) => Some(&**there),
-        _ => None,
-    };
-    if there.is_some() || inserted.as_ref().is_err_and(Error::is_refusal) {
-        payloads.take_back(&job.file_keys(), job.job_args.stored(), there).await;
-    }
+    payloads.settle_put(&job.file_keys(), job.job_args.stored(), inserted.as_ref().map(Inserted::refused)).await;
     match inserted? {
         Inserted::Created => {
             app.metrics.add(Metric::JobsCreated, 1);

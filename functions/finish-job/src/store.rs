@@ -39,7 +39,8 @@ impl Put {
 pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now: Timestamp) -> Result<Outcome> {
     let payloads = app.payloads()?;
     let result = report.result.take();
-    let is_large = result.as_deref().is_some_and(is_long_result) || long_list(&report.files)?.is_some();
+    let list = long_list(&report.files)?;
+    let is_large = result.as_deref().is_some_and(is_long_result) || list.is_some();
     // Of a repeat it is no matter: what was taken stays, though a job may have less by now.
     let allowed = allowance::check_declared(report.files.values(), app.config.max_job_bytes);
     let put = match is_large || allowed.is_err() {
@@ -57,18 +58,14 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
                 Some(result) => Some(payloads.store_result(&keys, result).await?),
                 None => None,
             };
-            let file_list = payloads.store_files(&keys, &report.files, None).await?;
+            let file_list = payloads.store_list(&keys, list, None).await?;
             Put { result, file_list, keys: Some(keys) }
         }
     };
 
     let change = finish(app, claims, &report, &put, now).await;
     if let Some(keys) = &put.keys {
-        match &change {
-            Ok(Change::Refused(job)) => payloads.take_back(keys, put.all(), Some(job)).await,
-            Err(error) if error.is_refusal() => payloads.take_back(keys, put.all(), None).await,
-            Ok(Change::Made(_)) | Err(_) => {}
-        }
+        payloads.settle_put(keys, put.all(), change.as_ref().map(Change::refused)).await;
     }
     match change? {
         Change::Made(mut job) => {

@@ -306,6 +306,11 @@ impl Job {
         all.into_iter().filter_map(|(kind, stored)| Some((kind, stored?)))
     }
 
+    /// The object that holds this, unless it is in the item, or was found to be gone.
+    pub fn stored_apart(&self, kind: PayloadKind) -> Option<&Stored> {
+        self.stored().find(|(of, stored)| *of == kind && !stored.lost).map(|(_, stored)| stored)
+    }
+
     /// Takes in what was loaded.
     pub fn set_loaded(&mut self, kind: PayloadKind, text: String) -> Result<()> {
         match kind {

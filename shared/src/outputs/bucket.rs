@@ -150,9 +150,9 @@ impl Bucket {
     /// What the URLs of this bucket's objects begin with. The SDK knows every region's and every endpoint's; asked once.
     async fn base(&self) -> Result<&str> {
         if self.base.get().is_none() {
-            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(expiring(1)?);
-            let known = known.await.map_err(|error| Error::internal("presign: endpoint", error))?;
-            let base = known.uri().split_once("/key?").map(|(base, _)| base.to_owned());
+            let known = self.client.get_object().bucket(&self.bucket).key("key").presigned(expiring(1)?).await;
+            let known = presigned(known, "presign: endpoint")?;
+            let base = known.split_once("/key?").map(|(base, _)| base.to_owned());
             let _ = self.base.set(base.ok_or_else(|| Error::internal("presign: endpoint", "no key in a URL"))?);
         }
         self.base.get().map(String::as_str).ok_or_else(|| Error::internal("presign: endpoint", "none"))
@@ -177,7 +177,8 @@ impl Bucket {
             .response_cache_control("no-store")
             .response_expires(DateTime::from_secs(0));
         let expires_at = self.signer.known_to_work(Timestamp::system(), DOWNLOAD_LIFE);
-        presigned(request.presigned(expiring(DOWNLOAD_LIFE)?).await, expires_at, "presign: GetObject")
+        let url = presigned(request.presigned(expiring(DOWNLOAD_LIFE)?).await, "presign: GetObject")?;
+        Ok(Presigned { url, expires_at })
     }
 
     /// Stores a small file, as what it is. S3 checks the SHA-256, in hex, when there is one.
@@ -247,20 +248,18 @@ pub(super) async fn read(mut body: ByteStream, length: u64) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-pub(super) fn seconds(life: i64) -> Duration {
+fn seconds(life: i64) -> Duration {
     Duration::from_secs(life.max(1).unsigned_abs())
 }
 
 /// A presigning of `life` seconds from now, by the clock that S3 goes by: the world's.
-fn expiring(life: i64) -> Result<PresigningConfig> {
+pub(super) fn expiring(life: i64) -> Result<PresigningConfig> {
     PresigningConfig::expires_in(seconds(life)).map_err(|error| Error::internal("presign: configuration", error))
 }
 
-fn presigned<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(
+pub(super) fn presigned<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(
     request: std::result::Result<PresignedRequest, SdkError<E, R>>,
-    expires_at: Timestamp,
     doing: &'static str,
-) -> Result<Presigned> {
-    let request = request.map_err(|error| Error::internal(doing, error))?;
-    Ok(Presigned { url: request.uri().to_owned(), expires_at })
+) -> Result<String> {
+    request.map(|request| request.uri().to_owned()).map_err(|error| Error::internal(doing, error))
 }

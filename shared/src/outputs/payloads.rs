@@ -1,12 +1,11 @@
 //! Payloads of jobs as objects: each is written once, under a key of its own, and read as the version that was written.
 
-use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::bucket::{Bucket, DOWNLOAD_LIFE, length, read, seconds, version};
+use super::bucket::{Bucket, DOWNLOAD_LIFE, expiring, length, presigned, read, version};
 use crate::{
     error::{Error, Result, engine_error},
     model::{FileKeys, Stored},
@@ -55,10 +54,7 @@ impl Bucket {
     pub async fn presign_payload(&self, keys: &FileKeys, stored: &Stored) -> Result<String> {
         let key = keys.payload(stored);
         let request = self.client.get_object().bucket(&self.bucket).key(key).version_id(&stored.version_id);
-        let config = PresigningConfig::expires_in(seconds(DOWNLOAD_LIFE))
-            .map_err(|error| Error::internal("presign: configuration", error))?;
-        let request = request.presigned(config).await.map_err(|error| Error::internal("presign: payload", error))?;
-        Ok(request.uri().to_owned())
+        presigned(request.presigned(expiring(DOWNLOAD_LIFE)?).await, "presign: payload")
     }
 
     /// Removes a payload that nothing refers to.

@@ -28,6 +28,16 @@ pub enum Outcome {
     Gone,
 }
 
+impl Outcome {
+    /// The job as it is, where a condition did not hold.
+    pub fn refused(&self) -> Option<&Job> {
+        match self {
+            Self::Refused(job) => Some(job),
+            Self::Changed(_) | Self::Gone => None,
+        }
+    }
+}
+
 /// What became of a change that the miner of an attempt asked for.
 #[derive(Debug)]
 pub enum Change {
@@ -35,6 +45,16 @@ pub enum Change {
     Made(Job),
     /// The miner holds the job, and its state did not allow the change; this is the job as it is.
     Refused(Job),
+}
+
+impl Change {
+    /// The job as it is, where its state did not allow the change.
+    pub fn refused(&self) -> Option<&Job> {
+        match self {
+            Self::Refused(job) => Some(job),
+            Self::Made(_) => None,
+        }
+    }
 }
 
 impl Jobs {

@@ -22,6 +22,16 @@ pub enum Inserted {
     Exists(Box<Job>),
 }
 
+impl Inserted {
+    /// The job that was there before.
+    pub fn refused(&self) -> Option<&Job> {
+        match self {
+            Self::Exists(job) => Some(job),
+            Self::Created => None,
+        }
+    }
+}
+
 /// What became of an insert that counts in some of the quota's shards.
 enum Counted {
     In,
