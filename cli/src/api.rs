@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use jobchute::Identity;
 use reqwest::{
     Method, RequestBuilder, StatusCode,
-    header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, DATE},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE},
 };
 use serde::de::DeserializeOwned;
 use time::{
@@ -19,13 +19,14 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
+    body::body,
     pace,
     refusal::{Refusal, refused, retry_after, wait},
 };
 
 /// How often a request is sent before its failure counts.
 const TRIES: u32 = 6;
-/// How long the API may take: what API Gateway gives a function. And how long the next bytes of an answer may take.
+/// How long the API may take: what API Gateway gives a function.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Bytes a second that a line sends at least: a body of 4 MiB may take two minutes.
 const SLOWEST: u64 = 32 << 10;
@@ -105,6 +106,8 @@ impl Api {
         };
         for try_ in 1.. {
             let mut request = self.http.request(method.clone(), url).header(ACCEPT, "application/json");
+            // The largest job's answer comes in gzip, or not at all.
+            request = request.header(ACCEPT_ENCODING, "gzip");
             if let Some(once) = &once {
                 request = request.header("idempotency-key", once);
             }
@@ -143,23 +146,15 @@ fn compressed(body: &str) -> io::Result<Bytes> {
 /// A success; a [`Refusal`] is an error. An answer that is cut is as good as none.
 async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Vec<u8>>> {
     let sent = timeout(patience, request.send()).await.context("no answer")?;
-    let mut answer = sent.map_err(reqwest::Error::without_url)?;
+    let answer = sent.map_err(reqwest::Error::without_url)?;
     if answer.status() != StatusCode::OK {
-        return Err(Error::new(timeout(ANSWER, Refusal::of(answer)).await.context("no answer")?));
+        return Err(Error::new(Refusal::of(answer).await));
     }
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
     // It has whole seconds: as likely as not, half of one has passed since.
     let at = date.and_then(|date| Some(OffsetDateTime::parse(date, &Rfc2822).ok()? + Duration::from_millis(500)));
     let wait = retry_after(&answer);
-    let mut body = Vec::new();
-    while let Some(piece) = timeout(ANSWER, answer.chunk())
-        .await
-        .context("the answer ends too early")?
-        .map_err(reqwest::Error::without_url)?
-    {
-        body.extend_from_slice(&piece);
-    }
-    Ok(Answer { body, wait, at })
+    Ok(Answer { body: body(answer).await?, wait, at })
 }
 
 /// A time that the API tells.

@@ -3,6 +3,7 @@
 mod api;
 mod arguments;
 mod beneath;
+mod body;
 mod download;
 mod jobs;
 mod keys;

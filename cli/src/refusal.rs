@@ -7,6 +7,8 @@ use reqwest::{Response, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::body::body;
+
 /// What the API, or S3, answered instead of a success.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -44,8 +46,9 @@ impl Refusal {
     /// Reads the answer's body.
     pub(crate) async fn of(answer: Response) -> Self {
         let (status, wait) = (answer.status(), retry_after(&answer));
-        let body: Body = answer.json().await.unwrap_or_default();
-        Self { status, detail: body.detail, wait }
+        let body = body(answer).await.unwrap_or_default();
+        let Body { detail } = serde_json::from_slice(&body).unwrap_or_default();
+        Self { status, detail, wait }
     }
 
     /// The same request may succeed later.

@@ -139,6 +139,22 @@ async fn what_is_no_file_is_named_and_withholds_nothing() -> Result<()> {
     Ok(())
 }
 
+/// The API's answer names all hundred of them, and is long enough to come in gzip.
+#[tokio::test]
+async fn a_hundred_files_that_are_refused_do_not_keep_the_others() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let script = r#"cd "$JOBCHUTE_OUTPUT"; echo content >file; for i in $(seq 100); do echo x >"back\\slash$i"; done"#;
+    let (code, told) = worked(&variables, script).await?;
+    assert_eq!(code, 0, "{told}");
+    let folder = tempfile::tempdir()?;
+    printed(&variables, &["download", &job, "--to", folder.path().to_str().context("a path")?]).await?;
+    assert_eq!(fs::read_to_string(folder.path().join("file"))?, "content\n");
+    let (_, told) = ended(&variables, &["watch", &job]).await?;
+    assert!(told.contains("must not contain control characters or backslashes"), "{told}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_left_out_does_not_change_the_status() -> Result<()> {
     let variables = keys(stack()).await?;

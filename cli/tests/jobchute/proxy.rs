@@ -112,7 +112,9 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
                 let to = if is_api { &self.api } else { &self.s3 };
                 let client = jobchute::plain_http().build()?;
                 let mut request = client.request(Method::from_bytes(method.as_bytes())?, format!("{to}{path}"));
-                for (name, value) in headers.into_iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
+                // The answer's addresses are changed below, so it must not be in gzip.
+                let stays = |name: &str| ["host", "accept-encoding"].iter().any(|kept| name.eq_ignore_ascii_case(kept));
+                for (name, value) in headers.into_iter().filter(|(name, _)| !stays(name)) {
                     request = request.header(name, value);
                 }
                 let answer = request.body(body).send().await?;

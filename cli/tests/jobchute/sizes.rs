@@ -171,4 +171,4 @@ async fn a_job_whose_arguments_are_out_of_reach_goes_back() -> Result<()> {
 }
 
 /// Bytes of arguments that are large.
-const LARGE: usize = 120_000;
+const LARGE: usize = (4 << 20) - 100;
