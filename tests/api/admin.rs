@@ -18,6 +18,8 @@ async fn an_account_gets_an_id_of_its_own_unless_one_is_given() {
     let given = Uuid::new_v4().to_string();
     let user = World::admin(json!({"command": "create_user", "user_id": given, "roles": ["miner"]})).await;
     assert_eq!(user, json!({"user_id": given}));
+    let made = World::admin(json!({"command": "create_user", "user_id": null})).await;
+    assert!(made["user_id"].is_string(), "{made}");
 }
 
 #[tokio::test]

@@ -167,12 +167,17 @@ async fn a_job_whose_creation_was_under_way_is_found_by_the_repeat() {
     assert_eq!((&again["cancelled"], text(&again["repeat_after"])), (&json!(1), repeat_after), "{again}");
     assert_eq!(claimable(&world.miner, "", &world.chute_id).await, Vec::<String>::new());
 
-    // Long after, no create can be under way.
+    let page = json!({"command": "list_jobs", "user_id": world.user_id, "limit": 1});
+    let cursor = World::admin(page).await["next_cursor"].take();
+
+    // Long after, no create can be under way; but a walk that goes on began before.
     let long_ago = json!({
         "TableName": stack().resource("RegistryTable").unwrap(), "Key": {"pk": {"S": format!("user#{}", world.user_id)}},
         "UpdateExpression": "SET disabled_at = :at", "ExpressionAttributeValues": {":at": {"N": "1000"}},
     });
     dynamodb(stack(), "UpdateItem", long_ago).await;
+    let last = json!({"command": "disable_user", "user_id": world.user_id, "cursor": cursor});
+    assert!(World::admin(last).await["repeat_after"].is_string());
     assert_eq!(disable(&world.user_id).await["repeat_after"], Value::Null);
 }
 

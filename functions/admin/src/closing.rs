@@ -43,7 +43,8 @@ pub(crate) async fn disable(app: &App, user_id: Uuid, cursor: Option<&str>) -> R
     let started = Instant::now();
     let now = Timestamp::system();
     let since = app.registry.disable_user(user_id, now).await?;
-    let creates_end = since.map(|since| since.plus_seconds(CREATES_END)).filter(|end| now < *end);
+    // A walk that goes on may have passed a place before its create was written.
+    let creates_end = since.map(|since| since.plus_seconds(CREATES_END)).filter(|end| cursor.is_some() || now < *end);
     let mut closed =
         Closed { user_id, cancelled: 0, last_attempts: 0, failed: 0, next_cursor: None, repeat_after: creates_end };
     loop {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use shared::model::{Role, Status};
 use strum::IntoStaticStr;
@@ -18,7 +18,7 @@ pub enum Command {
     /// A new account, with an id of its own unless one is given.
     CreateUser {
         /// The id, for accounts that exist elsewhere.
-        #[serde(default = "Uuid::new_v4")]
+        #[serde(default = "Uuid::new_v4", deserialize_with = "given_or_new")]
         user_id: Uuid,
         /// `miner` lets it see and claim everybody's jobs.
         #[serde(default)]
@@ -167,4 +167,9 @@ impl Command {
             Self::ListJobs(query) => Target { user_id: query.user_id, chute_id: query.chute_id, ..Target::default() },
         }
     }
+}
+
+/// `null` is as good as nothing.
+fn given_or_new<'de, D: Deserializer<'de>>(id: D) -> Result<Uuid, D::Error> {
+    Ok(Option::deserialize(id)?.unwrap_or_else(Uuid::new_v4))
 }
