@@ -61,10 +61,11 @@ impl Refusal {
         matches!(&self.detail, Some(Detail::Text(text)) if text.starts_with(beginning))
     }
 
-    /// The last number in the API's sentence, such as a limit.
-    pub(crate) fn last_number(&self) -> Option<u64> {
+    /// The number that follows these words in the API's sentence.
+    pub(crate) fn number_after(&self, words: &str) -> Option<u64> {
         let Some(Detail::Text(text)) = &self.detail else { return None };
-        text.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).next_back()
+        let (_, rest) = text.split_once(words)?;
+        rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
     }
 
     /// The fields of the request that are wrong.

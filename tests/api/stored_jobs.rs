@@ -6,7 +6,7 @@ use local::{Fault, Stack};
 use serde_json::{Value, json};
 use shared::item::keys::{self, DUE_SHARDS};
 use std::sync::{Arc, Mutex};
-use tests::{Night, dynamodb, item, text};
+use tests::{Client, Night, dynamodb, item, text};
 use uuid::Uuid;
 
 /// Stores `count` jobs like this running one, under other ids. Unless they are to be due as it is, they are in a year, and three
@@ -125,6 +125,60 @@ async fn a_page_of_a_users_list_costs_the_same_however_many_jobs_it_has() {
     }
     println!("pages of 20 out of 101 jobs and of {} more: {measured:?}", count);
     assert_eq!(measured[0], measured[1]);
+    night.stack.shutdown().await;
+}
+
+/// A minute after their first lease, jobs of one part of the queue that heartbeats hold, and one behind them whose miner has died.
+#[tokio::test]
+async fn a_dead_miner_is_found_behind_many_jobs_that_are_held() {
+    let night = Night::begin().await;
+    night.stack.clock().set(1_795_000_000_000);
+    let job_id = night.create("serve").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), Value::Null).await.ok();
+    let (job, row) = (
+        item(&night.stack, "JobsTable", "job_id", &job_id).await,
+        item(&night.stack, "JobsTable", "job_id", &format!("{job_id}#lease")).await,
+    );
+    let shard = Uuid::parse_str(&job_id).unwrap().as_bytes()[0];
+    let table = night.stack.resource("JobsTable").unwrap();
+    let copy = |number: i64| {
+        let (mut job, mut row, mut id) = (job.clone(), row.clone(), *Uuid::new_v4().as_bytes());
+        id[0] = shard;
+        let id = Uuid::from_bytes(id);
+        (job["job_id"]["S"], row["job_id"]["S"]) = (json!(id), format!("{id}#lease").into());
+        job["due_at"]["N"] = (1_795_000_090_000 - 1000 * number).to_string().into();
+        row["lease_expires_at"]["N"] = "1795000300000".into();
+        [job, row].map(|item| json!({"PutRequest": {"Item": item}}))
+    };
+    for batch in (1..=250).flat_map(copy).collect::<Vec<_>>().chunks(25) {
+        dynamodb(&night.stack, "BatchWriteItem", json!({"RequestItems": {table: batch}})).await;
+    }
+    night.stack.clock().set(1_795_000_091_000);
+    let (done, calls) = calls_of_a_run(&night).await;
+    assert_eq!(done, json!({"held": 250, "requeued": 1}));
+    // Three pages of the one part, of which each takes a read of its rows, and the job that is lost.
+    let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
+    assert_eq!((count("Query"), count("BatchGetItem")), (usize::from(DUE_SHARDS) + 2, 3 + 1));
+    night.stack.shutdown().await;
+}
+
+/// A read that fails takes nothing away from the next run, which begins with what was not read.
+#[tokio::test]
+async fn what_could_not_be_read_is_read_first_by_the_next_run() {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    night.claim(&night.miner().await, &job_id).await;
+    night.stack.clock().advance(std::time::Duration::from_secs(7202));
+    night.stack.set_faults(|call| match call.operation.as_str() {
+        "BatchGetItem" => Fault::FailBefore(500),
+        _ => Fault::None,
+    });
+    assert_eq!(night.reap().await, json!({"more": true}));
+    let (done, calls) = calls_of_a_run(&night).await;
+    assert_eq!(done, json!({"timed_out": 1}));
+    // The page that was left, and then all parts.
+    assert_eq!(calls.iter().filter(|call| *call == "Query").count(), 1 + usize::from(DUE_SHARDS));
     night.stack.shutdown().await;
 }
 

@@ -223,10 +223,18 @@ impl World {
     }
 
     fn beat(&mut self, attempt: u32, now: Timestamp) {
+        // As the function does, which knows the deadline from the token, and past it asks the job.
+        let (job, until) = (parse(&self.job), now.plus_seconds(90));
+        let deadline = job.deadline_at.filter(|_| job.attempt == attempt);
+        let over = deadline.is_some_and(|deadline| deadline <= now);
+        if over && job.report.is_none() {
+            return;
+        }
+        let deadline = deadline.filter(|_| !over);
         let beat = Heartbeat {
             attempt,
             now,
-            lease_expires_at: now.plus_seconds(90),
+            lease_expires_at: deadline.map_or(until, |deadline| deadline.min(until)),
             uploads_until: now.plus_seconds(WINDOW),
             tokens_end: Timestamp::from_millis(TOKENS_END * 1000),
             progress: None,
@@ -374,8 +382,19 @@ impl Model for Life {
             }
         }
         if !world.pending.contains_key("reaper") {
-            let due = TIMES.into_iter().filter(|now| is_due(&job, Timestamp::from_millis(now * 1000)));
-            let checks = due.clone().filter(|now| many && job.report.is_some() && may_begin_check(&job, *now));
+            let row = parse_row(world.lease.as_ref());
+            // What the row of heartbeats says to be held is not read, unless the row was seen as it was before.
+            let stale = *self == Life::Administered;
+            let due = TIMES.into_iter().filter(|now| {
+                let now = Timestamp::from_millis(now * 1000);
+                is_due(&job, now) && (stale || !row.as_ref().is_some_and(|row| row.holds(now)))
+            });
+            let checks = due.clone().filter(|now| {
+                let held_until = lease::held_until(&job, row.as_ref(), Timestamp::from_millis(now * 1000));
+                many && job.report.is_some()
+                    && may_begin_check(&job, *now)
+                    && held_until.is_some_and(|until| until.seconds() <= *now)
+            });
             steps.extend(checks.map(|now| Step::Read("reaper", Intent::BeginCheck(None), now)));
             steps
                 .extend(due.map(|now| Step::Read("reaper", Intent::Reap(world.uploaded && job.report.is_some()), now)));
@@ -458,6 +477,13 @@ impl Model for Life {
                 let job = parse(&world.job);
                 job.terminal || job.deleted_at.is_some() || (job.queue.is_some() && job.due_at.is_some())
             }),
+            Property::always("a job that is due is held if its heartbeats' row says so", |_, world: &World| {
+                let (job, row) = (parse(&world.job), parse_row(world.lease.as_ref()));
+                TIMES.map(|now| Timestamp::from_millis(now * 1000)).into_iter().all(|now| {
+                    let says_so = is_due(&job, now) && row.as_ref().is_some_and(|row| row.holds(now));
+                    !says_so || lease::held_until(&job, row.as_ref(), now) > Some(now)
+                })
+            }),
             Property::always("a job that held files is swept when it is deleted", |_, world: &World| {
                 let job = parse(&world.job);
                 job.deleted_at.is_none() || !world.uploaded || job.queue.is_some()
@@ -478,11 +504,14 @@ impl Model for Life {
                 Property::sometimes("it is deleted with a file", |_, world: &World| {
                     world.uploaded && parse(&world.job).deleted_at.is_some()
                 }),
-                Property::sometimes("the reaper finds that a lease was extended", |_, world: &World| {
-                    let job = parse(&world.job);
-                    let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
-                    job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
-                }),
+                Property::sometimes(
+                    "a miner sends its first heartbeat after the reaper has looked",
+                    |_, world: &World| {
+                        let job = parse(&world.job);
+                        let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
+                        job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
+                    },
+                ),
             ],
             Life::ManyFiles => {
                 vec![Property::sometimes("a check that died is followed by another", |_, world: &World| {

@@ -98,11 +98,11 @@ async fn every_command_of_an_administrator_is_a_line_with_its_target_and_who_ask
             json!(["list_jobs", {"chute_id": chute_id}, null, 200]),
             json!(["cancel_job", {"job_id": job}, "eve", 404]),
             json!(["unreadable", null, "eve", 422]),
-            json!(["unreadable", null, null, 422]),
-            json!(["unreadable", null, null, 422]),
-            json!(["unreadable", null, null, 422]),
-            json!(["unreadable", null, null, 422]),
-            json!(["unreadable", null, null, 422]),
+            json!(["disable_user", null, null, 422]),
+            json!(["disable_user", null, null, 422]),
+            json!(["disable_user", null, null, 422]),
+            json!(["disable_user", null, null, 422]),
+            json!(["disable_user", null, null, 422]),
         ]
     );
 }

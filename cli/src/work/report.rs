@@ -107,7 +107,7 @@ impl Report {
         }
         // Too many bytes for one job: the largest files stand back for all others.
         if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && refusal.is_about("The declared files") {
-            let refused = self.leave_out_largest(refusal.last_number(), &refusal.to_string());
+            let refused = self.leave_out_largest(refusal.number_after("a job may have "), &refusal.to_string());
             if !refused.is_empty() {
                 self.add(&told(&refused));
                 self.lacks = true;

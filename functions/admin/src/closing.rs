@@ -1,6 +1,6 @@
 //! What a disabled account leaves open. Its chutes are closed by its own row, which a create reads. Its jobs are walked, here: a
-//! claim that asked for the owner of each job would cost every job a read or a write more, and this costs a write for each
-//! job that an account had open when it was disabled.
+//! claim that asked for the owner of each job would cost every job a read or a write more, and this costs a read of each
+//! job of the account, and a write for each that was open when it was disabled.
 
 use std::time::{Duration, Instant};
 

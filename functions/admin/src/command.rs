@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use shared::model::{Role, Status};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 use crate::output::Target;
 
 /// A command: `{"command": "create_user", …}`. Beside it, `by` may say who asks.
-#[derive(Deserialize, IntoStaticStr)]
+#[derive(Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 #[strum(serialize_all = "snake_case")]
 pub enum Command {

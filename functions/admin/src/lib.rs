@@ -11,6 +11,7 @@ mod users;
 
 use serde_json::Value;
 use shared::{App, Error, Result, audit::Entry};
+use strum::VariantNames;
 
 pub use command::Command;
 pub use output::Output;
@@ -22,9 +23,10 @@ const LONGEST_NAME: usize = 128;
 /// one. The log line has the command, what it is about, and who asks.
 pub async fn handle(app: &App, mut given: Value) -> Result<Output> {
     let note = |command, target, by| app.audit.note(Entry { command, target, by });
-    note("unreadable", Value::Null, None);
+    let name = Command::VARIANTS.iter().find(|name| given["command"] == **name).unwrap_or(&"unreadable");
+    note(name, Value::Null, None);
     let by = take_by(&mut given)?;
-    note("unreadable", Value::Null, by.clone());
+    note(name, Value::Null, by.clone());
     let command: Command = serde_json::from_value(given).map_err(|error| Error::Unprocessable(error.to_string()))?;
     note((&command).into(), told(&command.target())?, by.clone());
     // Boxed: the compiler cannot lay out so many kinds of work inside of one another.

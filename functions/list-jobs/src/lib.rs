@@ -30,7 +30,7 @@ pub struct JobPage {
     tag = "user",
     summary = "List own jobs, newest first",
     description = "A page that a filter leaves short may still have a `next_cursor`: one request looks at 1,000 jobs at \
-                   most, and at 300 with `status` or `terminal`. A \
+                   most, and at some hundreds with `status` or `terminal`. A \
                    change may show here a moment later than in the job itself.",
     params(
         ("status" = Option<Status>, Query, description = "Jobs in this state only."),

@@ -55,6 +55,9 @@ pub struct Output {
     failed: u32,
     /// Whether jobs are left: the run stopped for time, or could not read all of the index.
     more: bool,
+    /// Jobs of a page for which there was no time.
+    #[serde(skip)]
+    left: u32,
 }
 
 /// What became of one job.
@@ -83,15 +86,15 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
     };
     let mut output = Output::default();
     // What the last run has left, and then all from the beginning.
-    let mut rounds = vec![app.jobs.due_parts(), app.jobs.take_left_off()];
+    let mut rounds = vec![app.jobs.due_parts(), app.jobs.take_left_off(now)];
     while let Some(places) = rounds.pop() {
         let next = look_at(app, &places, now, started, &mut output).await;
+        rounds.extend(Some(if output.left > 0 { places } else { next }).filter(|places| !places.is_empty()));
         if started.elapsed() > RUN {
-            output.more = true;
-            app.jobs.leave_off(places);
+            output.more |= !rounds.is_empty();
+            rounds.pop().into_iter().for_each(|places| app.jobs.leave_off(places));
             break;
         }
-        rounds.extend(Some(next).filter(|next| !next.is_empty()));
     }
     Ok(output)
 }
@@ -117,6 +120,7 @@ async fn look_at(
             Err(error) => {
                 tracing::error!(cause = ?error.cause(), ?place, "a part of the queue could not be read");
                 app.metrics.add(Metric::ReapFailures, 1);
+                app.jobs.leave_off(vec![*place]);
                 output.more = true;
             }
         }
@@ -144,7 +148,7 @@ impl Output {
             Reaped::Lost => &mut self.lost,
             Reaped::Unchanged => &mut self.unchanged,
             Reaped::Failed => &mut self.failed,
-            Reaped::Left => return self.more = true,
+            Reaped::Left => &mut self.left,
         };
         *counter += 1;
     }

@@ -57,7 +57,8 @@ impl Lease {
     }
 
     /// Whether the row alone tells that its job is held. The last heartbeat holds a running job and one whose files are uploaded, and
-    /// whatever takes the attempt from its miner takes that out of the row.
+    /// whatever takes the attempt from its miner takes that out of the row. (It ends by the deadline, which a heartbeat knows from its
+    /// token: where `UploadWindowSeconds` was lowered since, it may pass the deadline by as much.)
     pub fn holds(&self, now: Timestamp) -> bool {
         self.lease_expires_at > Some(now) && now.seconds() < self.expires_at
     }

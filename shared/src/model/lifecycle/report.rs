@@ -41,8 +41,8 @@ pub struct Report<'a> {
 }
 
 /// `running` → what the miner reports. Terminal at once when no files are to come; else a miner that sends no heartbeats has until the
-/// attempt's deadline to bring them, and at least as long as the URLs work. When it is due for the reaper stays as it was, which saves
-/// two write units: the reaper finds out what it is due for now.
+/// attempt's deadline to bring them, and at least as long as the URLs work. The job's place in the reaper's queue stays
+/// as it was, which saves two write units: the reaper looks into the job when it comes to it.
 pub fn finish(attempt: u32, deadline: Timestamp, upload_window: i64, report: Report<'_>) -> Result<Transition> {
     let with_files = !report.files.is_empty();
     let status = match report.status {

@@ -1,16 +1,14 @@
 //! The reaper's queue: what is due. It has several parts, and an entry stays where it is for as long as heartbeats hold its job. The
-//! reaper then sees in the row of the heartbeats that there is nothing to do: half a read unit at each look, where a write that moved
-//! the entry would be three write units, thirty times as much.
+//! reaper then sees in the row of the heartbeats that there is nothing to do: half a read unit at each look, and the entry's share of a
+//! query. A write that moved the entry would be three write units, thirty times as much.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use uuid::Uuid;
 
 use super::{
+    left_off::DuePlace,
     lists::{CLAIMABLE, Index, start},
     store::Jobs,
 };
@@ -27,13 +25,6 @@ const PAGE: i32 = 100;
 
 const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
 
-/// A place in the queue.
-#[derive(Debug, Clone, Copy)]
-pub struct DuePlace {
-    shard: u8,
-    after: Option<Cursor>,
-}
-
 /// Jobs that are due.
 #[derive(Debug)]
 pub struct DuePage {
@@ -45,25 +36,21 @@ pub struct DuePage {
     pub next: Option<DuePlace>,
 }
 
-/// Where a run for which there was no time is gone on with, by the next one of this process.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LeftOff(Arc<Mutex<Vec<DuePlace>>>);
-
 impl Jobs {
     /// Where the parts of the queue begin.
     pub fn due_parts(&self) -> Vec<DuePlace> {
         (0..keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None }).collect()
     }
 
-    /// Where the last run of this process had no more time. What is held stays in the queue: a run that always began at the beginning
+    /// Where the last run of this process came no further. What is held stays in the queue: a run that always began at the beginning
     /// would never come to the end of a queue that is too long for it.
-    pub fn take_left_off(&self) -> Vec<DuePlace> {
-        std::mem::take(&mut *self.left_off.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_left_off(&self, now: Timestamp) -> Vec<DuePlace> {
+        self.left_off.take(now)
     }
 
     /// The next run of this process begins there.
     pub fn leave_off(&self, places: Vec<DuePlace>) {
-        *self.left_off.0.lock().unwrap_or_else(PoisonError::into_inner) = places;
+        self.left_off.add(places);
     }
 
     /// The page that begins there of the jobs that are due at `now`.

@@ -23,7 +23,7 @@ use crate::{
 
 /// Entries of a user's list that one request reads, about, however few of them pass its filter.
 const MOST_READ: u32 = 1000;
-/// The same, where the filter needs the jobs' rows: 150 read units of the table that everybody's jobs are in.
+/// The same, where the filter needs the jobs' rows: 150 read units of the table that everybody's jobs are in, while each has 4 KB at most.
 const MOST_ROWS: u32 = 300;
 /// Jobs of a shard that are read first. Those of all shards are twice the longest page and more.
 const SHARD_PAGE: u32 = 16;
@@ -124,6 +124,11 @@ impl Filter {
     /// How many jobs one request looks at.
     fn most_read(&self) -> u32 {
         if self.needs_rows() { MOST_ROWS } else { MOST_READ }
+    }
+
+    /// How many more of a shard it looks at, at least.
+    fn least_more(&self) -> u32 {
+        if self.needs_rows() { SHARD_PAGE } else { SHARD_MORE }
     }
 
     fn is_empty(&self) -> bool {
@@ -280,7 +285,7 @@ impl Jobs {
         let (lacks, hiding) = lacking(&shards, index.order, page);
         let limit = match filter.is_empty() {
             true => lacks + SHARD_PAGE,
-            false => (filter.most_read() / hiding.len().max(1) as u32).max(SHARD_MORE),
+            false => (filter.most_read() / hiding.len().max(1) as u32).max(filter.least_more()),
         };
         let more = hiding.iter().map(|shard| {
             let end = ends[*shard].take();

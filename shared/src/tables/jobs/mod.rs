@@ -5,6 +5,7 @@ mod due;
 mod idle;
 mod insert;
 mod lease;
+mod left_off;
 mod lists;
 mod merge;
 mod quota;
@@ -16,8 +17,9 @@ mod transaction;
 mod usage;
 
 pub use change::{Change, Outcome};
-pub use due::{DuePage, DuePlace};
+pub use due::DuePage;
 pub use insert::Inserted;
+pub use left_off::DuePlace;
 pub use lists::{ClaimableJob, Filter, JobList, ListedJob};
 pub use quota::DailyQuota;
 pub use replay::ReplayGuard;

@@ -17,7 +17,7 @@ use crate::{
 
 /// Index entries that one call reads: 0.2 MB.
 const READ: i32 = 1000;
-/// Calls that a page makes at most: 250 read units in all, and 5,000 more for the rows if the filter looks at a job's state.
+/// Calls that a page makes at most: 250 read units in all, and 5,000 more for rows of up to 4 KB if the filter looks at a job's state.
 const MOST_CALLS: usize = 10;
 
 /// A job in a list of several users' jobs.

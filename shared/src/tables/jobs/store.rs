@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{due::LeftOff, idle::Idle, quota::QuotaKey};
+use super::{idle::Idle, left_off::LeftOff, quota::QuotaKey};
 use crate::{
     error::{Context, Result},
     item::text,
