@@ -32,6 +32,9 @@ pub(crate) enum Command {
         to: Option<PathBuf>,
         force: bool,
     },
+    Cancel {
+        job: Uuid,
+    },
     Delete {
         job: Uuid,
     },
@@ -134,6 +137,7 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
         "download" => {
             Command::Download { job: id("JOB", &given.word("JOB")?)?, to: given.to.take(), force: given.has("--force") }
         }
+        "cancel" => Command::Cancel { job: id("JOB", &given.word("JOB")?)? },
         "delete" => Command::Delete { job: id("JOB", &given.word("JOB")?)? },
         "work" => work(given)?,
         other => return Err(format!("there is no command {other:?}; see --help").into()),
@@ -220,6 +224,8 @@ mod tests {
             &["work", "--resume", "d", "true"],
             &["list", "--fast"],
             &["list", "--force"],
+            &["cancel"],
+            &["cancel", ID, ID],
             &["delete", ID, "--once"],
             &["watch", ID, "--to", "x"],
             &["download", ID, "--chute", ID],

@@ -69,6 +69,7 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Download { job, to, force } => {
             return download::all_files(&user()?, &Signals::take()?, job, to, force).await;
         }
+        Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
         Command::Work { chute, once, command } => {
             let api = Api::new(settings.url()?, settings.miner()?)?;

@@ -31,7 +31,7 @@ pub enum Metric {
     JobsPartialFailure,
     /// Jobs that ended with an error.
     JobsError,
-    /// Jobs that their miner gave up, or that an administrator ended.
+    /// Jobs that their miner gave up, or that their owner or an administrator ended.
     JobsCancelled,
     /// Jobs that ran out of time.
     JobsTimeout,

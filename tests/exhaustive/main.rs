@@ -15,6 +15,7 @@ use shared::{
         ChuteSnapshot, Job, Lease, OutputFile, Payload, Status,
         lease::{self, Heartbeat},
         lifecycle::{self, Claim, Report, Revocation},
+        stopping,
     },
     time::Timestamp,
 };
@@ -49,6 +50,8 @@ enum Intent {
     Complete(usize, bool),
     Reap(bool),
     Delete,
+    /// By the owner.
+    Cancel,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +107,8 @@ enum Life {
     Owned,
     /// An administrator, who ends or closes it before it has reported: what happens while files are uploaded is left out.
     Administered,
+    /// The owner, who cancels it.
+    Cancelled,
     /// Nobody else, but so many files that they are checked by one at a time.
     ManyFiles,
 }
@@ -138,6 +143,7 @@ fn stored_row(item: Item, job: &Job) -> String {
     if job.terminal || job.deleted_at.is_some() {
         (row.lease_expires_at, row.uploads_until) = (None, None);
     }
+    row.told_at = row.told_at.map(|_| Timestamp::from_millis(0));
     serde_json::to_string(&row).unwrap()
 }
 
@@ -185,6 +191,16 @@ impl World {
         if before.max_attempts < ATTEMPTS && after.status == Status::Pending {
             self.broken = Some("a job that was closed waits for miners again");
         }
+        if before.cancel_requested_at.is_some() && after.status == Status::Pending {
+            self.broken = Some("a job that its owner has cancelled waits for miners again");
+        }
+        let cancelled = after.cancel_requested_at.is_some();
+        if after.terminal && cancelled && after.status != Status::Cancelled {
+            self.broken = Some("a job that its owner has cancelled ended otherwise");
+        }
+        if before.report.is_some() && before.cancel_requested_at != after.cancel_requested_at {
+            self.broken = Some("finished work was cancelled");
+        }
         if before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
         }
@@ -205,8 +221,7 @@ impl World {
     }
 
     /// Both writes, if the conditions of both hold. Whether they did.
-    fn revoke(&mut self, revocation: Revocation) -> bool {
-        let attempt = parse(&self.job).attempt;
+    fn apply_both(&mut self, revocation: Revocation) -> bool {
         let row = match revocation.lease {
             None => self.lease.clone(),
             Some(change) => match change.apply(row_of(self.lease.as_ref())) {
@@ -217,6 +232,15 @@ impl World {
         let done = self.apply(revocation.job);
         if done {
             self.lease = row;
+        }
+        done
+    }
+
+    /// The same, by which an attempt is taken from its miner.
+    fn revoke(&mut self, revocation: Revocation) -> bool {
+        let attempt = parse(&self.job).attempt;
+        let done = self.apply_both(revocation);
+        if done {
             self.revoked.push(attempt);
         }
         done
@@ -231,7 +255,18 @@ impl World {
             tokens_end: Timestamp::from_millis(TOKENS_END * 1000),
             progress: None,
         };
-        let Some(row) = lease::heartbeat(&beat).apply(row_of(self.lease.as_ref())) else { return };
+        let row = row_of(self.lease.as_ref());
+        let told = |row: Item| {
+            let refused = (!row.is_empty()).then(|| Lease::from_item(row.clone()).unwrap());
+            refused
+                .and_then(|refused| stopping::heartbeat_of_cancelled(&beat, &refused))
+                .and_then(|change| change.apply(row))
+        };
+        let Some(row) = lease::heartbeat(&beat).apply(row.clone()).or_else(|| told(row)) else { return };
+        let job = parse(&self.job);
+        if job.attempt == attempt && job.cancel_requested_at.is_some() && !row.contains_key("cancelled") {
+            self.broken = Some("the miner of a cancelled job was not told");
+        }
         if self.revoked.contains(&attempt) {
             self.broken = Some("a heartbeat was taken of an attempt that was over, and its miner was not told");
         }
@@ -244,7 +279,7 @@ impl World {
         let (attempt, report) = (job.attempt, job.report.clone());
         match intent {
             Intent::Claim(_) | Intent::BeginCheck(_) => (self.job.clone(), None),
-            Intent::Reap(_) => (self.job.clone(), self.lease.clone()),
+            Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
             Intent::Delete => (stored(Job { attempt, report, ..new_job() }), None),
             Intent::Complete(..) => {
                 let Job { status, files, error_detail, .. } = job;
@@ -350,7 +385,9 @@ impl Model for Life {
                     {
                         steps.push(Step::Renew(miner, now));
                     }
-                    steps.push(Step::Finish(miner, true, now));
+                    if *self != Life::Cancelled || now == TIMES[0] {
+                        steps.push(Step::Finish(miner, true, now));
+                    }
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
@@ -383,6 +420,11 @@ impl Model for Life {
         if *self == Life::Administered && !job.terminal {
             steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
         }
+        let over = job.terminal || job.report.is_some() || job.cancel_requested_at.is_some();
+        // In the first attempt and before, and in the time between two: a later one's is no different, and there are fewer worlds.
+        if *self == Life::Cancelled && !world.pending.contains_key("owner") && !over && job.attempt < 2 {
+            steps.push(Step::Read("owner", Intent::Cancel, TIMES[0]));
+        }
         let owned = *self == Life::Owned;
         if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
@@ -412,8 +454,13 @@ impl Model for Life {
                 let file = with_file.then(|| (file_id(), OutputFile::named("out")));
                 let (result, files) = (result_of(miner), file.into_iter().collect());
                 let report = report_of(miner, &result, &files, at(now));
-                let transition = lifecycle::finish(JOB, world.tokens[miner]?, at(now), WINDOW, report).unwrap();
-                world.apply_as(miner, transition);
+                let attempt = world.tokens[miner]?;
+                let transition = lifecycle::finish(JOB, attempt, at(now), WINDOW, report).unwrap();
+                if !world.apply_as(miner, transition) {
+                    let report = report_of(miner, &result, &files, at(now));
+                    let late = lifecycle::finish_cancelled(JOB, attempt, at(now), WINDOW, report).unwrap();
+                    world.apply_as(miner, late);
+                }
             }
             Step::Upload(_) => world.uploaded = true,
             Step::FileArrived(miner) => {
@@ -482,6 +529,23 @@ impl Model for Life {
                     let job = parse(&world.job);
                     let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
                     job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
+                }),
+            ],
+            Life::Cancelled => vec![
+                Property::sometimes("it is cancelled before anybody has it", |_, world: &World| {
+                    world.ended.as_deref() == Some("cancelled") && world.winners.is_empty()
+                }),
+                Property::sometimes("a cancelled miner still brings its file", |_, world: &World| {
+                    let job = parse(&world.job);
+                    world.ended.as_deref() == Some("cancelled") && job.result.is_some() && world.uploaded
+                }),
+                Property::sometimes("a cancelled miner says nothing more", |_, world: &World| {
+                    let job = parse(&world.job);
+                    job.terminal && job.cancel_requested_at.is_some() && job.report.is_none()
+                }),
+                Property::sometimes("the report is faster than the cancel", |_, world: &World| {
+                    let late = matches!(world.pending.get("owner"), Some((Intent::Cancel, ..)));
+                    late && world.ended.as_deref() == Some("complete")
                 }),
             ],
             Life::ManyFiles => {
@@ -562,9 +626,12 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
                 world.apply(lifecycle::rearm(&read, due, lease::look_again(&read, row, held_until, now)));
                 return;
             }
-            let requeues = read.report.is_none() && read.attempt < read.max_attempts;
+            let cancelled = read.report.is_none() && read.cancel_requested_at.is_some();
+            let requeues = read.report.is_none() && !cancelled && read.attempt < read.max_attempts;
             let revocation = if read.report.is_some() {
                 lifecycle::complete_for_lost_miner(&checked(read, there), row, now).unwrap()
+            } else if cancelled {
+                lifecycle::end_cancelled(&read, row, now)
             } else if requeues {
                 lifecycle::requeue(&read, row, now)
             } else {
@@ -580,6 +647,12 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             if requeues {
                 world.lost.extend(world.winners.last().map(|miner| (*miner, now.seconds())));
             }
+        }
+        Intent::Cancel if read.status == Status::Pending => {
+            world.apply(lifecycle::cancel_pending("no", now));
+        }
+        Intent::Cancel => {
+            world.apply_both(lifecycle::request_cancel(&read, row, now));
         }
         Intent::Delete => {
             world.revoke(lifecycle::delete(&read, now, WINDOW));
@@ -601,6 +674,11 @@ fn no_order_of_events_breaks_a_jobs_life() {
 #[test]
 fn no_order_of_events_with_many_files_breaks_a_jobs_life() {
     try_every_order(Life::ManyFiles);
+}
+
+#[test]
+fn no_order_of_events_with_an_owner_who_cancels_breaks_a_jobs_life() {
+    try_every_order(Life::Cancelled);
 }
 
 #[test]

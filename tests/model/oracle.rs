@@ -16,6 +16,8 @@ const URLS_GIVEN: i64 = 300_000;
 const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
 const WITHHELD: i64 = 300_000;
+/// Milliseconds that a miner has for its report when it was told of a cancel.
+const LAST_WORDS: i64 = 90_000;
 
 /// The files that a report may name.
 pub(crate) const FILES: [&str; 2] = ["a.bin", "sub dir/ü.bin"];
@@ -52,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<i64>,
     /// When the reaper looks at it.
     pub(crate) due: Option<i64>,
+    /// Its owner has cancelled it while it ran.
+    pub(crate) cancel: bool,
     pub(crate) report: Option<Report>,
     /// The report's files, and whether they are known to have arrived.
     pub(crate) files: BTreeMap<&'static str, bool>,
@@ -85,6 +89,8 @@ pub(crate) struct Beats {
     attempt: u32,
     /// What they hold the job for while it runs, and while files are uploaded.
     until: Option<(i64, i64)>,
+    /// The attempt that was cancelled, and whether its miner was told.
+    cancelled: Option<(u32, bool)>,
 }
 
 /// What a job token says. Times are in seconds.
@@ -124,6 +130,9 @@ pub(crate) enum Call {
     Put {
         file: &'static str,
         content: u32,
+    },
+    Cancel {
+        user: usize,
     },
     Delete {
         user: usize,
@@ -165,6 +174,7 @@ impl Job {
             beats: None,
             deadline: None,
             due: Some(now),
+            cancel: false,
             report: None,
             files: BTreeMap::new(),
             gone: None,
@@ -245,6 +255,13 @@ impl Job {
             Call::Put { file, content } => {
                 self.objects.insert(file, *content);
                 status(200)
+            }
+            Call::Cancel { user } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Cancel { .. } => {
+                self.cancel(now);
+                let mut answer = self.shown(None);
+                answer.fields.push(("/job_args", Value::Null));
+                answer
             }
             Call::Delete { user } if *user != self.user => status(404),
             Call::Delete { .. } => {
@@ -357,6 +374,22 @@ impl Job {
                 return stop;
             }
         }
+        let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
+        let lease = now + 3000 * interval;
+        let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
+        if let Some(beats) = &mut self.beats
+            && beats.attempt == token.attempt
+            && let Some((attempt, told)) = &mut beats.cancelled
+            && *attempt == token.attempt
+        {
+            let running = match (*told, beats.until) {
+                (true, Some((running, _))) => running,
+                _ => until.0.min(now + LAST_WORDS),
+            };
+            beats.until = Some((running, until.1));
+            *told = true;
+            return stop;
+        }
         // Nobody tells a miner of what it has done itself.
         if self.beats.is_some_and(|beats| beats.attempt > token.attempt) {
             return match held {
@@ -364,11 +397,25 @@ impl Job {
                 held => status(held.err().unwrap_or(503)),
             };
         }
-        let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
-        let lease = now + 3000 * interval;
-        let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
-        self.beats = Some(Beats { attempt: token.attempt, until: Some(until) });
+        self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None });
         Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
+    }
+
+    fn cancel(&mut self, now: i64) {
+        if self.terminal || self.report.is_some() || self.cancel {
+            return;
+        }
+        if self.status == "pending" {
+            self.status = "cancelled";
+            self.end();
+            return;
+        }
+        self.cancel = true;
+        let until = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
+        if until.is_some() {
+            self.due = self.due.min(Some(now + LAST_WORDS));
+        }
+        self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)) });
     }
 
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
@@ -377,6 +424,7 @@ impl Job {
         }
         if self.status == "running" && self.report.is_none() {
             self.report = Some(report);
+            let report = if self.cancel { Report { status: "cancelled", ..report } } else { report };
             self.files = report.files().map(|file| (file, false)).collect();
             let uploads = !self.files.is_empty();
             self.status =
@@ -429,10 +477,17 @@ impl Job {
             None if self.terminal || self.status == "pending" => {}
             None if self.held_until() > Some(now) => {
                 let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
-                self.due = self.held_until().map(|end| if beats { end } else { end.min(now + LONGEST_LEASE) });
+                let soon = if self.cancel { now + LAST_WORDS } else { i64::MAX };
+                let look = |end: i64| if beats { end.min(soon) } else { end.min(now + LONGEST_LEASE) };
+                self.due = self.held_until().map(look);
             }
             None if self.report.is_some() => {
                 self.complete();
+                self.close();
+            }
+            None if self.cancel => {
+                self.status = "cancelled";
+                self.end();
                 self.close();
             }
             None if self.attempt == self.max_attempts() => {
@@ -461,7 +516,8 @@ impl Job {
 
     /// The attempt is taken from its miner.
     fn close(&mut self) {
-        self.beats = Some(Beats { attempt: self.attempt + 1, until: None });
+        let cancelled = self.beats.and_then(|beats| beats.cancelled);
+        self.beats = Some(Beats { attempt: self.attempt + 1, until: None, cancelled });
     }
 
     fn end(&mut self) {
@@ -475,6 +531,8 @@ impl Job {
         let beats = number_of(row, "attempt").map(|attempt| Beats {
             attempt: u32::try_from(attempt).unwrap_or_default(),
             until: number_of(row, "lease_expires_at").zip(number_of(row, "uploads_until")),
+            cancelled: number_of(row, "cancelled")
+                .map(|attempt| (u32::try_from(attempt).unwrap_or_default(), !row["told_at"].is_null())),
         });
         if beats != self.beats {
             return false;
@@ -505,6 +563,7 @@ impl Job {
             && number("uploads_until") == self.urls
             && number("deadline_at") == self.deadline
             && number("due_at") == self.due
+            && number("cancel_requested_at").is_some() == self.cancel
             && text("report").is_some() == self.report.is_some()
             && files == self.files
     }

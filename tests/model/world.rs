@@ -386,6 +386,12 @@ impl Case<'_> {
                 }
                 request
             }
+            What::Cancel { user, job } => {
+                let (at, job_id) = a_job(job)?;
+                let user = (self.jobs[at].1[0].user + user) % 2;
+                let about = About::Job(at, Call::Cancel { user });
+                signed(&users[user], about, Method::PUT, format!("/jobs/{job_id}/cancel"), Vec::new())
+            }
             What::Delete { user, job } => {
                 let (at, job_id) = a_job(job)?;
                 // 1 is somebody else.

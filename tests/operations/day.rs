@@ -97,6 +97,8 @@ impl Day {
         self.delete_with_a_signature(&done.job_id).await;
         let unfinished = self.reported("train").await;
         self.delete_with_a_signature(&unfinished.job_id).await;
+        let unwanted = self.claimed("train").await;
+        self.sign(Method::PUT, &format!("/jobs/{}/cancel", unwanted.job_id), b"").await.ok();
         self.administer().await;
         self.lose_miners().await;
         self.carry_much().await;

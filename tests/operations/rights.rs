@@ -72,7 +72,8 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
     };
     let (done, refused) = ((200, String::new()), (400, "AccessDeniedException".to_owned()));
     let others = ["user#a", "key#a", "hotkey#a", "chute#a", "replay", "xreplay#a"];
-    for (number, package) in ["create-job", "claim-job", "delete-job"].iter().enumerate() {
+    assert_eq!(Client::nobody().put(&path("x/cancel"), Value::Null).await.status, 401);
+    for (number, package) in ["create-job", "claim-job", "delete-job", "cancel-job"].iter().enumerate() {
         assert_eq!(as_function(&stack, number, "PutItem", put("replay#a")).await, done, "{package}");
         for key in others.iter().chain(&["usage#a#2026-01-01"]) {
             assert_eq!(as_function(&stack, number, "PutItem", put(key)).await, refused, "{package} {key}");

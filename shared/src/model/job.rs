@@ -55,6 +55,9 @@ pub struct Job {
     /// When the attempt is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Timestamp>,
+    /// When its owner cancelled it while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_requested_at: Option<Timestamp>,
     /// Until when the miner holds it while files are uploaded. Of a running job, [`super::Lease`] tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
@@ -211,6 +214,7 @@ impl Job {
             started_at: None,
             finished_at: None,
             deadline_at: None,
+            cancel_requested_at: None,
             lease_expires_at: None,
             uploads_until: None,
             job_args: Payload::Inline(job_args),

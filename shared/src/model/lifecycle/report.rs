@@ -49,6 +49,19 @@ pub fn finish(
     upload_window: i64,
     report: Report<'_>,
 ) -> Result<Transition> {
+    let change = reported(job_id, attempt, deadline, upload_window, report)?;
+    // Of one that its owner has cancelled, `finish_cancelled` is right.
+    Ok(change.when(Condition::Absent("cancel_requested_at")))
+}
+
+/// The same, whether or not its owner has cancelled the job.
+pub(super) fn reported(
+    job_id: Uuid,
+    attempt: u32,
+    deadline: Timestamp,
+    upload_window: i64,
+    report: Report<'_>,
+) -> Result<Transition> {
     let with_files = !report.files.is_empty();
     let status = match report.status {
         Status::Complete if with_files => Status::CompletePendingUploads,
