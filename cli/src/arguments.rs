@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Cancel {
         job: Uuid,
     },
+    Retry {
+        job: Uuid,
+    },
     Delete {
         job: Uuid,
     },
@@ -138,6 +141,7 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
             Command::Download { job: id("JOB", &given.word("JOB")?)?, to: given.to.take(), force: given.has("--force") }
         }
         "cancel" => Command::Cancel { job: id("JOB", &given.word("JOB")?)? },
+        "retry" => Command::Retry { job: id("JOB", &given.word("JOB")?)? },
         "delete" => Command::Delete { job: id("JOB", &given.word("JOB")?)? },
         "work" => work(given)?,
         other => return Err(format!("there is no command {other:?}; see --help").into()),
@@ -226,6 +230,8 @@ mod tests {
             &["list", "--force"],
             &["cancel"],
             &["cancel", ID, ID],
+            &["retry"],
+            &["retry", ID, "--once"],
             &["delete", ID, "--once"],
             &["watch", ID, "--to", "x"],
             &["download", ID, "--chute", ID],

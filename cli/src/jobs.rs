@@ -1,4 +1,4 @@
-//! `jobchute create`, `list`, `cancel` and `delete`.
+//! `jobchute create`, `list`, `cancel`, `retry` and `delete`.
 
 use std::{
     fs::File,
@@ -88,6 +88,12 @@ pub(crate) async fn cancel(api: &Api, job: Uuid) -> Result<()> {
         false => screen::line(format_args!("{status}, and its miner is told to stop"))?,
     }
     Ok(())
+}
+
+/// Has a job tried again.
+pub(crate) async fn retry(api: &Api, job: Uuid) -> Result<()> {
+    let State { status, .. } = api.json(Method::PUT, &format!("/jobs/{job}/retry"), None).await?;
+    Ok(screen::line(status)?)
 }
 
 /// Deletes a job.

@@ -70,6 +70,7 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
             return download::all_files(&user()?, &Signals::take()?, job, to, force).await;
         }
         Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
+        Command::Retry { job } => jobs::retry(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
         Command::Work { chute, once, command } => {
             let api = Api::new(settings.url()?, settings.miner()?)?;

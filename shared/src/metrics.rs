@@ -21,6 +21,8 @@ const DIMENSION: &str = "Stack";
 pub enum Metric {
     /// Jobs that users created.
     JobsCreated,
+    /// Jobs that their owners had tried again.
+    JobsRetried,
     /// Jobs that miners claimed.
     JobsClaimed,
     /// Time that a job had waited when it was claimed, since its creation or since it was lost.

@@ -197,6 +197,7 @@ async fn a_caller_who_is_made_up_costs_one_read_of_items_and_no_query() {
             (Method::GET, format!("{job}/download/{}", Uuid::nil())),
             (Method::DELETE, job.clone()),
             (Method::PUT, format!("{job}/cancel")),
+            (Method::PUT, format!("{job}/retry")),
             (Method::POST, format!("/jobs/{chute_id}/train")),
             (Method::PUT, format!("/jobs/{pending}/claim")),
         ] {

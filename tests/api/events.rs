@@ -60,6 +60,7 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
         ("finish-job", 200),
         ("upload-job-file", 200),
         ("cancel-job", 200),
+        ("retry-job", 409),
         ("complete-job", 200),
         ("get-job", 200),
         ("download-output-file", 307),

@@ -214,6 +214,9 @@ async fn record() -> Value {
     example("refusals", "429", "quota", &exceeded.body);
     let unwanted = format!("/jobs/{unwanted_id}/cancel");
     example("cancel-job", "200", "told", &world.user.put(&unwanted, Value::Null).await.ok());
+    World::admin(json!({"command": "cancel_job", "job_id": unwanted_id})).await;
+    World::admin(json!({"command": "set_quotas", "user_id": world.user_id, "quotas": {"*": 9}})).await;
+    example("retry-job", "200", "pending", &world.user.put(&unwanted.replace("cancel", "retry"), Value::Null).await.ok());
     let deleted = world.user.delete(&format!("/jobs/{job_id}")).await.ok();
     example("delete-job", "200", "deleted", &deleted);
     example("refusals", "404", "deleted", &world.user.get(&format!("/jobs/{job_id}")).await.body);

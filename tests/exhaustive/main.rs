@@ -52,6 +52,7 @@ enum Intent {
     Delete,
     /// By the owner.
     Cancel,
+    Retry,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +110,8 @@ enum Life {
     Administered,
     /// The owner, who cancels it.
     Cancelled,
+    /// The owner, who has it tried again once, and deletes it.
+    Retried,
     /// Nobody else, but so many files that they are checked by one at a time.
     ManyFiles,
 }
@@ -185,10 +188,10 @@ impl World {
         if before.deleted_at.is_some() && after.deleted_at.is_none() {
             self.broken = Some("a deleted job came back");
         }
-        if before.terminal && (after.status != before.status || !after.terminal) {
+        if before.terminal && after.run == before.run && (after.status != before.status || !after.terminal) {
             self.broken = Some("a terminal job changed");
         }
-        if before.max_attempts < ATTEMPTS && after.status == Status::Pending {
+        if before.run == after.run && before.max_attempts < ATTEMPTS && after.status == Status::Pending {
             self.broken = Some("a job that was closed waits for miners again");
         }
         if before.cancel_requested_at.is_some() && after.status == Status::Pending {
@@ -201,7 +204,10 @@ impl World {
         if before.report.is_some() && before.cancel_requested_at != after.cancel_requested_at {
             self.broken = Some("finished work was cancelled");
         }
-        if before.report.is_some() && after.status == Status::Pending {
+        if before.run != after.run && !(before.terminal && before.status != Status::Complete) {
+            self.broken = Some("a job was tried again that was not over, or complete");
+        }
+        if before.run == after.run && before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
         }
         let (waits, listed) = (keys::claimable(after.chute_id, SHARD), keys::owner(after.user_id, SHARD));
@@ -212,6 +218,10 @@ impl World {
         let may_be_claimed = after.status == Status::Pending && after.deleted_at.is_none();
         if (after.queue.as_ref() == Some(&waits)) != may_be_claimed {
             self.broken = Some("a job waits for miners in another shard, or without being pending");
+        }
+        if before.run != after.run {
+            self.ended = None;
+            self.uploaded = false;
         }
         if after.terminal && after.deleted_at.is_none() {
             self.ended.get_or_insert_with(|| after.status.as_str().to_owned());
@@ -280,7 +290,8 @@ impl World {
         match intent {
             Intent::Claim(_) | Intent::BeginCheck(_) => (self.job.clone(), None),
             Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
-            Intent::Delete => (stored(Job { attempt, report, ..new_job() }), None),
+            Intent::Retry => (self.job.clone(), None),
+            Intent::Delete => (stored(Job { attempt, report, run: job.run, ..new_job() }), None),
             Intent::Complete(..) => {
                 let Job { status, files, error_detail, .. } = job;
                 (stored(Job { attempt, report, status, files, error_detail, ..new_job() }), None)
@@ -338,13 +349,20 @@ fn checked(mut job: Job, there: bool) -> Job {
     job
 }
 
+impl Life {
+    /// Attempts that the job gets. One that is tried again gets another one: that is as many.
+    fn attempts(self) -> u32 {
+        if self == Self::Retried { 1 } else { ATTEMPTS }
+    }
+}
+
 impl Model for Life {
     type State = World;
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            job: stored(new_job()),
+            job: stored(Job { max_attempts: self.attempts(), ..new_job() }),
             lease: None,
             tokens: [None; 2],
             pending: BTreeMap::new(),
@@ -375,7 +393,7 @@ impl Model for Life {
             }
             if let Some(attempt) = world.tokens[miner] {
                 for now in TIMES {
-                    if *self != Life::ManyFiles {
+                    if *self != Life::ManyFiles && (*self != Life::Retried || now == TIMES[0]) {
                         steps.push(Step::Heartbeat(miner, now));
                     }
                     // As fresh URLs do: unless the job is held for as long already.
@@ -385,7 +403,7 @@ impl Model for Life {
                     {
                         steps.push(Step::Renew(miner, now));
                     }
-                    if *self != Life::Cancelled || now == TIMES[0] {
+                    if !matches!(self, Life::Cancelled | Life::Retried) || now == TIMES[0] {
                         steps.push(Step::Finish(miner, true, now));
                     }
                 }
@@ -405,7 +423,7 @@ impl Model for Life {
                 }
             }
         }
-        for name in ["reaper", "owner"] {
+        for name in ["reaper", "owner", "owner too"] {
             if world.pending.contains_key(name) {
                 steps.extend([Step::Write(name, true), Step::Die(name)]);
             }
@@ -425,7 +443,10 @@ impl Model for Life {
         if *self == Life::Cancelled && !world.pending.contains_key("owner") && !over && job.attempt < 2 {
             steps.push(Step::Read("owner", Intent::Cancel, TIMES[0]));
         }
-        let owned = *self == Life::Owned;
+        if *self == Life::Retried && !world.pending.contains_key("owner too") && job.is_retriable() && job.run == 0 {
+            steps.push(Step::Read("owner too", Intent::Retry, TIMES[0]));
+        }
+        let owned = matches!(self, Life::Owned | Life::Retried);
         if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
         }
@@ -529,6 +550,20 @@ impl Model for Life {
                     let job = parse(&world.job);
                     let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
                     job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
+                }),
+            ],
+            Life::Retried => vec![
+                Property::sometimes("it succeeds at last", |_, world: &World| {
+                    world.ended.as_deref() == Some("complete") && parse(&world.job).run > 0
+                }),
+                Property::sometimes("it is deleted after it was tried again", |_, world: &World| {
+                    let job = parse(&world.job);
+                    job.run > 0 && job.deleted_at.is_some()
+                }),
+                Property::sometimes("a delete that has read it before comes too late", |_, world: &World| {
+                    let job = parse(&world.job);
+                    let late = matches!(world.pending.get("owner"), Some((Intent::Delete, ..)));
+                    job.run > 0 && late && job.deleted_at.is_none()
                 }),
             ],
             Life::Cancelled => vec![
@@ -654,6 +689,9 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
         Intent::Cancel => {
             world.apply_both(lifecycle::request_cancel(&read, row, now));
         }
+        Intent::Retry => {
+            world.revoke(lifecycle::retry(&read, 1, now));
+        }
         Intent::Delete => {
             world.revoke(lifecycle::delete(&read, now, WINDOW));
         }
@@ -679,6 +717,11 @@ fn no_order_of_events_with_many_files_breaks_a_jobs_life() {
 #[test]
 fn no_order_of_events_with_an_owner_who_cancels_breaks_a_jobs_life() {
     try_every_order(Life::Cancelled);
+}
+
+#[test]
+fn no_order_of_events_with_a_job_that_is_tried_again_breaks_its_life() {
+    try_every_order(Life::Retried);
 }
 
 #[test]

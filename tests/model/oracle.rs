@@ -43,6 +43,9 @@ pub(crate) struct Job {
     pub(crate) status: &'static str,
     pub(crate) terminal: bool,
     pub(crate) attempt: u32,
+    /// How often it was retried, and attempts before that.
+    pub(crate) run: u32,
+    before: u32,
     pub(crate) miner: Option<usize>,
     /// Miners that lost it, and when each did so last.
     pub(crate) lost: BTreeMap<usize, i64>,
@@ -130,8 +133,13 @@ pub(crate) enum Call {
     Put {
         file: &'static str,
         content: u32,
+        /// The job's run that the URL is of.
+        run: u32,
     },
     Cancel {
+        user: usize,
+    },
+    Retry {
         user: usize,
     },
     Delete {
@@ -167,6 +175,8 @@ impl Job {
             status: "pending",
             terminal: false,
             attempt: 0,
+            run: 0,
+            before: 0,
             miner: None,
             lost: BTreeMap::new(),
             lease: None,
@@ -185,7 +195,7 @@ impl Job {
 
     /// The method `train` is tried once, `serve` three times.
     fn max_attempts(&self) -> u32 {
-        [1, 3][self.request.0]
+        self.before + [1, 3][self.request.0]
     }
 
     /// The answer, and the job after it.
@@ -252,13 +262,23 @@ impl Job {
                     self.shown_to_miner()
                 }
             },
-            Call::Put { file, content } => {
-                self.objects.insert(file, *content);
+            Call::Put { file, content, run } => {
+                if *run == self.run {
+                    self.objects.insert(file, *content);
+                }
                 status(200)
             }
             Call::Cancel { user } if *user != self.user || self.gone.is_some() => status(404),
             Call::Cancel { .. } => {
                 self.cancel(now);
+                let mut answer = self.shown(None);
+                answer.fields.push(("/job_args", Value::Null));
+                answer
+            }
+            Call::Retry { user } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Retry { .. } if !self.terminal || self.status == "complete" => status(409),
+            Call::Retry { .. } => {
+                self.retry(now);
                 let mut answer = self.shown(None);
                 answer.fields.push(("/job_args", Value::Null));
                 answer
@@ -294,7 +314,7 @@ impl Job {
 
     /// Whether it has, or may have, something in S3.
     pub(crate) fn has_objects(&self) -> bool {
-        self.report.is_some() || is_apart(self.request.1)
+        self.report.is_some() || self.run > 0 || is_apart(self.request.1)
     }
 
     /// What a JobResponse says of it.
@@ -416,6 +436,18 @@ impl Job {
             self.due = self.due.min(Some(now + LAST_WORDS));
         }
         self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)) });
+    }
+
+    fn retry(&mut self, now: i64) {
+        if self.attempt > 0 {
+            self.close();
+        }
+        (self.status, self.terminal, self.cancel) = ("pending", false, false);
+        (self.before, self.run) = (self.attempt, self.run + 1);
+        (self.miner, self.report, self.deadline, self.due) = (None, None, None, Some(now));
+        self.files.clear();
+        self.objects.clear();
+        self.outputs.clear();
     }
 
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
@@ -557,6 +589,7 @@ impl Job {
         text("status") == Some(self.status)
             && item["terminal"]["BOOL"] == json!(self.terminal)
             && number("attempt") == Some(self.attempt.into())
+            && number("run").unwrap_or(0) == i64::from(self.run)
             && text("miner") == self.miner.map(|miner| miners[miner].0.as_str())
             && lost == expected.collect()
             && number("lease_expires_at") == self.lease

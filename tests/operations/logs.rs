@@ -15,9 +15,14 @@ async fn no_line_has_a_secret() {
     let job = day.reported("train").await;
     for fault in [Fault::FailBefore(500), Fault::Cut] {
         day.stack.set_faults(move |_| fault);
-        for (method, path) in
-            [("GET", ""), ("DELETE", ""), ("PUT", "/claim"), ("PUT", "/cancel"), ("GET", "/download/x")]
-        {
+        for (method, path) in [
+            ("GET", ""),
+            ("DELETE", ""),
+            ("PUT", "/claim"),
+            ("PUT", "/cancel"),
+            ("PUT", "/retry"),
+            ("GET", "/download/x"),
+        ] {
             let answer = day.sign(method.parse().unwrap(), &format!("/jobs/{}{path}", job.job_id), b"").await;
             assert_eq!(answer.status, 503, "{method} {path}");
         }

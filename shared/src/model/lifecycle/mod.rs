@@ -14,6 +14,7 @@
 //!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
 //!  cancel, by the owner: pending ends as cancelled (cancel_pending); of a running job the miner is told to stop (request_cancel). What it
 //!  then reports is kept, and the job ends as cancelled (finish_cancelled), as it does when the lease ends first (end_cancelled)
+//!  retry, by the owner, of a job that is over and not complete: pending again, with fresh attempts and without what was reported
 //!  the owner was disabled: cancel_pending ends what waits; last_attempt lets what runs end, and be tried no more
 //!  heartbeat: extends the lease of a running job, and of one whose uploads are under way, in a row beside the job ([`lease`]);
 //!  fresh upload URLs extend it in the job itself
@@ -33,6 +34,7 @@ mod check;
 mod condition;
 mod deletion;
 mod report;
+mod retry;
 mod revocation;
 
 pub use crate::item::Transition;
@@ -44,6 +46,7 @@ pub use deletion::{delete, swept};
 pub use report::{
     Report, file_arrived, file_arrived_in_list, file_declared, finish, hold_while_uploading, list_replaced,
 };
+pub use retry::retry;
 pub use revocation::{
     Revocation, cancel, cancel_pending, complete_for_lost_miner, end_lost_without, end_without, requeue, time_out,
 };

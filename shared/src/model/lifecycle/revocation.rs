@@ -23,7 +23,7 @@ use crate::{
 
 /// An attempt is taken from its miner, which does not know: the job changes, and its heartbeats are refused from then on. Both
 /// happen, or neither does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Revocation {
     /// What becomes of the job.
     pub job: Transition,

@@ -8,6 +8,7 @@ mod lists;
 mod merge;
 mod quota;
 mod replay;
+mod retry;
 mod scan;
 mod store;
 mod transaction;
