@@ -24,6 +24,7 @@ pub(crate) enum Command {
         arguments: String,
     },
     List,
+    Usage,
     Watch {
         job: Uuid,
     },
@@ -136,6 +137,7 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
             arguments: given.words.pop_front().unwrap_or_else(|| "{}".to_owned()),
         },
         "list" => Command::List,
+        "usage" => Command::Usage,
         "watch" => Command::Watch { job: id("JOB", &given.word("JOB")?)? },
         "download" => {
             Command::Download { job: id("JOB", &given.word("JOB")?)?, to: given.to.take(), force: given.has("--force") }
@@ -227,6 +229,7 @@ mod tests {
             &["work", "--resume", "d", "--once"],
             &["work", "--resume", "d", "true"],
             &["list", "--fast"],
+            &["usage", ID],
             &["list", "--force"],
             &["cancel"],
             &["cancel", ID, ID],

@@ -57,6 +57,7 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
         ("claim-job", 200),
         ("heartbeat-job", 200),
         ("list-jobs", 200),
+        ("get-usage", 200),
         ("finish-job", 200),
         ("upload-job-file", 200),
         ("cancel-job", 200),

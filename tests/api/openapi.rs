@@ -126,6 +126,9 @@ impl Fixed {
 
     fn text(&self, text: &str) -> String {
         let shape: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        if shape == "0000-00-00" {
+            return "2026-11-18".to_owned();
+        }
         if shape == "0000-00-00T00:00:00.000Z" {
             return "2026-11-18T11:06:40.000Z".to_owned();
         }
@@ -194,6 +197,7 @@ async fn record() -> Value {
     assert_eq!(upload_to(&finished["uploads"][0], b"hello").await.status, 200);
     example("complete-job", "200", "complete", &miner.put(&path, Value::Null).await.ok());
     example("get-job", "200", "complete", &world.get(&job_id).await);
+    example("get-usage", "200", "counts", &world.user.get("/usage").await.ok());
     example("list-jobs", "200", "page", &world.user.get("/jobs").await.ok());
 
     let file_id = text(&renewed["file_id"]);

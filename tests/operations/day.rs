@@ -99,6 +99,7 @@ impl Day {
         self.delete_with_a_signature(&unfinished.job_id).await;
         let unwanted = self.claimed("train").await;
         self.sign(Method::PUT, &format!("/jobs/{}/cancel", unwanted.job_id), b"").await.ok();
+        self.user().get(&self.at("/usage")).await.ok();
         self.retry().await;
         self.administer().await;
         self.lose_miners().await;

@@ -118,6 +118,7 @@ impl<'a> Bench<'a> {
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;
+        self.call("get-usage", Method::GET, &format!("{}/usage", self.stack.url()), &user, None).await?;
         self.call("docs", Method::GET, &format!("{}/openapi.json", self.stack.url()), "", None).await?;
         Ok(())
     }

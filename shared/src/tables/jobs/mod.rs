@@ -13,6 +13,7 @@ mod scan;
 mod store;
 mod transaction;
 mod usage;
+mod used;
 
 pub use change::{Change, Outcome};
 pub use insert::Inserted;
@@ -22,3 +23,4 @@ pub use replay::ReplayGuard;
 pub use scan::{OwnedJob, OwnedJobs};
 pub use store::Jobs;
 pub use transaction::CONFLICT_PAUSES_MS;
+pub use used::{Used, UsedToday};
