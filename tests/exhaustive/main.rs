@@ -191,7 +191,8 @@ impl World {
         if before.terminal && after.run == before.run && (after.status != before.status || !after.terminal) {
             self.broken = Some("a terminal job changed");
         }
-        if before.run == after.run && before.max_attempts < ATTEMPTS && after.status == Status::Pending {
+        let waits_again = before.status != Status::Pending && after.status == Status::Pending;
+        if before.run == after.run && before.max_attempts < ATTEMPTS && waits_again {
             self.broken = Some("a job that was closed waits for miners again");
         }
         if before.cancel_requested_at.is_some() && after.status == Status::Pending {
@@ -476,10 +477,10 @@ impl Model for Life {
                 let (result, files) = (result_of(miner), file.into_iter().collect());
                 let report = report_of(miner, &result, &files, at(now));
                 let attempt = world.tokens[miner]?;
-                let transition = lifecycle::finish(JOB, attempt, at(now), WINDOW, report).unwrap();
+                let transition = lifecycle::finish(attempt, at(now), WINDOW, report).unwrap();
                 if !world.apply_as(miner, transition) {
                     let report = report_of(miner, &result, &files, at(now));
-                    let late = lifecycle::finish_cancelled(JOB, attempt, at(now), WINDOW, report).unwrap();
+                    let late = lifecycle::finish_cancelled(attempt, at(now), WINDOW, report).unwrap();
                     world.apply_as(miner, late);
                 }
             }

@@ -91,12 +91,12 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         now,
     };
     let (job_id, attempt, deadline) = (claims.sub, claims.att, claims.deadline(window));
-    let transition = lifecycle::finish(job_id, attempt, deadline, window, report())?;
+    let transition = lifecycle::finish(attempt, deadline, window, report())?;
     let change = app.jobs.change_attempt(job_id, attempt, transition, DOING).await?;
     match change.refused() {
         // Its owner has cancelled it: a write more tells how it ends.
         Some(job) if job.cancel_requested_at.is_some() && job.report.is_none() && !job.terminal => {
-            let transition = lifecycle::finish_cancelled(job_id, attempt, deadline, window, report())?;
+            let transition = lifecycle::finish_cancelled(attempt, deadline, window, report())?;
             app.jobs.change_attempt(job_id, attempt, transition, DOING).await
         }
         _ => Ok(change),

@@ -12,7 +12,6 @@ use crate::{
     model::{job::Job, lease::Lease, pace, status::Status, stopping},
     time::Timestamp,
 };
-use uuid::Uuid;
 
 /// What the owner reads in `error_detail`, unless the miner has reported something else.
 pub const CANCELLED_BY_OWNER: &str = "Cancelled by its owner";
@@ -37,7 +36,6 @@ pub fn request_cancel(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revoc
 
 /// `running` → what the miner reports of a job that it was to stop: `cancelled`, with its result and its files.
 pub fn finish_cancelled(
-    job_id: Uuid,
     attempt: u32,
     deadline: Timestamp,
     upload_window: i64,
@@ -45,7 +43,7 @@ pub fn finish_cancelled(
 ) -> Result<Transition> {
     let detail = report.detail.or(Some(CANCELLED_BY_OWNER));
     let report = Report { status: Status::Cancelled, detail, ..report };
-    let change = reported(job_id, attempt, deadline, upload_window, report)?;
+    let change = reported(attempt, deadline, upload_window, report)?;
     Ok(change.when(Condition::Exists("cancel_requested_at".to_owned())))
 }
 

@@ -1,6 +1,7 @@
 //! The store of jobs: what becomes of one, what is counted for it, and lists of many.
 
 mod change;
+mod due;
 mod idle;
 mod insert;
 mod lease;
@@ -9,6 +10,7 @@ mod merge;
 mod quota;
 mod replay;
 mod retry;
+mod rows;
 mod scan;
 mod store;
 mod transaction;
@@ -16,8 +18,9 @@ mod usage;
 mod used;
 
 pub use change::{Change, Outcome};
+pub use due::{DuePage, DuePlace};
 pub use insert::Inserted;
-pub use lists::{ClaimableJob, DuePlace, Filter, JobList, ListedJob};
+pub use lists::{ClaimableJob, Filter, JobList, ListedJob};
 pub use quota::DailyQuota;
 pub use replay::ReplayGuard;
 pub use scan::{OwnedJob, OwnedJobs};
