@@ -464,7 +464,6 @@ impl Job {
             if uploads {
                 self.give_urls(now);
                 self.lease = self.urls.max(Some(token.expires * 1000 - WINDOW));
-                self.due = self.urls;
             } else {
                 self.end();
             }
@@ -507,6 +506,8 @@ impl Job {
                 self.due = (now < gone).then_some(gone);
             }
             None if self.terminal || self.status == "pending" => {}
+            // The row alone tells that there is nothing to do.
+            None if self.beats.and_then(|beats| beats.until).is_some_and(|(lease, _)| lease > now) => {}
             None if self.held_until() > Some(now) => {
                 let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
                 let soon = if self.cancel { now + LAST_WORDS } else { i64::MAX };
