@@ -24,6 +24,7 @@ pub(crate) enum Command {
         arguments: String,
     },
     List,
+    Usage,
     Watch {
         job: Uuid,
     },
@@ -31,6 +32,12 @@ pub(crate) enum Command {
         job: Uuid,
         to: Option<PathBuf>,
         force: bool,
+    },
+    Cancel {
+        job: Uuid,
+    },
+    Retry {
+        job: Uuid,
     },
     Delete {
         job: Uuid,
@@ -130,10 +137,13 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
             arguments: given.words.pop_front().unwrap_or_else(|| "{}".to_owned()),
         },
         "list" => Command::List,
+        "usage" => Command::Usage,
         "watch" => Command::Watch { job: id("JOB", &given.word("JOB")?)? },
         "download" => {
             Command::Download { job: id("JOB", &given.word("JOB")?)?, to: given.to.take(), force: given.has("--force") }
         }
+        "cancel" => Command::Cancel { job: id("JOB", &given.word("JOB")?)? },
+        "retry" => Command::Retry { job: id("JOB", &given.word("JOB")?)? },
         "delete" => Command::Delete { job: id("JOB", &given.word("JOB")?)? },
         "work" => work(given)?,
         other => return Err(format!("there is no command {other:?}; see --help").into()),
@@ -219,7 +229,12 @@ mod tests {
             &["work", "--resume", "d", "--once"],
             &["work", "--resume", "d", "true"],
             &["list", "--fast"],
+            &["usage", ID],
             &["list", "--force"],
+            &["cancel"],
+            &["cancel", ID, ID],
+            &["retry"],
+            &["retry", ID, "--once"],
             &["delete", ID, "--once"],
             &["watch", ID, "--to", "x"],
             &["download", ID, "--chute", ID],

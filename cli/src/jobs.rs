@@ -1,4 +1,4 @@
-//! `jobchute create`, `list` and `delete`.
+//! `jobchute create`, `list`, `cancel`, `retry` and `delete`.
 
 use std::{
     fs::File,
@@ -58,6 +58,12 @@ struct Listed {
     method: String,
 }
 
+#[derive(Deserialize)]
+struct State {
+    status: String,
+    terminal: bool,
+}
+
 /// Prints the caller's jobs, a line each.
 pub(crate) async fn list(api: &Api) -> Result<()> {
     let mut from = String::new();
@@ -71,6 +77,23 @@ pub(crate) async fn list(api: &Api) -> Result<()> {
             None => return Ok(()),
         }
     }
+}
+
+/// Cancels a job.
+pub(crate) async fn cancel(api: &Api, job: Uuid) -> Result<()> {
+    let State { status, terminal } = api.json(Method::PUT, &format!("/jobs/{job}/cancel"), None).await?;
+    match terminal {
+        true => screen::line(status)?,
+        // A miner has it, which is told with its next heartbeat.
+        false => screen::line(format_args!("{status}, and its miner is told to stop"))?,
+    }
+    Ok(())
+}
+
+/// Has a job tried again.
+pub(crate) async fn retry(api: &Api, job: Uuid) -> Result<()> {
+    let State { status, .. } = api.json(Method::PUT, &format!("/jobs/{job}/retry"), None).await?;
+    Ok(screen::line(status)?)
 }
 
 /// Deletes a job.

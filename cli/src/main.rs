@@ -14,6 +14,7 @@ mod screen;
 mod secrets;
 mod settings;
 mod signals;
+mod usage;
 mod watch;
 mod work;
 
@@ -64,11 +65,14 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Keys => keys::print(&settings.aws()?).await?,
         Command::Hotkey => keys::hotkey()?,
         Command::Create { chute, method, arguments } => jobs::create(&user()?, chute, &method, &arguments).await?,
+        Command::Usage => usage::print(&user()?).await?,
         Command::List => jobs::list(&user()?).await?,
         Command::Watch { job } => return watch::until_over(&user()?, job).await,
         Command::Download { job, to, force } => {
             return download::all_files(&user()?, &Signals::take()?, job, to, force).await;
         }
+        Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
+        Command::Retry { job } => jobs::retry(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
         Command::Work { chute, once, command } => {
             let api = Api::new(settings.url()?, settings.miner()?)?;

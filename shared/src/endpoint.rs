@@ -7,7 +7,7 @@ use crate::{
     auth::{Caller, Credentials, JobClaims},
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
-    model::{Job, PayloadKind},
+    model::{Job, Lease, PayloadKind},
     payloads::Gone,
     tables::Read,
     time::Timestamp,
@@ -30,6 +30,18 @@ impl App {
         Ok((caller, found.take_job()?))
     }
 
+    /// The caller, the caller's own job in the path, and what its heartbeats have written. No round trip more.
+    pub async fn owner_and_job(&self, request: &Request) -> Result<(Caller, Job, Option<Lease>)> {
+        let mut read = Read::default();
+        if let Some(job_id) = path_uuid(request, "job_id") {
+            read.job(job_id);
+            read.lease(job_id);
+        }
+        let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
+        let job = owned(found.take_job()?, &caller, request)?;
+        Ok((caller, job, found.take_lease()?))
+    }
+
     /// The job in the path, which the caller owns; 404 when it does not, or when the job is being deleted.
     pub async fn own_job(&self, request: &Request) -> Result<Job> {
         let (caller, job) = self.caller_and_job(self.credentials(request)?, request).await?;
@@ -38,14 +50,8 @@ impl App {
 
     /// The same, with the progress that its miner has told. No round trip more.
     pub async fn own_job_in_progress(&self, request: &Request, now: Timestamp) -> Result<Job> {
-        let mut read = Read::default();
-        if let Some(job_id) = path_uuid(request, "job_id") {
-            read.job(job_id);
-            read.lease(job_id);
-        }
-        let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
-        let job = owned(found.take_job()?, &caller, request)?;
-        Ok(job.with_progress(found.take_lease()?, now))
+        let (_, job, lease) = self.owner_and_job(request).await?;
+        Ok(job.with_progress(lease, now))
     }
 
     /// The same, with these of its payloads.

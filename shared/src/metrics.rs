@@ -21,6 +21,8 @@ const DIMENSION: &str = "Stack";
 pub enum Metric {
     /// Jobs that users created.
     JobsCreated,
+    /// Jobs that their owners had tried again.
+    JobsRetried,
     /// Jobs that miners claimed.
     JobsClaimed,
     /// Time that a job had waited when it was claimed, since its creation or since it was lost.
@@ -31,7 +33,7 @@ pub enum Metric {
     JobsPartialFailure,
     /// Jobs that ended with an error.
     JobsError,
-    /// Jobs that their miner gave up, or that an administrator ended.
+    /// Jobs that their miner gave up, or that their owner or an administrator ended.
     JobsCancelled,
     /// Jobs that ran out of time.
     JobsTimeout,

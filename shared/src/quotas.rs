@@ -20,6 +20,11 @@ impl Quotas {
         quotas.into_iter().map(|(key, count)| Ok((known(key)?, count))).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Chutes that have a quota of their own.
+    pub fn chutes(&self) -> impl Iterator<Item = Uuid> {
+        self.0.keys().filter_map(|key| Uuid::try_parse(key).ok())
+    }
+
     /// The quota of a key: its own, else that of `*`.
     pub fn of(&self, key: &str) -> Option<u64> {
         self.0.get(key).or_else(|| self.0.get("*")).copied()

@@ -89,6 +89,7 @@ async fn a_job_is_created_pending() {
       "error_detail": null,
       "started_at": null,
       "deadline_at": null,
+      "cancel_requested_at": null,
       "attempt": 0,
       "max_attempts": 1,
       "progress": null,

@@ -194,8 +194,11 @@ async fn a_caller_who_is_made_up_costs_one_read_of_items_and_no_query() {
             (Method::GET, "/jobs?limit=100".to_owned()),
             (Method::GET, format!("/jobs/claimable?limit=100&chute_id={chute_id}")),
             (Method::GET, job.clone()),
+            (Method::GET, "/usage".to_owned()),
             (Method::GET, format!("{job}/download/{}", Uuid::nil())),
             (Method::DELETE, job.clone()),
+            (Method::PUT, format!("{job}/cancel")),
+            (Method::PUT, format!("{job}/retry")),
             (Method::POST, format!("/jobs/{chute_id}/train")),
             (Method::PUT, format!("/jobs/{pending}/claim")),
         ] {

@@ -126,6 +126,9 @@ impl Fixed {
 
     fn text(&self, text: &str) -> String {
         let shape: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        if shape == "0000-00-00" {
+            return "2026-11-18".to_owned();
+        }
         if shape == "0000-00-00T00:00:00.000Z" {
             return "2026-11-18T11:06:40.000Z".to_owned();
         }
@@ -194,6 +197,7 @@ async fn record() -> Value {
     assert_eq!(upload_to(&finished["uploads"][0], b"hello").await.status, 200);
     example("complete-job", "200", "complete", &miner.put(&path, Value::Null).await.ok());
     example("get-job", "200", "complete", &world.get(&job_id).await);
+    example("get-usage", "200", "counts", &world.user.get("/usage").await.ok());
     example("list-jobs", "200", "page", &world.user.get("/jobs").await.ok());
 
     let file_id = text(&renewed["file_id"]);
@@ -208,9 +212,15 @@ async fn record() -> Value {
     example("refusals", "403", "no_miner", &world.user.put(&claim, Value::Null).await.body);
     example("refusals", "409", "claimed", &taken.body);
     example("refusals", "422", "field", &world.user.get("/jobs?limit=0").await.body);
+    let unwanted_id = world.claimed().await.job_id;
     World::admin(json!({"command": "set_quotas", "user_id": world.user_id, "quotas": {"*": 1}})).await;
     let exceeded = world.user.post(&format!("/jobs/{}/train", world.chute_id), json!({})).await;
     example("refusals", "429", "quota", &exceeded.body);
+    let unwanted = format!("/jobs/{unwanted_id}/cancel");
+    example("cancel-job", "200", "told", &world.user.put(&unwanted, Value::Null).await.ok());
+    World::admin(json!({"command": "cancel_job", "job_id": unwanted_id})).await;
+    World::admin(json!({"command": "set_quotas", "user_id": world.user_id, "quotas": {"*": 9}})).await;
+    example("retry-job", "200", "pending", &world.user.put(&unwanted.replace("cancel", "retry"), Value::Null).await.ok());
     let deleted = world.user.delete(&format!("/jobs/{job_id}")).await.ok();
     example("delete-job", "200", "deleted", &deleted);
     example("refusals", "404", "deleted", &world.user.get(&format!("/jobs/{job_id}")).await.body);
@@ -231,6 +241,7 @@ async fn record() -> Value {
         (&job_id.replace('-', ""), "7c1d0a52000040008000000000000002"),
         (&world.user_id, "9b2e4c10-0000-4000-8000-00000000000a"),
         (&world.chute_id, "3f0a1f6e-0000-4000-8000-000000000001"),
+        (&unwanted_id, "7c1d0a52-0000-4000-8000-000000000004"),
         (&file_id, "e5a1d3b7-0000-5000-8000-000000000003"),
         (address, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"),
         (&format!("/{day}/"), "/2026-11-18/"),

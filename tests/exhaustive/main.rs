@@ -15,6 +15,7 @@ use shared::{
         ChuteSnapshot, Job, Lease, OutputFile, Payload, Status,
         lease::{self, Heartbeat},
         lifecycle::{self, Claim, Report, Revocation},
+        stopping,
     },
     time::Timestamp,
 };
@@ -49,6 +50,9 @@ enum Intent {
     Complete(usize, bool),
     Reap(bool),
     Delete,
+    /// By the owner.
+    Cancel,
+    Retry,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +108,10 @@ enum Life {
     Owned,
     /// An administrator, who ends or closes it before it has reported: what happens while files are uploaded is left out.
     Administered,
+    /// The owner, who cancels it.
+    Cancelled,
+    /// The owner, who has it tried again once, and deletes it.
+    Retried,
     /// Nobody else, but so many files that they are checked by one at a time.
     ManyFiles,
 }
@@ -138,6 +146,7 @@ fn stored_row(item: Item, job: &Job) -> String {
     if job.terminal || job.deleted_at.is_some() {
         (row.lease_expires_at, row.uploads_until) = (None, None);
     }
+    row.told_at = row.told_at.map(|_| Timestamp::from_millis(0));
     serde_json::to_string(&row).unwrap()
 }
 
@@ -179,13 +188,27 @@ impl World {
         if before.deleted_at.is_some() && after.deleted_at.is_none() {
             self.broken = Some("a deleted job came back");
         }
-        if before.terminal && (after.status != before.status || !after.terminal) {
+        if before.terminal && after.run == before.run && (after.status != before.status || !after.terminal) {
             self.broken = Some("a terminal job changed");
         }
-        if before.max_attempts < ATTEMPTS && after.status == Status::Pending {
+        let waits_again = before.status != Status::Pending && after.status == Status::Pending;
+        if before.run == after.run && before.max_attempts < ATTEMPTS && waits_again {
             self.broken = Some("a job that was closed waits for miners again");
         }
-        if before.report.is_some() && after.status == Status::Pending {
+        if before.cancel_requested_at.is_some() && after.status == Status::Pending {
+            self.broken = Some("a job that its owner has cancelled waits for miners again");
+        }
+        let cancelled = after.cancel_requested_at.is_some();
+        if after.terminal && cancelled && after.status != Status::Cancelled {
+            self.broken = Some("a job that its owner has cancelled ended otherwise");
+        }
+        if before.report.is_some() && before.cancel_requested_at != after.cancel_requested_at {
+            self.broken = Some("finished work was cancelled");
+        }
+        if before.run != after.run && !(before.terminal && before.status != Status::Complete) {
+            self.broken = Some("a job was tried again that was not over, or complete");
+        }
+        if before.run == after.run && before.report.is_some() && after.status == Status::Pending {
             self.broken = Some("a reported job was given to another miner");
         }
         let (waits, listed) = (keys::claimable(after.chute_id, SHARD), keys::owner(after.user_id, SHARD));
@@ -197,6 +220,10 @@ impl World {
         if (after.queue.as_ref() == Some(&waits)) != may_be_claimed {
             self.broken = Some("a job waits for miners in another shard, or without being pending");
         }
+        if before.run != after.run {
+            self.ended = None;
+            self.uploaded = false;
+        }
         if after.terminal && after.deleted_at.is_none() {
             self.ended.get_or_insert_with(|| after.status.as_str().to_owned());
         }
@@ -205,8 +232,7 @@ impl World {
     }
 
     /// Both writes, if the conditions of both hold. Whether they did.
-    fn revoke(&mut self, revocation: Revocation) -> bool {
-        let attempt = parse(&self.job).attempt;
+    fn apply_both(&mut self, revocation: Revocation) -> bool {
         let row = match revocation.lease {
             None => self.lease.clone(),
             Some(change) => match change.apply(row_of(self.lease.as_ref())) {
@@ -217,6 +243,15 @@ impl World {
         let done = self.apply(revocation.job);
         if done {
             self.lease = row;
+        }
+        done
+    }
+
+    /// The same, by which an attempt is taken from its miner.
+    fn revoke(&mut self, revocation: Revocation) -> bool {
+        let attempt = parse(&self.job).attempt;
+        let done = self.apply_both(revocation);
+        if done {
             self.revoked.push(attempt);
         }
         done
@@ -239,7 +274,18 @@ impl World {
             tokens_end: Timestamp::from_millis(TOKENS_END * 1000),
             progress: None,
         };
-        let Some(row) = lease::heartbeat(&beat).apply(row_of(self.lease.as_ref())) else { return };
+        let row = row_of(self.lease.as_ref());
+        let told = |row: Item| {
+            let refused = (!row.is_empty()).then(|| Lease::from_item(row.clone()).unwrap());
+            refused
+                .and_then(|refused| stopping::heartbeat_of_cancelled(&beat, &refused))
+                .and_then(|change| change.apply(row))
+        };
+        let Some(row) = lease::heartbeat(&beat).apply(row.clone()).or_else(|| told(row)) else { return };
+        let job = parse(&self.job);
+        if job.attempt == attempt && job.cancel_requested_at.is_some() && !row.contains_key("cancelled") {
+            self.broken = Some("the miner of a cancelled job was not told");
+        }
         if self.revoked.contains(&attempt) {
             self.broken = Some("a heartbeat was taken of an attempt that was over, and its miner was not told");
         }
@@ -252,8 +298,9 @@ impl World {
         let (attempt, report) = (job.attempt, job.report.clone());
         match intent {
             Intent::Claim(_) | Intent::BeginCheck(_) => (self.job.clone(), None),
-            Intent::Reap(_) => (self.job.clone(), self.lease.clone()),
-            Intent::Delete => (stored(Job { attempt, report, ..new_job() }), None),
+            Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
+            Intent::Retry => (self.job.clone(), None),
+            Intent::Delete => (stored(Job { attempt, report, run: job.run, ..new_job() }), None),
             Intent::Complete(..) => {
                 let Job { status, files, error_detail, .. } = job;
                 (stored(Job { attempt, report, status, files, error_detail, ..new_job() }), None)
@@ -311,13 +358,20 @@ fn checked(mut job: Job, there: bool) -> Job {
     job
 }
 
+impl Life {
+    /// Attempts that the job gets. One that is tried again gets another one: that is as many.
+    fn attempts(self) -> u32 {
+        if self == Self::Retried { 1 } else { ATTEMPTS }
+    }
+}
+
 impl Model for Life {
     type State = World;
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            job: stored(new_job()),
+            job: stored(Job { max_attempts: self.attempts(), ..new_job() }),
             lease: None,
             tokens: [None; 2],
             pending: BTreeMap::new(),
@@ -348,7 +402,7 @@ impl Model for Life {
             }
             if let Some(attempt) = world.tokens[miner] {
                 for now in TIMES {
-                    if *self != Life::ManyFiles {
+                    if *self != Life::ManyFiles && (*self != Life::Retried || now == TIMES[0]) {
                         steps.push(Step::Heartbeat(miner, now));
                     }
                     // As fresh URLs do: unless the job is held for as long already.
@@ -358,7 +412,9 @@ impl Model for Life {
                     {
                         steps.push(Step::Renew(miner, now));
                     }
-                    steps.push(Step::Finish(miner, true, now));
+                    if !matches!(self, Life::Cancelled | Life::Retried) || now == TIMES[0] {
+                        steps.push(Step::Finish(miner, true, now));
+                    }
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
@@ -376,7 +432,7 @@ impl Model for Life {
                 }
             }
         }
-        for name in ["reaper", "owner"] {
+        for name in ["reaper", "owner", "owner too"] {
             if world.pending.contains_key(name) {
                 steps.extend([Step::Write(name, true), Step::Die(name)]);
             }
@@ -402,7 +458,15 @@ impl Model for Life {
         if *self == Life::Administered && !job.terminal {
             steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
         }
-        let owned = *self == Life::Owned;
+        let over = job.terminal || job.report.is_some() || job.cancel_requested_at.is_some();
+        // In the first attempt and before, and in the time between two: a later one's is no different, and there are fewer worlds.
+        if *self == Life::Cancelled && !world.pending.contains_key("owner") && !over && job.attempt < 2 {
+            steps.push(Step::Read("owner", Intent::Cancel, TIMES[0]));
+        }
+        if *self == Life::Retried && !world.pending.contains_key("owner too") && job.is_retriable() && job.run == 0 {
+            steps.push(Step::Read("owner too", Intent::Retry, TIMES[0]));
+        }
+        let owned = matches!(self, Life::Owned | Life::Retried);
         if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
             steps.push(Step::Read("owner", Intent::Delete, TIMES[0]));
         }
@@ -431,8 +495,13 @@ impl Model for Life {
                 let file = with_file.then(|| (file_id(), OutputFile::named("out")));
                 let (result, files) = (result_of(miner), file.into_iter().collect());
                 let report = report_of(miner, &result, &files, at(now));
-                let transition = lifecycle::finish(world.tokens[miner]?, at(now), WINDOW, report).unwrap();
-                world.apply_as(miner, transition);
+                let attempt = world.tokens[miner]?;
+                let transition = lifecycle::finish(attempt, at(now), WINDOW, report).unwrap();
+                if !world.apply_as(miner, transition) {
+                    let report = report_of(miner, &result, &files, at(now));
+                    let late = lifecycle::finish_cancelled(attempt, at(now), WINDOW, report).unwrap();
+                    world.apply_as(miner, late);
+                }
             }
             Step::Upload(_) => world.uploaded = true,
             Step::FileArrived(miner) => {
@@ -513,6 +582,37 @@ impl Model for Life {
                     },
                 ),
             ],
+            Life::Retried => vec![
+                Property::sometimes("it succeeds at last", |_, world: &World| {
+                    world.ended.as_deref() == Some("complete") && parse(&world.job).run > 0
+                }),
+                Property::sometimes("it is deleted after it was tried again", |_, world: &World| {
+                    let job = parse(&world.job);
+                    job.run > 0 && job.deleted_at.is_some()
+                }),
+                Property::sometimes("a delete that has read it before comes too late", |_, world: &World| {
+                    let job = parse(&world.job);
+                    let late = matches!(world.pending.get("owner"), Some((Intent::Delete, ..)));
+                    job.run > 0 && late && job.deleted_at.is_none()
+                }),
+            ],
+            Life::Cancelled => vec![
+                Property::sometimes("it is cancelled before anybody has it", |_, world: &World| {
+                    world.ended.as_deref() == Some("cancelled") && world.winners.is_empty()
+                }),
+                Property::sometimes("a cancelled miner still brings its file", |_, world: &World| {
+                    let job = parse(&world.job);
+                    world.ended.as_deref() == Some("cancelled") && job.result.is_some() && world.uploaded
+                }),
+                Property::sometimes("a cancelled miner says nothing more", |_, world: &World| {
+                    let job = parse(&world.job);
+                    job.terminal && job.cancel_requested_at.is_some() && job.report.is_none()
+                }),
+                Property::sometimes("the report is faster than the cancel", |_, world: &World| {
+                    let late = matches!(world.pending.get("owner"), Some((Intent::Cancel, ..)));
+                    late && world.ended.as_deref() == Some("complete")
+                }),
+            ],
             Life::ManyFiles => {
                 vec![Property::sometimes("a check that died is followed by another", |_, world: &World| {
                     let until = parse(&world.job).checking_until;
@@ -591,9 +691,12 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
                 world.apply(lifecycle::rearm(&read, due, lease::look_again(&read, row, held_until, now)));
                 return;
             }
-            let requeues = read.report.is_none() && read.attempt < read.max_attempts;
+            let cancelled = read.report.is_none() && read.cancel_requested_at.is_some();
+            let requeues = read.report.is_none() && !cancelled && read.attempt < read.max_attempts;
             let revocation = if read.report.is_some() {
                 lifecycle::complete_for_lost_miner(&checked(read, there), row, now).unwrap()
+            } else if cancelled {
+                lifecycle::end_cancelled(&read, row, now)
             } else if requeues {
                 lifecycle::requeue(&read, row, now)
             } else {
@@ -609,6 +712,15 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             if requeues {
                 world.lost.extend(world.winners.last().map(|miner| (*miner, now.seconds())));
             }
+        }
+        Intent::Cancel if read.status == Status::Pending => {
+            world.apply(lifecycle::cancel_pending("no", now));
+        }
+        Intent::Cancel => {
+            world.apply_both(lifecycle::request_cancel(&read, row, now));
+        }
+        Intent::Retry => {
+            world.revoke(lifecycle::retry(&read, 1, now));
         }
         Intent::Delete => {
             world.revoke(lifecycle::delete(&read, now, WINDOW));
@@ -630,6 +742,16 @@ fn no_order_of_events_breaks_a_jobs_life() {
 #[test]
 fn no_order_of_events_with_many_files_breaks_a_jobs_life() {
     try_every_order(Life::ManyFiles);
+}
+
+#[test]
+fn no_order_of_events_with_an_owner_who_cancels_breaks_a_jobs_life() {
+    try_every_order(Life::Cancelled);
+}
+
+#[test]
+fn no_order_of_events_with_a_job_that_is_tried_again_breaks_its_life() {
+    try_every_order(Life::Retried);
 }
 
 #[test]

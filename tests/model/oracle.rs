@@ -16,6 +16,8 @@ const URLS_GIVEN: i64 = 300_000;
 const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
 const WITHHELD: i64 = 300_000;
+/// Milliseconds that a miner has for its report when it was told of a cancel.
+const LAST_WORDS: i64 = 90_000;
 
 /// The files that a report may name.
 pub(crate) const FILES: [&str; 2] = ["a.bin", "sub dir/ü.bin"];
@@ -41,6 +43,9 @@ pub(crate) struct Job {
     pub(crate) status: &'static str,
     pub(crate) terminal: bool,
     pub(crate) attempt: u32,
+    /// How often it was retried, and attempts before that.
+    pub(crate) run: u32,
+    before: u32,
     pub(crate) miner: Option<usize>,
     /// Miners that lost it, and when each did so last.
     pub(crate) lost: BTreeMap<usize, i64>,
@@ -52,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<i64>,
     /// When the reaper looks at it.
     pub(crate) due: Option<i64>,
+    /// Its owner has cancelled it while it ran.
+    pub(crate) cancel: bool,
     pub(crate) report: Option<Report>,
     /// The report's files, and whether they are known to have arrived.
     pub(crate) files: BTreeMap<&'static str, bool>,
@@ -85,6 +92,8 @@ pub(crate) struct Beats {
     attempt: u32,
     /// What they hold the job for while it runs, and while files are uploaded.
     until: Option<(i64, i64)>,
+    /// The attempt that was cancelled, and whether its miner was told.
+    cancelled: Option<(u32, bool)>,
 }
 
 /// What a job token says. Times are in seconds.
@@ -124,6 +133,14 @@ pub(crate) enum Call {
     Put {
         file: &'static str,
         content: u32,
+        /// The job's run that the URL is of.
+        run: u32,
+    },
+    Cancel {
+        user: usize,
+    },
+    Retry {
+        user: usize,
     },
     Delete {
         user: usize,
@@ -158,6 +175,8 @@ impl Job {
             status: "pending",
             terminal: false,
             attempt: 0,
+            run: 0,
+            before: 0,
             miner: None,
             lost: BTreeMap::new(),
             lease: None,
@@ -165,6 +184,7 @@ impl Job {
             beats: None,
             deadline: None,
             due: Some(now),
+            cancel: false,
             report: None,
             files: BTreeMap::new(),
             gone: None,
@@ -175,7 +195,7 @@ impl Job {
 
     /// The method `train` is tried once, `serve` three times.
     fn max_attempts(&self) -> u32 {
-        [1, 3][self.request.0]
+        self.before + [1, 3][self.request.0]
     }
 
     /// The answer, and the job after it.
@@ -242,9 +262,26 @@ impl Job {
                     self.shown_to_miner()
                 }
             },
-            Call::Put { file, content } => {
-                self.objects.insert(file, *content);
+            Call::Put { file, content, run } => {
+                if *run == self.run {
+                    self.objects.insert(file, *content);
+                }
                 status(200)
+            }
+            Call::Cancel { user } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Cancel { .. } => {
+                self.cancel(now);
+                let mut answer = self.shown(None);
+                answer.fields.push(("/job_args", Value::Null));
+                answer
+            }
+            Call::Retry { user } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Retry { .. } if !self.terminal || self.status == "complete" => status(409),
+            Call::Retry { .. } => {
+                self.retry(now);
+                let mut answer = self.shown(None);
+                answer.fields.push(("/job_args", Value::Null));
+                answer
             }
             Call::Delete { user } if *user != self.user => status(404),
             Call::Delete { .. } => {
@@ -277,7 +314,7 @@ impl Job {
 
     /// Whether it has, or may have, something in S3.
     pub(crate) fn has_objects(&self) -> bool {
-        self.report.is_some() || is_apart(self.request.1)
+        self.report.is_some() || self.run > 0 || is_apart(self.request.1)
     }
 
     /// What a JobResponse says of it.
@@ -357,6 +394,22 @@ impl Job {
                 return stop;
             }
         }
+        let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
+        let lease = now + 3000 * interval;
+        let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
+        if let Some(beats) = &mut self.beats
+            && beats.attempt == token.attempt
+            && let Some((attempt, told)) = &mut beats.cancelled
+            && *attempt == token.attempt
+        {
+            let running = match (*told, beats.until) {
+                (true, Some((running, _))) => running,
+                _ => until.0.min(now + LAST_WORDS),
+            };
+            beats.until = Some((running, until.1));
+            *told = true;
+            return stop;
+        }
         // Nobody tells a miner of what it has done itself.
         if self.beats.is_some_and(|beats| beats.attempt > token.attempt) {
             return match held {
@@ -364,11 +417,37 @@ impl Job {
                 held => status(held.err().unwrap_or(503)),
             };
         }
-        let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
-        let lease = now + 3000 * interval;
-        let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
-        self.beats = Some(Beats { attempt: token.attempt, until: Some(until) });
+        self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None });
         Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
+    }
+
+    fn cancel(&mut self, now: i64) {
+        if self.terminal || self.report.is_some() || self.cancel {
+            return;
+        }
+        if self.status == "pending" {
+            self.status = "cancelled";
+            self.end();
+            return;
+        }
+        self.cancel = true;
+        let until = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
+        if until.is_some() {
+            self.due = self.due.min(Some(now + LAST_WORDS));
+        }
+        self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)) });
+    }
+
+    fn retry(&mut self, now: i64) {
+        if self.attempt > 0 {
+            self.close();
+        }
+        (self.status, self.terminal, self.cancel) = ("pending", false, false);
+        (self.before, self.run) = (self.attempt, self.run + 1);
+        (self.miner, self.report, self.deadline, self.due) = (None, None, None, Some(now));
+        self.files.clear();
+        self.objects.clear();
+        self.outputs.clear();
     }
 
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
@@ -377,6 +456,7 @@ impl Job {
         }
         if self.status == "running" && self.report.is_none() {
             self.report = Some(report);
+            let report = if self.cancel { Report { status: "cancelled", ..report } } else { report };
             self.files = report.files().map(|file| (file, false)).collect();
             let uploads = !self.files.is_empty();
             self.status =
@@ -384,7 +464,6 @@ impl Job {
             if uploads {
                 self.give_urls(now);
                 self.lease = self.urls.max(Some(token.expires * 1000 - WINDOW));
-                self.due = self.urls;
             } else {
                 self.end();
             }
@@ -427,12 +506,21 @@ impl Job {
                 self.due = (now < gone).then_some(gone);
             }
             None if self.terminal || self.status == "pending" => {}
+            // The row alone tells that there is nothing to do.
+            None if self.beats.and_then(|beats| beats.until).is_some_and(|(lease, _)| lease > now) => {}
             None if self.held_until() > Some(now) => {
                 let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
-                self.due = self.held_until().map(|end| if beats { end } else { end.min(now + LONGEST_LEASE) });
+                let soon = if self.cancel { now + LAST_WORDS } else { i64::MAX };
+                let look = |end: i64| if beats { end.min(soon) } else { end.min(now + LONGEST_LEASE) };
+                self.due = self.held_until().map(look);
             }
             None if self.report.is_some() => {
                 self.complete();
+                self.close();
+            }
+            None if self.cancel => {
+                self.status = "cancelled";
+                self.end();
                 self.close();
             }
             None if self.attempt == self.max_attempts() => {
@@ -461,7 +549,8 @@ impl Job {
 
     /// The attempt is taken from its miner.
     fn close(&mut self) {
-        self.beats = Some(Beats { attempt: self.attempt + 1, until: None });
+        let cancelled = self.beats.and_then(|beats| beats.cancelled);
+        self.beats = Some(Beats { attempt: self.attempt + 1, until: None, cancelled });
     }
 
     fn end(&mut self) {
@@ -475,6 +564,8 @@ impl Job {
         let beats = number_of(row, "attempt").map(|attempt| Beats {
             attempt: u32::try_from(attempt).unwrap_or_default(),
             until: number_of(row, "lease_expires_at").zip(number_of(row, "uploads_until")),
+            cancelled: number_of(row, "cancelled")
+                .map(|attempt| (u32::try_from(attempt).unwrap_or_default(), !row["told_at"].is_null())),
         });
         if beats != self.beats {
             return false;
@@ -499,12 +590,14 @@ impl Job {
         text("status") == Some(self.status)
             && item["terminal"]["BOOL"] == json!(self.terminal)
             && number("attempt") == Some(self.attempt.into())
+            && number("run").unwrap_or(0) == i64::from(self.run)
             && text("miner") == self.miner.map(|miner| miners[miner].0.as_str())
             && lost == expected.collect()
             && number("lease_expires_at") == self.lease
             && number("uploads_until") == self.urls
             && number("deadline_at") == self.deadline
             && number("due_at") == self.due
+            && number("cancel_requested_at").is_some() == self.cancel
             && text("report").is_some() == self.report.is_some()
             && files == self.files
     }

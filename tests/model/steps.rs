@@ -59,6 +59,14 @@ pub(crate) enum What {
         url: usize,
         envelope: bool,
     },
+    Cancel {
+        user: usize,
+        job: usize,
+    },
+    Retry {
+        user: usize,
+        job: usize,
+    },
     Delete {
         user: usize,
         job: usize,
@@ -132,6 +140,8 @@ fn what() -> impl Strategy<Value = What> {
         3 => (recent(), 0_usize..2).prop_map(|(token, file)| What::Upload { token, file }),
         8 => recent().prop_map(|token| What::Complete { token }),
         10 => (recent(), any::<bool>()).prop_map(|(url, envelope)| What::Put { url, envelope }),
+        4 => (user(), recent()).prop_map(|(user, job)| What::Cancel { user, job }),
+        4 => (user(), recent()).prop_map(|(user, job)| What::Retry { user, job }),
         4 => (user(), recent()).prop_map(|(user, job)| What::Delete { user, job }),
         4 => (user(), recent()).prop_map(|(user, job)| What::Get { user, job }),
         3 => (user(), recent(), 0_usize..2).prop_map(|(user, job, file)| What::Download { user, job, file }),

@@ -378,13 +378,26 @@ impl Case<'_> {
                 if self.world.now() > given + WINDOW {
                     return None;
                 }
-                let call = Call::Put { file, content: number };
+                let run = url.split_once("/run").map_or(0, |(_, rest)| rest[..4].parse().unwrap_or_default());
+                let call = Call::Put { file, content: number, run };
                 let mut request = with_token(job, call, Method::PUT, url.clone(), content(number));
                 if *envelope {
                     request.http.body = Form::of(file, &content(number));
                     request.http.headers.push(("content-type".to_owned(), Form::CONTENT_TYPE.to_owned()));
                 }
                 request
+            }
+            What::Cancel { user, job } => {
+                let (at, job_id) = a_job(job)?;
+                let user = (self.jobs[at].1[0].user + user) % 2;
+                let about = About::Job(at, Call::Cancel { user });
+                signed(&users[user], about, Method::PUT, format!("/jobs/{job_id}/cancel"), Vec::new())
+            }
+            What::Retry { user, job } => {
+                let (at, job_id) = a_job(job)?;
+                let user = (self.jobs[at].1[0].user + user) % 2;
+                let about = About::Job(at, Call::Retry { user });
+                signed(&users[user], about, Method::PUT, format!("/jobs/{job_id}/retry"), Vec::new())
             }
             What::Delete { user, job } => {
                 let (at, job_id) = a_job(job)?;
@@ -500,6 +513,11 @@ impl Case<'_> {
                     return Err(format!(
                         "job {at} may be {possible:?} at {now}, and is {item} with {row}; answers {seen:?}"
                     ));
+                }
+                if after.iter().all(|job| job.run > before[0].run) {
+                    let user = after[0].user;
+                    *self.used.entry((user, Timestamp::from_millis(now).date())).or_default() += 1;
+                    self.ended.remove(&at);
                 }
                 self.jobs[at].1 = after;
             }

@@ -97,6 +97,10 @@ impl Day {
         self.delete_with_a_signature(&done.job_id).await;
         let unfinished = self.reported("train").await;
         self.delete_with_a_signature(&unfinished.job_id).await;
+        let unwanted = self.claimed("train").await;
+        self.sign(Method::PUT, &format!("/jobs/{}/cancel", unwanted.job_id), b"").await.ok();
+        self.user().get(&self.at("/usage")).await.ok();
+        self.retry().await;
         self.administer().await;
         self.lose_miners().await;
         self.carry_much().await;
@@ -207,6 +211,19 @@ impl Day {
         let url = answer.header("location").expect("a presigned URL").to_owned();
         self.remember_signatures([&url.as_str().into()]);
         assert_eq!(Client::nobody().get(&url).await.status, 200);
+    }
+
+    /// A job that failed, with a file and a large result; something else of it is on its way.
+    async fn retry(&mut self) {
+        let failed = self.claimed("train").await;
+        let report = json!({"status": "error", "result": "x".repeat(10_000), "output_filenames": ["log"]});
+        let answer = Client::nobody().post(&failed.url, report).await.ok();
+        assert_eq!(upload(&text(&answer["output_storage_urls"]["log"]), b"hello").await.status, 200);
+        assert_eq!(Client::nobody().put(&failed.url, Value::Null).await.ok()["status"], "error");
+        self.leave_behind(&failed.job_id).await;
+        let path = format!("/jobs/{}/retry", failed.job_id);
+        assert_eq!(self.sign(Method::PUT, &path, b"").await.ok()["status"], "pending");
+        self.delete_with_a_signature(&failed.job_id).await;
     }
 
     async fn delete_with_a_signature(&mut self, job_id: &str) {

@@ -15,11 +15,18 @@ async fn no_line_has_a_secret() {
     let job = day.reported("train").await;
     for fault in [Fault::FailBefore(500), Fault::Cut] {
         day.stack.set_faults(move |_| fault);
-        for (method, path) in [("GET", ""), ("DELETE", ""), ("PUT", "/claim"), ("GET", "/download/x")] {
+        for (method, path) in [
+            ("GET", ""),
+            ("DELETE", ""),
+            ("PUT", "/claim"),
+            ("PUT", "/cancel"),
+            ("PUT", "/retry"),
+            ("GET", "/download/x"),
+        ] {
             let answer = day.sign(method.parse().unwrap(), &format!("/jobs/{}{path}", job.job_id), b"").await;
             assert_eq!(answer.status, 503, "{method} {path}");
         }
-        for list in [format!("/jobs/claimable?chute_id={}", day.chute_id), "/jobs".to_owned()] {
+        for list in [format!("/jobs/claimable?chute_id={}", day.chute_id), "/jobs".to_owned(), "/usage".to_owned()] {
             assert_eq!(day.sign(Method::GET, &list, b"").await.status, 503, "{list}");
         }
         let create = format!("/jobs/{}/train", day.chute_id);

@@ -72,7 +72,9 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
     };
     let (done, refused) = ((200, String::new()), (400, "AccessDeniedException".to_owned()));
     let others = ["user#a", "key#a", "hotkey#a", "chute#a", "replay", "xreplay#a"];
-    for (number, package) in ["create-job", "claim-job", "delete-job"].iter().enumerate() {
+    assert_eq!(Client::nobody().put(&path("x/cancel"), Value::Null).await.status, 401);
+    assert_eq!(Client::nobody().put(&path("x/retry"), Value::Null).await.status, 401);
+    for (number, package) in ["create-job", "claim-job", "delete-job", "cancel-job", "retry-job"].iter().enumerate() {
         assert_eq!(as_function(&stack, number, "PutItem", put("replay#a")).await, done, "{package}");
         for key in others.iter().chain(&["usage#a#2026-01-01"]) {
             assert_eq!(as_function(&stack, number, "PutItem", put(key)).await, refused, "{package} {key}");
@@ -80,7 +82,11 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
             assert_eq!(as_function(&stack, number, "TransactWriteItems", both).await, refused, "{package} {key}");
         }
         let usage = as_function(&stack, number, "UpdateItem", update("usage#a#2026-01-01")).await;
-        assert_eq!(usage, if *package == "create-job" { done.clone() } else { refused.clone() }, "{package}");
+        assert_eq!(
+            usage,
+            if ["create-job", "retry-job"].contains(package) { done.clone() } else { refused.clone() },
+            "{package}"
+        );
         for key in others.iter().chain(&["replay#a"]) {
             assert_eq!(as_function(&stack, number, "UpdateItem", update(key)).await, refused, "{package} {key}");
         }

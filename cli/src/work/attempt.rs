@@ -5,6 +5,7 @@ use std::{convert::Infallible, ffi::OsString};
 use anyhow::{Context, Error, Result};
 use reqwest::Method;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 
 use crate::{
     api::Api,
@@ -49,10 +50,11 @@ pub(crate) async fn run(
     folder: Folder,
     command: &[OsString],
 ) -> Result<Outcome> {
+    let cancelled = Notify::new();
     let done = tokio::select! {
-        done = attempt(api, signals, assignment, &folder, command) => done,
+        done = attempt(api, signals, assignment, &folder, command, &cancelled) => done,
         // Dropping the attempt kills its command.
-        lost = lease::hold(api, assignment, &folder, lease) => Err(lost),
+        lost = lease::hold(api, assignment, &folder, lease, &cancelled) => Err(lost),
     };
     let cannot_run = match folder.end() {
         Ok(Some(end @ End::CannotRun(_))) => end.failure(&command[0].to_string_lossy()),
@@ -78,10 +80,12 @@ pub(crate) async fn run(
 
 /// Delivers what another process has left of a job whose command has ended.
 pub(crate) async fn resume(api: &Api, signals: &Signals, assignment: &Assignment, folder: Folder) -> Result<Outcome> {
+    // Its command has ended: there is nothing left to stop.
+    let cancelled = Notify::new();
     let delivered = tokio::select! {
         done = deliver(api, assignment, &folder, "the command", "") => done?,
         never = announce(signals) => match never {},
-        lost = lease::hold(api, assignment, &folder, Lease::left(assignment)) => return Err(lost),
+        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &cancelled) => return Err(lost),
     };
     Ok(settle(delivered, folder))
 }
@@ -103,13 +107,15 @@ async fn attempt(
     assignment: &Assignment,
     folder: &Folder,
     command: &[OsString],
+    cancelled: &Notify,
 ) -> Result<Option<Delivered>> {
     let stored = tokio::select! {
         stored = stored(api, assignment) => stored.map_err(OutOfReach)?,
         () = signals.first() => return Ok(None),
     };
     let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
-    let Some(last_words) = execute(signals, assignment, arguments, folder, command).await.map_err(Unfit)? else {
+    let Some(last_words) = execute(signals, assignment, arguments, folder, command, cancelled).await.map_err(Unfit)?
+    else {
         return Ok(None);
     };
     let program = command[0].to_string_lossy();
@@ -141,11 +147,16 @@ async fn execute(
     arguments: &RawValue,
     folder: &Folder,
     command: &[OsString],
+    cancelled: &Notify,
 ) -> Result<Option<String>> {
     folder.begin(assignment, arguments).context("the job's folder can't be written")?;
     let mut running = Running::start(folder, assignment, command)?;
     tokio::select! {
         ended = running.ended() => ended?,
+        () = cancelled.notified() => {
+            tell(format_args!("{}: cancelled by its owner; delivering what there is", assignment.job_id));
+            running.stop().await;
+        }
         () = signals.first() => {
             running.stop().await;
             return Ok(None);

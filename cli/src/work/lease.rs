@@ -7,7 +7,10 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use time::OffsetDateTime;
-use tokio::time::{sleep_until, timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep_until, timeout},
+};
 
 use crate::{
     api::{Answer, Api, time},
@@ -68,12 +71,27 @@ impl Lease {
 }
 
 /// Sends heartbeats, when the API wants them, until the job is no longer this miner's; tells why.
-pub(crate) async fn hold(api: &Api, assignment: &Assignment, folder: &Folder, mut lease: Lease) -> Error {
+/// Where the owner has cancelled it, `cancelled` is told, and the job is this miner's for as long as it takes to deliver what there is.
+pub(crate) async fn hold(
+    api: &Api,
+    assignment: &Assignment,
+    folder: &Folder,
+    mut lease: Lease,
+    cancelled: &Notify,
+) -> Error {
     loop {
         sleep_until(lease.next_beat.into()).await;
         match beat(api, assignment, progress(folder)).await {
-            Ok(answer) if answer.body.cancelled => return Error::msg("cancelled"),
-            Ok(answer) => lease = Lease::answered(&answer),
+            Ok(answer) if answer.body.cancelled && answer.body.lease_expires_at.is_none() => {
+                return Error::msg("cancelled");
+            }
+            Ok(answer) => {
+                if answer.body.cancelled {
+                    // Who waits for it, or comes to wait.
+                    cancelled.notify_one();
+                }
+                lease = Lease::answered(&answer);
+            }
             Err(error) => match refused_with(&error) {
                 Some(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => return error,
                 _ if Instant::now() > lease.held_until => return error.context("the lease has ended"),

@@ -1,5 +1,6 @@
 //! The command `jobchute`, as a user and as a miner, against the local stack.
 
+mod cancel;
 mod claims;
 mod commands;
 mod download;

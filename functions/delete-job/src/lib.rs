@@ -74,6 +74,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 /// that nobody can ask for. Those are the reaper's, which lists what there is once nothing can arrive any more: a listing here as well would
 /// not spare that one. None when nobody has checked what there is.
 fn known_versions(job: &Job) -> Option<Vec<(String, String)>> {
+    // What arrived late for a run before a retry, nobody knows.
+    if job.run > 0 {
+        return None;
+    }
     let keys = job.file_keys();
     let files = match (&job.report, &job.files) {
         (None, None) => None,

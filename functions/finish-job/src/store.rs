@@ -79,8 +79,9 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
 }
 
 async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: Timestamp) -> Result<Change> {
+    const DOING: &str = "finish job: UpdateItem";
     let window = app.config.upload_window;
-    let report = lifecycle::Report {
+    let report = || lifecycle::Report {
         status: report.status,
         result: put.result.as_ref(),
         detail: report.detail.as_deref(),
@@ -89,8 +90,17 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         digest: &report.digest,
         now,
     };
-    let transition = lifecycle::finish(claims.att, claims.deadline(window), window, report)?;
-    app.jobs.change_attempt(claims.sub, claims.att, transition, "finish job: UpdateItem").await
+    let (job_id, attempt, deadline) = (claims.sub, claims.att, claims.deadline(window));
+    let transition = lifecycle::finish(attempt, deadline, window, report())?;
+    let change = app.jobs.change_attempt(job_id, attempt, transition, DOING).await?;
+    match change.refused() {
+        // Its owner has cancelled it: a write more tells how it ends.
+        Some(job) if job.cancel_requested_at.is_some() && job.report.is_none() && !job.terminal => {
+            let transition = lifecycle::finish_cancelled(attempt, deadline, window, report())?;
+            app.jobs.change_attempt(job_id, attempt, transition, DOING).await
+        }
+        _ => Ok(change),
+    }
 }
 
 /// The files as they have been declared since.

@@ -32,7 +32,7 @@ pub struct Lease {
     /// When the next heartbeat is due. Sooner ones are taken as well. Null: there need be none.
     #[serde(serialize_with = "rfc3339_option")]
     next_heartbeat_at: Option<Timestamp>,
-    /// The miner should stop: nothing that it reports will count.
+    /// The miner should stop. What it reports before `lease_expires_at` is kept; where that is null, nothing that it reports will count.
     cancelled: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Lease {
     ),
     request_body(content = Heartbeat, description = "At most 4 KiB. May be empty."),
     responses(
-        (status = 200, description = "The lease. `cancelled`: stop, nothing will count.", body = Lease),
+        (status = 200, description = "The lease. `cancelled`: stop, and report before the lease ends what there is.", body = Lease),
         (status = 400), (status = 401), (status = 404), (status = 422),
     )
 )]
@@ -87,8 +87,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     };
     match app.jobs.heartbeat(claims.sub, &beat).await? {
         Some(row) => {
-            let next_heartbeat_at = Some(now.plus_seconds(pace::heartbeat(age)));
-            let lease = Lease { lease_expires_at: row.lease_expires_at, next_heartbeat_at, cancelled: false };
+            let cancelled = row.cancelled == Some(claims.att);
+            let next = pace::heartbeat(if cancelled { 0 } else { age });
+            let next_heartbeat_at = Some(now.plus_seconds(next));
+            let lease = Lease { lease_expires_at: row.lease_expires_at, next_heartbeat_at, cancelled };
             Ok(reply::json(200, &lease))
         }
         None => {

@@ -41,6 +41,8 @@ pub struct Output {
     requeued: u32,
     /// Jobs that ended without a result.
     timed_out: u32,
+    /// Jobs that their owner had cancelled, and whose miner has not reported.
+    cancelled: u32,
     /// Jobs that a miner had reported, and nobody had completed.
     completed: u32,
     /// Deleted jobs whose files were removed once more.
@@ -64,6 +66,7 @@ pub struct Output {
 enum Reaped {
     Requeued,
     TimedOut,
+    Cancelled,
     Completed,
     Swept,
     Held,
@@ -142,6 +145,7 @@ impl Output {
         let counter = match reaped {
             Reaped::Requeued => &mut self.requeued,
             Reaped::TimedOut => &mut self.timed_out,
+            Reaped::Cancelled => &mut self.cancelled,
             Reaped::Completed => &mut self.completed,
             Reaped::Swept => &mut self.swept,
             Reaped::Held => &mut self.held,
@@ -209,6 +213,8 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
         let mut end = lifecycle::complete_for_lost_miner(&job, lease, now)?;
         end.job = lifecycle::as_listed(end.job, &job, recorded.read.as_ref())?;
         (end, Reaped::Completed)
+    } else if job.cancel_requested_at.is_some() {
+        (lifecycle::end_cancelled(&job, lease, now), Reaped::Cancelled)
     } else if job.attempt < job.max_attempts {
         (lifecycle::requeue(&job, lease, now), Reaped::Requeued)
     } else {

@@ -102,7 +102,7 @@ impl<'a> Bench<'a> {
         Ok(job_id)
     }
 
-    /// What is no part of a usual life: the two programs that all others are held against (one of them reads this job); a delete;
+    /// What is no part of a usual life: the two programs that all others are held against (one of them reads this job); a delete; a cancel, and a retry of that;
     /// the reaper; the list; the description.
     pub(super) async fn others(&mut self, job_id: &str) -> Result<()> {
         let user = self.user_key.clone();
@@ -111,9 +111,14 @@ impl<'a> Bench<'a> {
         self.call("hello-get-item", Method::GET, &read, "", None).await?;
         let unwanted = self.create().await?;
         self.call("delete-job", Method::DELETE, &format!("{}/jobs/{unwanted}", self.stack.url()), &user, None).await?;
+        let unwanted = self.create().await?;
+        let cancel = format!("{}/jobs/{unwanted}/cancel", self.stack.url());
+        self.call("cancel-job", Method::PUT, &cancel, &user, None).await?;
+        self.call("retry-job", Method::PUT, &cancel.replace("/cancel", "/retry"), &user, None).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;
+        self.call("get-usage", Method::GET, &format!("{}/usage", self.stack.url()), &user, None).await?;
         self.call("docs", Method::GET, &format!("{}/openapi.json", self.stack.url()), "", None).await?;
         Ok(())
     }

@@ -147,6 +147,9 @@ pub struct JobResponse<'a> {
     /// When the attempt is over.
     #[serde(serialize_with = "rfc3339_option")]
     deadline_at: Option<Timestamp>,
+    /// When its owner cancelled it while it ran: its miner is told to stop.
+    #[serde(serialize_with = "rfc3339_option")]
+    cancel_requested_at: Option<Timestamp>,
     /// Which attempt is or was the last to run; 0 before the first claim.
     attempt: u32,
     /// Attempts that it gets.
@@ -210,6 +213,7 @@ impl<'a> JobResponse<'a> {
             error_detail: job.error_detail.as_deref(),
             started_at: job.started_at,
             deadline_at: job.deadline_at,
+            cancel_requested_at: job.cancel_requested_at,
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             progress: job.progress,

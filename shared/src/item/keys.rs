@@ -45,7 +45,12 @@ pub fn usage(user_id: Uuid, day: &str, shard: u8) -> String {
 
 /// The attribute of a usage row that counts one chute's jobs.
 pub fn usage_of_chute(chute_id: Uuid) -> String {
-    format!("chute#{chute_id}")
+    format!("{CHUTES}{chute_id}")
+}
+
+/// The chute whose jobs an attribute of a usage row counts; None for any other attribute.
+pub fn chute_of_usage(attribute: &str) -> Option<Uuid> {
+    Uuid::try_parse(attribute.strip_prefix(CHUTES)?).ok()
 }
 
 /// `pk` of the row that remembers a signature, by its SHA-256.

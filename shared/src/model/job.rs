@@ -55,6 +55,12 @@ pub struct Job {
     /// When the attempt is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Timestamp>,
+    /// How often its owner has had it tried again. Each time its files get keys of their own.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub run: u32,
+    /// When its owner cancelled it while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_requested_at: Option<Timestamp>,
     /// Until when the miner holds it while files are uploaded. Of a running job, [`super::Lease`] tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
@@ -139,6 +145,10 @@ pub struct Job {
     pub due_at: Option<Timestamp>,
 }
 
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
 fn is_first(shard: &u8) -> bool {
     *shard == 0
 }
@@ -211,6 +221,8 @@ impl Job {
             started_at: None,
             finished_at: None,
             deadline_at: None,
+            run: 0,
+            cancel_requested_at: None,
             lease_expires_at: None,
             uploads_until: None,
             job_args: Payload::Inline(job_args),
@@ -337,12 +349,13 @@ impl Job {
 
     /// Whether there is, or may come, something of it in the bucket.
     pub fn has_objects(&self) -> bool {
-        self.report.is_some() || self.stored().next().is_some()
+        // What came before a retry is removed then, but for what arrives later.
+        self.report.is_some() || self.run > 0 || self.stored().next().is_some()
     }
 
     /// The S3 keys of its files and payloads.
     pub fn file_keys(&self) -> FileKeys {
-        FileKeys::new(self.chute_id, self.created_at, self.job_id)
+        FileKeys::new(self.chute_id, self.created_at, self.job_id).of_run(self.run)
     }
 
     /// Counts a job that has just become terminal, and nothing for any other.

@@ -27,6 +27,12 @@ pub struct Lease {
     /// How far the job is, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// The attempt that its owner has cancelled, and whose miner is told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<u32>,
+    /// When its miner was first told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
     /// Seconds since 1970. The row means nothing after that: DynamoDB removes it when it comes to it ("Using time to live"), and its
     /// key may be another job's by then.
     pub expires_at: i64,
@@ -64,12 +70,12 @@ impl Lease {
     }
 
     /// Whether the heartbeats are of the job's present attempt.
-    fn is_of(&self, job: &Job, now: Timestamp) -> bool {
+    pub(super) fn is_of(&self, job: &Job, now: Timestamp) -> bool {
         self.attempt == job.attempt && now.seconds() < self.expires_at
     }
 }
 
-/// The attempt's miner is alive. Refused when the attempt was taken from it; what its own report or end does, it knows.
+/// The attempt's miner is alive. Refused when the attempt was taken from it, or cancelled; what its own report or end does, it knows.
 pub fn heartbeat(beat: &Heartbeat) -> Transition {
     let change = row_of(beat.uploads_until.max(beat.tokens_end))
         .when(Condition::Any(vec![
@@ -77,6 +83,13 @@ pub fn heartbeat(beat: &Heartbeat) -> Transition {
             Condition::AtMost("attempt", beat.attempt.into()),
             Condition::AtMost("expires_at", beat.now.seconds()),
         ]))
+        .when(Condition::Any(vec![
+            Condition::Absent("cancelled"),
+            Condition::AtMost("cancelled", i64::from(beat.attempt) - 1),
+            Condition::AtMost("expires_at", beat.now.seconds()),
+        ]))
+        .remove("cancelled")
+        .remove("told_at")
         .set("attempt", number(beat.attempt.into()))
         .set("lease_expires_at", number(beat.lease_expires_at.millis()))
         .set("uploads_until", number(beat.uploads_until.millis()));
@@ -106,7 +119,7 @@ pub fn close_as_read(job: &Job, lease: Option<&Lease>, tokens_end: Timestamp) ->
 }
 
 /// A row that this release understands, kept until then.
-fn row_of(expires_at: Timestamp) -> Transition {
+pub(super) fn row_of(expires_at: Timestamp) -> Transition {
     Transition::default()
         .when(Condition::Any(vec![
             Condition::Absent(schema::ATTRIBUTE),
@@ -137,7 +150,13 @@ pub fn held_until(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Option<Ti
 /// may still begin to, and a heartbeat does not touch the job.
 pub fn look_again(job: &Job, lease: Option<&Lease>, held_until: Timestamp, now: Timestamp) -> Timestamp {
     let beats = lease.is_some_and(|lease| lease.is_of(job, now));
-    if beats { held_until } else { held_until.min(now.plus_seconds(pace::LONGEST_LEASE)) }
+    // Of a cancelled one, the next heartbeat brings the end nearer.
+    let soon = job.cancel_requested_at.map(|_| now.plus_seconds(pace::LAST_WORDS));
+    if beats {
+        soon.into_iter().fold(held_until, Timestamp::min)
+    } else {
+        held_until.min(now.plus_seconds(pace::LONGEST_LEASE))
+    }
 }
 
 impl Job {

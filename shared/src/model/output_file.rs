@@ -67,9 +67,9 @@ impl OutputFile {
 }
 
 /// The S3 keys of what one job has: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}` of its output files, and
-/// `…/{job id}/payloads/{id}` of what is stored apart from its item.
+/// `…/{job id}/payloads/{id}` of what is stored apart from its item. Output files of a job that was retried n times are in `…/run{n}/`.
 #[derive(Debug, Clone)]
-pub struct FileKeys(String);
+pub struct FileKeys(String, usize);
 
 /// What follows the prefix of a job in the keys of its files.
 const OUTPUTS: &str = "outputs/";
@@ -80,12 +80,23 @@ pub(super) const PREFIX_LENGTH: usize = "jobs/".len() + 36 + "/YYYY-MM-DD/".len(
 impl FileKeys {
     /// Of this job.
     pub fn new(chute_id: Uuid, created_at: Timestamp, job_id: Uuid) -> Self {
-        Self(format!("jobs/{chute_id}/{}/{job_id}/{OUTPUTS}", created_at.date()))
+        let job = format!("jobs/{chute_id}/{}/{job_id}/", created_at.date());
+        let length = job.len();
+        Self(job + OUTPUTS, length)
+    }
+
+    /// Of the job after so many retries. As long as before: names have the same room.
+    pub fn of_run(mut self, run: u32) -> Self {
+        if run > 0 {
+            self.0.truncate(self.1);
+            self.0.push_str(&format!("run{run:04}/"));
+        }
+        self
     }
 
     /// What the keys of everything that the job has begin with.
     pub fn job(&self) -> &str {
-        self.0.strip_suffix(OUTPUTS).unwrap_or(&self.0)
+        &self.0[..self.1]
     }
 
     /// The key of a payload.
@@ -117,6 +128,9 @@ mod tests {
             "jobs/00000000-0000-0000-0000-000000000000/2026-11-18/ffffffff-ffff-ffff-ffff-ffffffffffff/outputs/a/b"
         );
         assert!(keys.job().ends_with("/ffffffff-ffff-ffff-ffff-ffffffffffff/"));
+        let again = keys.clone().of_run(7);
+        assert_eq!((again.prefix().len(), again.job()), (PREFIX_LENGTH, keys.job()));
+        assert!(again.key("a/b").ends_with("-ffffffffffff/run0007/a/b"));
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub const FIRST_LEASE: i64 = lease(0);
 /// Seconds that the longest lease has.
 pub const LONGEST_LEASE: i64 = lease(i64::MAX);
 
+/// Seconds that a miner has for its report from the heartbeat on that tells it to stop.
+pub const LAST_WORDS: i64 = 90;
+
 /// Seconds between two heartbeats of an attempt that is `age` seconds old: a twentieth of it.
 pub const fn heartbeat(age: i64) -> i64 {
     match age / 20 {

@@ -129,6 +129,11 @@ impl Usage {
         self.total
     }
 
+    /// Chutes on which jobs were created that day.
+    pub fn chutes(&self) -> impl Iterator<Item = Uuid> {
+        self.chutes.keys().filter_map(|attribute| keys::chute_of_usage(attribute))
+    }
+
     /// Jobs created that day on one chute.
     pub fn of_chute(&self, chute_id: Uuid) -> u64 {
         self.chutes.get(&keys::usage_of_chute(chute_id)).and_then(Value::as_u64).unwrap_or(0)

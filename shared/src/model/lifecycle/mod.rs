@@ -12,6 +12,9 @@
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
 //!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
+//!  cancel, by the owner: pending ends as cancelled (cancel_pending); of a running job the miner is told to stop (request_cancel). What it
+//!  then reports is kept, and the job ends as cancelled (finish_cancelled), as it does when the lease ends first (end_cancelled)
+//!  retry, by the owner, of a job that is over and not complete: pending again, with fresh attempts and without what was reported
 //!  the owner was disabled: cancel_pending ends what waits; last_attempt lets what runs end, and be tried no more
 //!  heartbeat: extends the lease of a running job, and of one whose uploads are under way, in a row beside the job ([`lease`]);
 //!  fresh upload URLs extend it in the job itself
@@ -26,20 +29,24 @@
 //! it is refused.
 
 mod attempt;
+mod cancellation;
 mod check;
 mod condition;
 mod deletion;
 mod report;
+mod retry;
 mod revocation;
 
 pub use crate::item::Transition;
 pub use attempt::{Claim, WITHHELD, claim, is_withheld, last_attempt, postpone, rearm};
+pub use cancellation::{CANCELLED_BY_OWNER, end_cancelled, finish_cancelled, request_cancel};
 pub use check::{begin_check, begin_check_for_lost_miner, complete, give_up_check};
 pub use condition::as_listed;
 pub use deletion::{delete, swept};
 pub use report::{
     Report, file_arrived, file_arrived_in_list, file_declared, finish, hold_while_uploading, list_replaced,
 };
+pub use retry::retry;
 pub use revocation::{
     Revocation, cancel, cancel_pending, complete_for_lost_miner, end_lost_without, end_without, requeue, time_out,
 };

@@ -44,6 +44,18 @@ pub struct Report<'a> {
 /// attempt's deadline to bring them, and at least as long as the URLs work. The job's place in the reaper's queue stays
 /// as it was, which saves two write units: the reaper looks into the job when it comes to it.
 pub fn finish(attempt: u32, deadline: Timestamp, upload_window: i64, report: Report<'_>) -> Result<Transition> {
+    let change = reported(attempt, deadline, upload_window, report)?;
+    // Of one that its owner has cancelled, `finish_cancelled` is right.
+    Ok(change.when(Condition::Absent("cancel_requested_at")))
+}
+
+/// The same, whether or not its owner has cancelled the job.
+pub(super) fn reported(
+    attempt: u32,
+    deadline: Timestamp,
+    upload_window: i64,
+    report: Report<'_>,
+) -> Result<Transition> {
     let with_files = !report.files.is_empty();
     let status = match report.status {
         Status::Complete if with_files => Status::CompletePendingUploads,

@@ -23,7 +23,7 @@ use crate::{
 
 /// An attempt is taken from its miner, which does not know: the job changes, and its heartbeats are refused from then on. Both
 /// happen, or neither does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Revocation {
     /// What becomes of the job.
     pub job: Transition,
@@ -76,12 +76,14 @@ pub fn time_out(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation 
 }
 
 /// What the reaper may do with an attempt whose lease ran out, as it was read.
-fn lost_attempt(job: &Job) -> Transition {
+pub(super) fn lost_attempt(job: &Job) -> Transition {
     as_held(attempt_of(job.attempt).when(Condition::Is("status", text(Status::Running.as_str()))), job)
+        // Its owner may have cancelled it since: then it ends otherwise.
+        .when(Condition::unchanged_time("cancel_requested_at", job.cancel_requested_at))
 }
 
 /// What became of an attempt whose lease ran out, unless a heartbeat has come since.
-fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+pub(super) fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
     Revocation { job: change, lease: Some(lease::close_as_read(job, lease, tokens_end(job, now))) }
 }
 

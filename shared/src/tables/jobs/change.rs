@@ -128,24 +128,8 @@ impl Jobs {
         guard: Option<&ReplayGuard>,
         doing: &'static str,
     ) -> Result<Outcome> {
-        let update = |key: String, transition: Transition| {
-            let expression = transition.expression();
-            Update::builder()
-                .table_name(&self.tables.jobs)
-                .key("job_id", text(key))
-                .condition_expression(expression.condition)
-                .update_expression(expression.update)
-                .set_expression_attribute_names(Some(expression.names))
-                .set_expression_attribute_values(Some(expression.values))
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .build()
-                .map_err(|error| Error::internal(doing, error))
-        };
-        let mut transaction = Transaction::new(&self.tables.client);
-        transaction = transaction.update(Slot::Job, update(job.job_id.to_string(), transition.clone())?);
-        if let Some(lease) = lease {
-            transaction = transaction.update(Slot::Lease, update(keys::lease(job.job_id), lease)?);
-        }
+        let together = Revocation { job: transition.clone(), lease };
+        let mut transaction = self.revoke_in(Transaction::new(&self.tables.client), job, together, doing)?;
         if let Some(guard) = guard {
             transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
         }
@@ -168,5 +152,33 @@ impl Jobs {
             }
             (None, None) => Err(refusals.error(doing)),
         }
+    }
+
+    /// Both writes, as part of a transaction.
+    pub(super) fn revoke_in(
+        &self,
+        transaction: Transaction,
+        job: &Job,
+        revocation: Revocation,
+        doing: &'static str,
+    ) -> Result<Transaction> {
+        let update = |key: String, transition: Transition| {
+            let expression = transition.expression();
+            Update::builder()
+                .table_name(&self.tables.jobs)
+                .key("job_id", text(key))
+                .condition_expression(expression.condition)
+                .update_expression(expression.update)
+                .set_expression_attribute_names(Some(expression.names))
+                .set_expression_attribute_values(Some(expression.values))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .build()
+                .map_err(|error| Error::internal(doing, error))
+        };
+        let transaction = transaction.update(Slot::Job, update(job.job_id.to_string(), revocation.job)?);
+        Ok(match revocation.lease {
+            Some(lease) => transaction.update(Slot::Lease, update(keys::lease(job.job_id), lease)?),
+            None => transaction,
+        })
     }
 }

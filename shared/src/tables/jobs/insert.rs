@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{Job, Usage},
+    item::Item,
+    model::{Job, Usage, lifecycle::Revocation},
 };
 
 /// What became of an insert.
@@ -35,7 +36,7 @@ impl Inserted {
 /// What became of an insert that counts in some of the quota's shards.
 enum Counted {
     In,
-    Exists(Box<Job>),
+    Exists(Item),
     /// A slice of the quota is full: the counts at that moment.
     Full(Usage),
 }
@@ -47,12 +48,27 @@ impl Jobs {
     /// Stores a new job and counts it, in one transaction: never more than the quota a day, however many creates run at
     /// once, and never a second job for one signature. 429 when the quota is used up.
     pub async fn insert(&self, job: &Job, quota: &DailyQuota, guard: Option<&ReplayGuard>) -> Result<Inserted> {
+        match self.count_and_write(job, None, quota, guard).await? {
+            None => Ok(Inserted::Created),
+            Some(there) => Ok(Inserted::Exists(Box::new(Job::from_item(there)?))),
+        }
+    }
+
+    /// Counts the job and inserts it, or counts it again and changes it: None. Or the item that was in the way, which is empty when there is
+    /// none.
+    pub(super) async fn count_and_write(
+        &self,
+        job: &Job,
+        change: Option<&Revocation>,
+        quota: &DailyQuota,
+        guard: Option<&ReplayGuard>,
+    ) -> Result<Option<Item>> {
         let mut shards = quota.first();
         for _ in 0..TRIES {
             if let Some(shards) = shards {
-                match self.insert_counted(job, quota, shards, guard).await? {
-                    Counted::In => return Ok(Inserted::Created),
-                    Counted::Exists(job) => return Ok(Inserted::Exists(job)),
+                match self.write_counted(job, change, quota, shards, guard).await? {
+                    Counted::In => return Ok(None),
+                    Counted::Exists(there) => return Ok(Some(there)),
                     Counted::Full(_) if quota.shards > 1 => {}
                     Counted::Full(usage) => return Err(quota.exceeded(&usage)),
                 }
@@ -69,30 +85,28 @@ impl Jobs {
         Err(Error::unavailable("create job: usage", "every shard with room was full a moment later"))
     }
 
-    async fn insert_counted(
+    async fn write_counted(
         &self,
         job: &Job,
+        change: Option<&Revocation>,
         quota: &DailyQuota,
         shards: Shards,
         guard: Option<&ReplayGuard>,
     ) -> Result<Counted> {
         const DOING: &str = "create job: TransactWriteItems";
-        let put = Put::builder()
-            .table_name(&self.tables.jobs)
-            .set_item(Some(job.to_item()?))
-            .condition_expression("attribute_not_exists(job_id)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| Error::internal(DOING, error))?;
-        let mut transaction = Transaction::new(&self.tables.client).put(Slot::Job, put);
+        let transaction = Transaction::new(&self.tables.client);
+        let mut transaction = match change {
+            None => transaction.put(Slot::Job, self.put_new(job)?),
+            Some(change) => self.revoke_in(transaction, job, change.clone(), DOING)?,
+        };
         // What is counted in one row is one update: a transaction may not name a row twice.
         let (of_total, of_chute) = (quota.count_total(shards.total), quota.count_chute(shards.chute));
         if shards.total == shards.chute {
-            let both = self.count(job, shards.total, &[of_total, of_chute])?;
+            let both = self.count(quota, shards.total, &[of_total, of_chute])?;
             transaction = transaction.update(Slot::Usage, both);
         } else {
-            transaction = transaction.update(Slot::Usage, self.count(job, shards.total, &[of_total])?);
-            transaction = transaction.update(Slot::Usage, self.count(job, shards.chute, &[of_chute])?);
+            transaction = transaction.update(Slot::Usage, self.count(quota, shards.total, &[of_total])?);
+            transaction = transaction.update(Slot::Usage, self.count(quota, shards.chute, &[of_chute])?);
         }
         if let Some(guard) = guard {
             transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
@@ -101,12 +115,22 @@ impl Jobs {
         if refusals.of(Slot::ReplayGuard).is_some() {
             Err(replayed())
         } else if let Some(job) = refusals.of(Slot::Job) {
-            Ok(Counted::Exists(Box::new(Job::from_item(job)?)))
+            Ok(Counted::Exists(job))
         } else if let Some(usage) = refusals.of(Slot::Usage) {
             let counts = serde_dynamo::from_item(usage);
             counts.map(Counted::Full).map_err(|error| Error::internal("create job: usage", error))
         } else {
             Err(refusals.error(DOING))
         }
+    }
+
+    fn put_new(&self, job: &Job) -> Result<Put> {
+        Put::builder()
+            .table_name(&self.tables.jobs)
+            .set_item(Some(job.to_item()?))
+            .condition_expression("attribute_not_exists(job_id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal("create job: item", error))
     }
 }

@@ -6,29 +6,46 @@ use uuid::Uuid;
 use super::store::Jobs;
 use crate::{
     error::{Error, Result, engine_error},
-    item::keys,
+    item::{Transition, keys},
     model::{
         Job, Lease,
         lease::{self, Heartbeat},
+        stopping,
     },
     tables::read::Read,
 };
 
 impl Jobs {
     /// Writes a heartbeat, and nothing else: one write unit. The row as it is now; None when the attempt was taken from its miner, of
-    /// which the job tells more.
+    /// which the job tells more. An attempt that was cancelled costs a write more: its row then says so.
     pub async fn heartbeat(&self, job_id: Uuid, beat: &Heartbeat) -> Result<Option<Lease>> {
+        let mut change = lease::heartbeat(beat);
+        // Another heartbeat may be told at the same time, and first.
+        for _ in 0..3 {
+            let refused = match self.write_lease(job_id, change).await? {
+                Ok(row) => return Ok(Some(row)),
+                Err(refused) => refused,
+            };
+            match refused.and_then(|row| stopping::heartbeat_of_cancelled(beat, &row)) {
+                Some(told) => change = told,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The row after the change, or as it is, where a condition did not hold.
+    async fn write_lease(&self, job_id: Uuid, change: Transition) -> Result<Result<Lease, Option<Lease>>> {
         const DOING: &str = "heartbeat: UpdateItem";
-        let request = self.tables.change_job(keys::lease(job_id), lease::heartbeat(beat));
-        match request.send().await {
+        match self.tables.change_job(keys::lease(job_id), change).send().await {
             Ok(answer) => {
                 let item = answer.attributes.ok_or_else(|| Error::internal(DOING, "no attributes"))?;
-                Lease::from_item(item).map(Some)
+                Lease::from_item(item).map(Ok)
             }
             Err(error) => match error.as_service_error() {
                 // What a newer release has written is an error.
                 Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                    refusal.item.clone().map(Lease::from_item).transpose().map(|_| None)
+                    refusal.item.clone().map(Lease::from_item).transpose().map(Err)
                 }
                 _ => Err(engine_error(DOING, &error)),
             },

@@ -10,11 +10,13 @@ mod lists;
 mod merge;
 mod quota;
 mod replay;
+mod retry;
 mod rows;
 mod scan;
 mod store;
 mod transaction;
 mod usage;
+mod used;
 
 pub use change::{Change, Outcome};
 pub use due::DuePage;
@@ -26,3 +28,4 @@ pub use replay::ReplayGuard;
 pub use scan::{OwnedJob, OwnedJobs};
 pub use store::Jobs;
 pub use transaction::CONFLICT_PAUSES_MS;
+pub use used::{Used, UsedToday};

@@ -8,7 +8,7 @@ use crate::{
     model::{Usage, User},
     quotas::Quotas,
     tables::read::Read,
-    time::Timestamp,
+    time::{DAY, Timestamp},
 };
 
 /// What a user may create on a day: on one chute, and on all of them.
@@ -19,6 +19,8 @@ pub struct DailyQuota {
     /// `YYYY-MM-DD`.
     pub(super) day: String,
     seconds_left: i64,
+    /// When the day's counts may go, in seconds since 1970.
+    pub(super) row_ends: i64,
     /// Jobs on the chute.
     pub(super) of_chute: u64,
     /// Jobs in all.
@@ -53,6 +55,7 @@ impl DailyQuota {
             chute_id,
             day: now.date(),
             seconds_left: now.seconds_to_next_day(),
+            row_ends: now.plus_seconds(2 * DAY).seconds(),
             of_chute: user.quota(&chute_id.to_string(), defaults),
             total: user.quota("global", defaults),
             shards: user.usage_shards(now),

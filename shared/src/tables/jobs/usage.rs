@@ -15,9 +15,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     item::{keys, number, schema, text},
-    model::{Job, Usage},
+    model::Usage,
     tables::read::{Found, Read},
-    time::DAY,
 };
 
 /// Quotas that are remembered as used up.
@@ -50,14 +49,14 @@ impl Jobs {
         self.used_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the job in a shard's row, under each of these attributes, unless one is at its bound.
-    pub(super) fn count(&self, job: &Job, shard: u8, counted: &[Count]) -> Result<Update> {
+    /// Counts a job in a shard's row, under each of these attributes, unless one is at its bound.
+    pub(super) fn count(&self, quota: &DailyQuota, shard: u8, counted: &[Count]) -> Result<Update> {
         let add: Vec<_> = counted.iter().map(|count| format!("{} :one", count.name)).collect();
         let room = |count: &Count| format!("(attribute_not_exists({0}) OR {0} < {1})", count.name, count.most);
         let room: Vec<_> = counted.iter().map(room).collect();
         let mut update = Update::builder()
             .table_name(&self.tables.registry)
-            .key("pk", text(keys::usage(job.user_id, &job.created_at.date(), shard)))
+            .key("pk", text(keys::usage(quota.user_id, &quota.day, shard)))
             .update_expression(format!("ADD {} SET #expires = :expires, #v = :v", add.join(", ")))
             .condition_expression(room.join(" AND "));
         for Count { name, most, attribute, bound } in counted {
@@ -69,7 +68,7 @@ impl Jobs {
             .expression_attribute_names("#v", schema::ATTRIBUTE)
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":v", number(schema::ROW_VERSION))
-            .expression_attribute_values(":expires", number(job.created_at.plus_seconds(2 * DAY).seconds()))
+            .expression_attribute_values(":expires", number(quota.row_ends))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| Error::internal("create job: usage", error))
