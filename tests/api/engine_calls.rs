@@ -65,6 +65,9 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     }
 
     let job = world.claimed().await;
+    counted.is("release-job", &Client::nobody().put(&job.path.replace("?token=", "/release?token="), Value::Null).await, 2, 0);
+
+    let job = world.claimed().await;
     let heartbeat = job.path.replace("?token=", "/heartbeat?token=");
     let answer = Client::nobody().put(&heartbeat, json!({"progress": 0.5})).await;
     counted.is("heartbeat-job", &answer, 1, 0);

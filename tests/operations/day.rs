@@ -89,6 +89,8 @@ impl Day {
         self.abort_while_assembling("complete-job");
         assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.status, 503);
         assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.ok()["status"], "partial_failure");
+        let given_back = self.claimed("train").await;
+        Client::nobody().put(&given_back.route("release"), json!({"reason": "spot shutdown"})).await.ok();
         // So many files are listed.
         let many = self.claimed("train").await;
         let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();

@@ -110,6 +110,12 @@ pub struct Job {
     /// Until when one is at the check of its many files, and nobody else begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checking_until: Option<Timestamp>,
+    /// Which attempt its miner gave back, of those that were given back the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<u32>,
+    /// No attempt follows the present one: the owner was disabled.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub closed: bool,
     /// Accounts that lost it lately, and when it was requeued each time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, Timestamp>,
@@ -141,6 +147,10 @@ pub struct Job {
 
 fn is_first(shard: &u8) -> bool {
     *shard == 0
+}
+
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 /// Where a job runs.
@@ -229,6 +239,8 @@ impl Job {
             file_list: None,
             report: None,
             checking_until: None,
+            released: None,
+            closed: false,
             lost: BTreeMap::new(),
             lost_by: BTreeSet::new(),
             deleted_at: None,

@@ -1,5 +1,6 @@
 //! An attempt begins, and goes on.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::condition::{attempt_of, attribute, live_job};
@@ -81,11 +82,12 @@ pub(super) fn is_withheld_since(lost_at: Timestamp, now: Timestamp) -> bool {
     now < lost_at.plus_seconds(WITHHELD)
 }
 
-/// The attempt that runs is the job's last: when it is lost, the job times out.
+/// The attempt that runs is the job's last: when it is lost, or given back, the job times out.
 pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
     attempt_of(attempt)
         .when(Condition::Is("status", text(Status::Running.as_str())))
         .set("max_attempts", number(attempt.into()))
+        .set("closed", AttributeValue::Bool(true))
         .set("updated_at", number(now.millis()))
 }
 
