@@ -24,7 +24,7 @@ struct Route {
 impl Route {
     /// Routes that read their body.
     fn takes_a_body(&self) -> bool {
-        ["create-job", "claim-job", "finish-job", "heartbeat-job", "release-job", "upload-job-file"].contains(&self.package.as_str())
+        ["create-job", "claim-job", "claim-next-job", "finish-job", "heartbeat-job", "release-job", "upload-job-file"].contains(&self.package.as_str())
     }
 
     async fn send(&self, caller: &Client, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
@@ -59,7 +59,7 @@ impl Scene {
                 let package = function.package.clone();
                 let (job_id, query, caller) = match package.as_str() {
                     "claim-job" => (&self.pending, String::new(), &self.world.miner),
-                    "list-claimable-jobs" => {
+                    "list-claimable-jobs" | "claim-next-job" => {
                         (&self.pending, format!("?chute_id={}", self.world.chute_id), &self.world.miner)
                     }
                     "finish-job" | "upload-job-file" | "complete-job" | "heartbeat-job" | "release-job" => {

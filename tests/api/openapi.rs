@@ -176,6 +176,13 @@ async fn record() -> Value {
     example("heartbeat-job", "200", "lease", &lease);
     example("get-job", "200", "running", &world.get(&job_id).await);
 
+    world.create().await;
+    let worker = json!({"worker": "gpu-7"});
+    let next = world.miner.put(&format!("/jobs/claim?chute_id={}", world.chute_id), worker.clone()).await.ok();
+    example("claim-next-job", "request", "worker", &worker);
+    example("claim-next-job", "200", "assignment", &next);
+    let next_id = text(&next["job_id"]);
+    world.user.delete(&format!("/jobs/{next_id}")).await.ok();
     let released = world.claimed().await;
     let reason = json!({"reason": "spot shutdown"});
     let back = miner.put(&released.path.replace("?token=", "/release?token="), reason.clone()).await.ok();
@@ -235,6 +242,7 @@ async fn record() -> Value {
     let Hotkey { address, .. } = &world.hotkey;
     let names = [
         (job_id.as_str(), "7c1d0a52-0000-4000-8000-000000000002"),
+        (&next_id, "7c1d0a52-0000-4000-8000-000000000005"),
         (&released.job_id, "7c1d0a52-0000-4000-8000-000000000004"),
         (&job_id.replace('-', ""), "7c1d0a52000040008000000000000002"),
         (&world.user_id, "9b2e4c10-0000-4000-8000-00000000000a"),

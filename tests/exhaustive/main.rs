@@ -47,6 +47,7 @@ enum Intent {
     BeginCheck(Option<usize>),
     /// With what was found in S3.
     Complete(usize, bool),
+    Release(usize),
     Reap(bool),
     Delete,
 }
@@ -69,6 +70,8 @@ struct World {
     lost: Vec<(usize, i64)>,
     /// Attempts that were taken from their miners.
     revoked: Vec<u32>,
+    /// Attempts that their miners gave back.
+    released: Vec<u32>,
     /// The end that the job came to.
     ended: Option<String>,
     /// What went wrong.
@@ -106,6 +109,8 @@ enum Life {
     Administered,
     /// Nobody else, but so many files that they are checked by one at a time.
     ManyFiles,
+    /// Its miners, of whom one gives it back, and an administrator, who closes it. There are no files.
+    GivenBack,
 }
 
 /// Attempts that the job gets.
@@ -182,7 +187,7 @@ impl World {
         if before.terminal && (after.status != before.status || !after.terminal) {
             self.broken = Some("a terminal job changed");
         }
-        if before.max_attempts < ATTEMPTS && after.status == Status::Pending {
+        if (before.max_attempts < ATTEMPTS || before.closed) && after.status == Status::Pending {
             self.broken = Some("a job that was closed waits for miners again");
         }
         if before.report.is_some() && after.status == Status::Pending {
@@ -243,7 +248,7 @@ impl World {
         let job = parse(&self.job);
         let (attempt, report) = (job.attempt, job.report.clone());
         match intent {
-            Intent::Claim(_) | Intent::BeginCheck(_) => (self.job.clone(), None),
+            Intent::Claim(_) | Intent::BeginCheck(_) | Intent::Release(_) => (self.job.clone(), None),
             Intent::Reap(_) => (self.job.clone(), self.lease.clone()),
             Intent::Delete => (stored(Job { attempt, report, ..new_job() }), None),
             Intent::Complete(..) => {
@@ -267,7 +272,17 @@ impl World {
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = Timestamp::from_millis(DEADLINES[miner] * 1000);
     let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
-    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, arguments: None, now, deadline };
+    let claim = Claim {
+        miner,
+        account,
+        worker: None,
+        hotkey: None,
+        instance: None,
+        arguments: None,
+        trace: None,
+        now,
+        deadline,
+    };
     lifecycle::claim(job, &claim).expect("a transition")
 }
 
@@ -317,6 +332,7 @@ impl Model for Life {
             winners: Vec::new(),
             lost: Vec::new(),
             revoked: Vec::new(),
+            released: Vec::new(),
             ended: None,
             broken: None,
         }]
@@ -350,10 +366,18 @@ impl Model for Life {
                     {
                         steps.push(Step::Renew(miner, now));
                     }
-                    steps.push(Step::Finish(miner, true, now));
+                    if *self != Life::GivenBack {
+                        steps.push(Step::Finish(miner, true, now));
+                    }
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
+                // Once: another time is no different, and there are fewer worlds.
+                let may_release = *self == Life::GivenBack && world.released.is_empty() && may_release(&job, attempt);
+                if may_release && !world.pending.contains_key(name) {
+                    // At the later time: what was given back long before a loss is forgotten with that, and clocks are not hours apart.
+                    steps.push(Step::Read(name, Intent::Release(miner), TIMES[1]));
+                }
                 if *self == Life::Owned {
                     steps.push(Step::FileArrived(miner));
                 }
@@ -382,6 +406,9 @@ impl Model for Life {
         }
         if *self == Life::Administered && !job.terminal {
             steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
+        }
+        if *self == Life::GivenBack && job.status == Status::Running && !job.closed {
+            steps.push(Step::LastAttempt);
         }
         let owned = *self == Life::Owned;
         if owned && !world.pending.contains_key("owner") && job.deleted_at.is_none() {
@@ -465,8 +492,8 @@ impl Model for Life {
             Property::sometimes("the second miner completes it", |_, world: &World| {
                 world.ended.as_deref() == Some("complete") && world.winners.len() == 2
             }),
-            Property::sometimes("some files are missing", |_, world: &World| {
-                world.ended.as_deref() == Some("partial_failure")
+            Property::sometimes("some files are missing, where there are any", |life, world: &World| {
+                world.ended.as_deref() == Some("partial_failure") || *life == Life::GivenBack
             }),
             Property::sometimes("it times out", |_, world: &World| world.ended.as_deref() == Some("timeout")),
         ];
@@ -494,6 +521,18 @@ impl Model for Life {
                     })
                 })]
             }
+            Life::GivenBack => vec![
+                Property::always(
+                    "an attempt that was given back does not count, and no other is for nothing",
+                    |_, world: &World| world.winners.len() <= ATTEMPTS as usize + world.released.len(),
+                ),
+                Property::sometimes("a job that was given back has as many attempts as any", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout") && world.winners.len() == ATTEMPTS as usize + 1
+                }),
+                Property::sometimes("one that was closed ends as it is given back", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout") && world.winners.len() == 1 && world.released == [1]
+                }),
+            ],
             Life::Administered => vec![
                 Property::sometimes("it is ended while it runs", |_, world: &World| {
                     world.ended.as_deref() == Some("cancelled") && !world.winners.is_empty()
@@ -511,6 +550,11 @@ impl Model for Life {
 /// fewer worlds.
 fn may_begin_check(job: &Job, now: i64) -> bool {
     job.attempt == 1 && job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
+}
+
+/// Whether release-job goes on to write.
+fn may_release(job: &Job, attempt: u32) -> bool {
+    job.attempt == attempt && job.status == Status::Running && job.report.is_none() && job.deleted_at.is_none()
 }
 
 /// Whether complete-job goes on to write.
@@ -555,6 +599,16 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
         Intent::Complete(miner, there) => {
             let transition = lifecycle::complete(&checked(read, there), now).unwrap();
             world.apply_as(miner, transition);
+        }
+        Intent::Release(miner) => {
+            let attempt = read.attempt;
+            let waits_again = !read.closed;
+            if world.apply_as(miner, lifecycle::release(&read, now)) {
+                world.released.push(attempt);
+                if waits_again {
+                    world.lost.push((miner, now.seconds()));
+                }
+            }
         }
         Intent::Reap(there) => {
             let (due, held_until) = (read.due_at.unwrap(), lease::held_until(&read, row, now).unwrap());
@@ -601,6 +655,11 @@ fn no_order_of_events_breaks_a_jobs_life() {
 #[test]
 fn no_order_of_events_with_many_files_breaks_a_jobs_life() {
     try_every_order(Life::ManyFiles);
+}
+
+#[test]
+fn no_order_of_events_with_a_miner_that_gives_the_job_back_breaks_its_life() {
+    try_every_order(Life::GivenBack);
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub(crate) struct Job {
     pub(crate) urls: Option<i64>,
     pub(crate) beats: Option<Beats>,
     pub(crate) deadline: Option<i64>,
+    /// The attempt that was given back last, and how many were.
+    pub(crate) released: Option<u32>,
+    pub(crate) given_back: u32,
     /// When the reaper looks at it.
     pub(crate) due: Option<i64>,
     pub(crate) report: Option<Report>,
@@ -108,6 +111,9 @@ pub(crate) enum Call {
     Heartbeat {
         token: Token,
     },
+    Release {
+        token: Token,
+    },
     Finish {
         token: Token,
         report: Report,
@@ -164,6 +170,8 @@ impl Job {
             urls: None,
             beats: None,
             deadline: None,
+            released: None,
+            given_back: 0,
             due: Some(now),
             report: None,
             files: BTreeMap::new(),
@@ -173,9 +181,9 @@ impl Job {
         }
     }
 
-    /// The method `train` is tried once, `serve` three times.
+    /// The method `train` is tried once, `serve` three times. What was given back does not count.
     fn max_attempts(&self) -> u32 {
-        [1, 3][self.request.0]
+        [1, 3][self.request.0] + self.given_back
     }
 
     /// The answer, and the job after it.
@@ -222,6 +230,7 @@ impl Job {
             Call::Create { .. } => self.shown_to_owner(),
             Call::Claim { miner } => self.claim(*miner, now),
             Call::Heartbeat { token } => self.heartbeat(*token, now),
+            Call::Release { token } => self.release(*token, now),
             Call::Finish { token, report } => self.finish(*token, *report, now),
             Call::Upload { token, file, content } => match self.held(*token, now) {
                 Err(refused) => status(refused),
@@ -371,6 +380,30 @@ impl Job {
         Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
     }
 
+    fn release(&mut self, token: Token, now: i64) -> Expected {
+        let done = Expected { status: 200, fields: vec![("/released", json!(true))] };
+        if token.expires > now.div_euclid(1000) && self.gone.is_none() && self.released == Some(token.attempt) {
+            return done;
+        }
+        match self.held(token, now) {
+            Err(refused) => status(refused),
+            Ok(()) if self.terminal || self.report.is_some() => status(400),
+            Ok(()) => {
+                (self.released, self.given_back) = (Some(self.attempt), self.given_back + 1);
+                self.requeue(now);
+                done
+            }
+        }
+    }
+
+    /// It waits again, and not for who had it.
+    fn requeue(&mut self, now: i64) {
+        self.status = "pending";
+        self.lost.retain(|_, at| now < *at + WITHHELD);
+        self.lost.extend(self.miner.take().map(|miner| (miner, now)));
+        (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
+    }
+
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
         if let Err(refused) = self.held(token, now) {
             return status(refused);
@@ -442,10 +475,7 @@ impl Job {
             }
             None => {
                 self.close();
-                self.status = "pending";
-                self.lost.retain(|_, at| now < *at + WITHHELD);
-                self.lost.extend(self.miner.take().map(|miner| (miner, now)));
-                (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
+                self.requeue(now);
             }
         }
     }
@@ -504,6 +534,8 @@ impl Job {
             && number("lease_expires_at") == self.lease
             && number("uploads_until") == self.urls
             && number("deadline_at") == self.deadline
+            && number("released") == self.released.map(i64::from)
+            && number("max_attempts") == Some(self.max_attempts().into())
             && number("due_at") == self.due
             && text("report").is_some() == self.report.is_some()
             && files == self.files

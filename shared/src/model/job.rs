@@ -171,6 +171,12 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether this port of a job's is mapped.
+    pub fn covers(&self, port: &Port) -> bool {
+        let mut mappings = self.port_mappings.iter().flatten();
+        mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
+    }
+
     /// For the table.
     pub fn to_attribute(&self) -> Result<AttributeValue> {
         serde_dynamo::to_attribute_value(self).map_err(|error| Error::internal("write: instance", error))

@@ -9,6 +9,7 @@ mod output_file;
 pub mod pace;
 pub mod payload;
 mod status;
+pub mod trace;
 mod user;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};

@@ -154,13 +154,30 @@ const CLAIMABLE: Index = Index {
     order: Order::OldestFirst,
     doing: "claimable jobs: Query",
 };
-const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
+pub(super) const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
 
 /// A place in the queue of the reaper, which has several parts.
 #[derive(Debug, Clone, Copy)]
 pub struct DuePlace {
     shard: u8,
     after: Option<Cursor>,
+}
+
+impl ClaimableJob {
+    /// The job's id.
+    pub fn job_id(&self) -> Uuid {
+        self.job_id
+    }
+
+    /// Since when it waits.
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// Ports that the miner has to open.
+    pub fn ports(&self) -> &[Port] {
+        &self.ports
+    }
 }
 
 impl ListedJob {
@@ -337,7 +354,7 @@ impl Jobs {
     }
 
     /// A query of an index under this key, in its lists' order.
-    fn query(&self, index: &Index, key: &str) -> QueryFluentBuilder {
+    pub(super) fn query(&self, index: &Index, key: &str) -> QueryFluentBuilder {
         let request = self.tables.client.query().table_name(&self.tables.jobs).index_name(index.name);
         request
             .expression_attribute_names("#key", index.key)

@@ -10,6 +10,7 @@ mod quota;
 mod replay;
 mod scan;
 mod store;
+mod trace;
 mod transaction;
 mod usage;
 
