@@ -147,14 +147,14 @@ pub(super) const BY_USER: Index = Index {
     order: Order::NewestFirst,
     doing: "list jobs: Query",
 };
-const CLAIMABLE: Index = Index {
+pub(super) const CLAIMABLE: Index = Index {
     name: "queue",
     key: "queue",
     sorted_by: "due_at",
     order: Order::OldestFirst,
     doing: "claimable jobs: Query",
 };
-pub(super) const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
+const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
 
 /// A place in the queue of the reaper, which has several parts.
 #[derive(Debug, Clone, Copy)]
