@@ -61,6 +61,12 @@ impl Refusal {
         matches!(&self.detail, Some(Detail::Text(text)) if text.starts_with(beginning))
     }
 
+    /// The last number in the API's sentence, such as a limit.
+    pub(crate) fn last_number(&self) -> Option<u64> {
+        let Some(Detail::Text(text)) = &self.detail else { return None };
+        text.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).next_back()
+    }
+
     /// The fields of the request that are wrong.
     pub(crate) fn wrong(&self) -> &[Wrong] {
         match &self.detail {

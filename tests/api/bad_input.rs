@@ -79,7 +79,7 @@ impl Scene {
     /// All that the database holds of the scene's user.
     async fn stored(&self) -> BTreeMap<String, Value> {
         let query = json!({
-            "TableName": stack().resource("JobsTable").unwrap(), "IndexName": "by_user",
+            "TableName": stack().resource("JobsTable").unwrap(), "IndexName": "by_owner",
             "KeyConditionExpression": "#owner = :user", "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {":user": {"S": self.world.user_id}},
         });

@@ -190,7 +190,7 @@ async fn a_deleted_job_is_not_listed() {
 }
 
 #[tokio::test]
-async fn a_filter_that_nothing_passes_costs_no_more_than_two_queries_a_page() {
+async fn a_filter_that_nothing_passes_costs_no_more_than_two_queries_and_300_jobs_a_page() {
     let world = World::new().await;
     let oldest = world.create().await;
     world.claim_with(&oldest, Value::Null).await;
@@ -198,24 +198,24 @@ async fn a_filter_that_nothing_passes_costs_no_more_than_two_queries_a_page() {
     let mut job = item(stack(), "JobsTable", "job_id", &oldest).await;
     job["created_at"]["N"] = "0".into();
     dynamodb(stack(), "PutItem", json!({"TableName": stack().resource("JobsTable").unwrap(), "Item": job})).await;
-    copies(&pending, 2500).await;
+    copies(&pending, 700).await;
 
     let mut next = Value::Null;
     for found in [0, 0, 1] {
         let cursor = next.as_str().map(|next| format!("&cursor={next}")).unwrap_or_default();
         let answer = ask(&world, &format!("status=running{cursor}")).await;
-        // The caller, a page's worth beside it, and the rest of what a request may read.
-        assert_eq!(answer.engine_calls(), (3, 0));
+        // The caller, a page's worth beside it, and the rest of what a request may read: each a query, and a read for 100 jobs.
+        assert!(answer.engine_calls().0 <= 1 + 2 + 1 + 3, "{:?}", answer.engine_calls());
         let page = answer.ok();
         assert_eq!(ids(&page).len(), found, "{page}");
         next = page["next_cursor"].clone();
     }
     assert_eq!(next, Value::Null);
-    // Without a filter one query fills the page, wherever it begins.
+    // Without a filter one query and one read fill the page, wherever it begins.
     let deep =
         format!("&cursor={}.{}", text(&job["created_at"]["N"]).parse::<i64>().unwrap() + 1, Uuid::nil().simple());
     for cursor in ["", &deep] {
-        assert_eq!(ask(&world, &format!("limit=100{cursor}")).await.engine_calls(), (2, 0), "{cursor}");
+        assert_eq!(ask(&world, &format!("limit=100{cursor}")).await.engine_calls(), (3, 0), "{cursor}");
     }
 }
 

@@ -439,7 +439,7 @@ impl Model for Life {
                 let file = with_file.then(|| (file_id(), OutputFile::named("out")));
                 let (result, files) = (result_of(miner), file.into_iter().collect());
                 let report = report_of(miner, &result, &files, at(now));
-                let transition = lifecycle::finish(JOB, world.tokens[miner]?, at(now), WINDOW, report).unwrap();
+                let transition = lifecycle::finish(world.tokens[miner]?, at(now), WINDOW, report).unwrap();
                 world.apply_as(miner, transition);
             }
             Step::Upload(_) => world.uploaded = true,

@@ -551,7 +551,7 @@ impl Case<'_> {
     async fn unknown_jobs(&self, user: usize, now: i64) -> BTreeSet<String> {
         let stack = &self.world.stack;
         let request = json!({
-            "TableName": stack.resource("JobsTable").unwrap(), "IndexName": "by_user",
+            "TableName": stack.resource("JobsTable").unwrap(), "IndexName": "by_owner",
             "FilterExpression": "begins_with(#owner, :user) AND created_at = :now AND chute_id = :chute",
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {

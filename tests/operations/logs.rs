@@ -72,6 +72,7 @@ async fn every_command_of_an_administrator_is_a_line_with_its_target_and_who_ask
     day.admin(json!({"command": "list_jobs", "chute_id": day.chute_id, "by": null})).await;
     let refused = |command: Value| day.stack.invoke("admin", command);
     assert!(refused(json!({"command": "cancel_job", "by": "eve", "job_id": job})).await.is_err());
+    assert!(refused(json!({"command": "drop_tables", "by": "eve"})).await.is_err());
     for by in [json!(""), json!("x".repeat(129)), json!("two\nlines"), json!({"a": 1}), json!(7)] {
         let refusal =
             refused(json!({"command": "disable_user", "by": by, "user_id": user})).await.unwrap_err().to_string();
@@ -99,11 +100,12 @@ async fn every_command_of_an_administrator_is_a_line_with_its_target_and_who_ask
             json!(["create_user", {"user_id": made["user_id"]}, null, 200]),
             json!(["list_jobs", {"chute_id": chute_id}, null, 200]),
             json!(["cancel_job", {"job_id": job}, "eve", 404]),
-            json!([null, null, null, 422]),
-            json!([null, null, null, 422]),
-            json!([null, null, null, 422]),
-            json!([null, null, null, 422]),
-            json!([null, null, null, 422]),
+            json!(["unreadable", null, "eve", 422]),
+            json!(["unreadable", null, null, 422]),
+            json!(["unreadable", null, null, 422]),
+            json!(["unreadable", null, null, 422]),
+            json!(["unreadable", null, null, 422]),
+            json!(["unreadable", null, null, 422]),
         ]
     );
 }

@@ -113,10 +113,11 @@ async fn the_reaper_counts_leases_and_tells_how_late_it_is() {
         (&json!(2), &json!(1), &json!(1))
     );
     // A heartbeat holds a running job for 90 seconds. One that uploads is held for as long as its URLs work: an hour and five minutes.
+    // The time in a schedule's event has whole seconds, so that a run seems up to a second earlier than it is.
     let delay = first["ReapDelay"].as_u64().unwrap();
     assert!((7_100_000..7_200_000).contains(&delay), "{delay} ms");
     let delay = second["ReapDelay"].as_u64().unwrap();
-    assert!((3_360_000..3_390_000).contains(&delay), "{delay} ms");
+    assert!((3_359_000..3_390_000).contains(&delay), "{delay} ms");
     assert_eq!((&second["LeasesLost"], &second["JobsComplete"]), (&json!(1), &json!(1)));
     assert_eq!(second.get("ReapFailures"), None);
 }

@@ -4,6 +4,8 @@
 //! file to deliver does not change that. It is `error` otherwise. In both cases every file is delivered that can be, and the detail
 //! names what is not.
 
+use std::cmp::Reverse;
+
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
@@ -103,15 +105,14 @@ impl Report {
                 return true;
             }
         }
-        // Too many bytes for one job: the largest file stands back for all others.
-        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE
-            && refusal.is_about("The declared files")
-            && let Some((largest, _)) = self.files.iter().enumerate().max_by_key(|(_, file)| file.size)
-        {
-            let path = self.files.remove(largest).filename;
-            self.add(&told(&[Skipped { path, reason: refusal.to_string(), is_file: true }]));
-            self.lacks = true;
-            return true;
+        // Too many bytes for one job: the largest files stand back for all others.
+        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && refusal.is_about("The declared files") {
+            let refused = self.leave_out_largest(refusal.last_number(), &refusal.to_string());
+            if !refused.is_empty() {
+                self.add(&told(&refused));
+                self.lacks = true;
+                return true;
+            }
         }
         let is_too_much = matches!(refusal.status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE);
         if is_too_much && self.result.is_some() {
@@ -119,6 +120,25 @@ impl Report {
             return true;
         }
         false
+    }
+
+    /// Takes out the largest file, and as many more as it takes for the others to have no more than `most` bytes, if that is known.
+    fn leave_out_largest(&mut self, most: Option<u64>, reason: &str) -> Vec<Skipped> {
+        let (mut all, mut refused) = (self.files.iter().map(|file| file.size).sum::<u64>(), Vec::new());
+        let mut largest: Vec<_> = (0..self.files.len()).collect();
+        largest.sort_by_key(|number| Reverse(self.files[*number].size));
+        let mut stays = vec![true; self.files.len()];
+        for number in largest {
+            if !refused.is_empty() && most.is_none_or(|most| all <= most) {
+                break;
+            }
+            let Output { filename, size, .. } = &self.files[number];
+            (stays[number], all) = (false, all - size);
+            refused.push(Skipped { path: filename.clone(), reason: reason.to_owned(), is_file: true });
+        }
+        let mut stays = stays.into_iter();
+        self.files.retain(|_| stays.next().unwrap_or(true));
+        refused
     }
 
     fn lose_result(&mut self, why: &str) {

@@ -68,12 +68,13 @@ async fn of_more_than_a_job_may_have_the_smaller_files_and_the_result_are_delive
     assert!(code == 0 && worked.contains("what its owner does not get is kept in "), "{code}: {worked}");
     let (files, told) = delivered(&variables, &job).await?;
     assert_eq!(files.keys().collect::<Vec<_>>(), ["middle", "small"]);
-    let line = |name: &str, bytes: u64| {
+    // One refusal is enough to know how much has to stand back.
+    let line = |name: &str| {
         format!(
-            "not delivered: {name}: 413 Payload Too Large: The declared files have {bytes} bytes together, and a job may have 100"
+            "not delivered: {name}: 413 Payload Too Large: The declared files have 216 bytes together, and a job may have 100"
         )
     };
-    assert!(told.contains(&line("larger", 216)) && told.contains(&line("large", 115)), "{told}");
+    assert!(told.contains(&line("larger")) && told.contains(&line("large")), "{told}");
     assert!(told.starts_with("complete\n") && told.contains("\n42\n"), "{told}");
     Ok(())
 }

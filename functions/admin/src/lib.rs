@@ -21,15 +21,17 @@ const LONGEST_NAME: usize = 128;
 /// Carries out one command. Repeating it is harmless, but for `create_key` and a `create_user` without an id: they make another
 /// one. The log line has the command, what it is about, and who asks.
 pub async fn handle(app: &App, mut given: Value) -> Result<Output> {
+    let note = |command, target, by| app.audit.note(Entry { command, target, by });
+    note("unreadable", Value::Null, None);
     let by = take_by(&mut given)?;
+    note("unreadable", Value::Null, by.clone());
     let command: Command = serde_json::from_value(given).map_err(|error| Error::Unprocessable(error.to_string()))?;
-    let note = |target| app.audit.note(Entry { command: (&command).into(), target, by: by.clone() });
-    note(told(&command.target())?);
+    note((&command).into(), told(&command.target())?, by.clone());
     // Boxed: the compiler cannot lay out so many kinds of work inside of one another.
     let output = Box::pin(carry_out(app, &command)).await?;
     // What was made has an id only now.
     if let Some(made) = output.made() {
-        note(told(made)?);
+        note((&command).into(), told(made)?, by);
     }
     Ok(output)
 }

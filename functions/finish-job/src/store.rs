@@ -89,7 +89,7 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         digest: &report.digest,
         now,
     };
-    let transition = lifecycle::finish(claims.sub, claims.att, claims.deadline(window), window, report)?;
+    let transition = lifecycle::finish(claims.att, claims.deadline(window), window, report)?;
     app.jobs.change_attempt(claims.sub, claims.att, transition, "finish job: UpdateItem").await
 }
 

@@ -22,14 +22,15 @@ pub struct JobPage {
     next_cursor: Option<String>,
 }
 
-/// Lists the caller's jobs. One query, beside the last read of the caller, and after it where an API key calls.
+/// Lists the caller's jobs. One query, beside the last read of the caller, and after it where an API key calls; then one read of the jobs.
 #[utoipa::path(
     get,
     path = "/jobs",
     operation_id = "list-jobs",
     tag = "user",
     summary = "List own jobs, newest first",
-    description = "A page that a filter leaves short may still have a `next_cursor`: one request reads 1,000 jobs at most. A \
+    description = "A page that a filter leaves short may still have a `next_cursor`: one request looks at 1,000 jobs at \
+                   most, and at 300 with `status` or `terminal`. A \
                    change may show here a moment later than in the job itself.",
     params(
         ("status" = Option<Status>, Query, description = "Jobs in this state only."),

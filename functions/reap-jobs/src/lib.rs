@@ -1,5 +1,6 @@
-//! The reaper: every minute it looks at the jobs that are due, and at no others. A job whose lease was extended is due again at its
-//! end. A lost lease goes back to the queue, times out, or is completed when the miner had reported; a deleted job is swept until nothing of it can arrive any more.
+//! The reaper: every minute it looks at the jobs that are due, and at no others. A job that heartbeats hold stays due. A lost lease goes
+//! back to the queue, times out, or is completed when the miner had reported; a deleted job is swept until nothing of it can arrive any
+//! more.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use shared::{
     model::{Job, PayloadKind, lease, lifecycle},
     outputs::{Seen, tidy},
     payloads::{Gone, Recorded},
-    tables::jobs::Outcome,
+    tables::jobs::{DuePlace, Outcome},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -44,7 +45,7 @@ pub struct Output {
     completed: u32,
     /// Deleted jobs whose files were removed once more.
     swept: u32,
-    /// Jobs whose lease goes on: they are looked at again at its end.
+    /// Jobs whose lease goes on.
     held: u32,
     /// Jobs that ended because what they need is gone from the bucket.
     lost: u32,
@@ -81,35 +82,55 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    let mut places: Vec<_> = app.jobs.due_parts().collect();
-    while !places.is_empty() && !output.more {
-        // A page of every part at a time, and their jobs in turn: a long queue in one does not keep the others waiting.
-        let pages = places.drain(..).map(|place| async move { (place, app.jobs.due(place, now).await) });
-        let mut due = Vec::new();
-        for (place, page) in join_all(pages).await {
-            match page {
-                Ok((jobs, next)) => {
-                    due.extend(jobs.into_iter().enumerate());
-                    places.extend(next);
-                }
-                Err(error) => {
-                    tracing::error!(cause = ?error.cause(), ?place, "a part of the queue could not be read");
-                    app.metrics.add(Metric::ReapFailures, 1);
-                    output.more = true;
-                }
-            }
+    // What the last run has left, and then all from the beginning.
+    let mut rounds = vec![app.jobs.due_parts(), app.jobs.take_left_off()];
+    while let Some(places) = rounds.pop() {
+        let next = look_at(app, &places, now, started, &mut output).await;
+        if started.elapsed() > RUN {
+            output.more = true;
+            app.jobs.leave_off(places);
+            break;
         }
-        due.sort_by_key(|(place, _)| *place);
-        let mut work = Vec::with_capacity(due.len());
-        for (_, (due_at, job_id)) in due {
-            work.push(look_after(app, job_id, due_at, now, started));
-        }
-        let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
-        while let Some(reaped) = reaped.next().await {
-            output.count(reaped);
-        }
+        rounds.extend(Some(next).filter(|next| !next.is_empty()));
     }
     Ok(output)
+}
+
+/// A page of every part at a time, and their jobs in turn: a long queue in one does not keep the others waiting. Where the next pages
+/// begin.
+async fn look_at(
+    app: &App,
+    places: &[DuePlace],
+    now: Timestamp,
+    started: Instant,
+    output: &mut Output,
+) -> Vec<DuePlace> {
+    let pages = places.iter().map(|place| async move { (place, app.jobs.due(*place, now).await) });
+    let (mut due, mut next) = (Vec::new(), Vec::new());
+    for (place, page) in join_all(pages).await {
+        match page {
+            Ok(page) => {
+                due.extend(page.jobs.into_iter().enumerate());
+                next.extend(page.next);
+                output.held += page.held;
+            }
+            Err(error) => {
+                tracing::error!(cause = ?error.cause(), ?place, "a part of the queue could not be read");
+                app.metrics.add(Metric::ReapFailures, 1);
+                output.more = true;
+            }
+        }
+    }
+    due.sort_by_key(|(place, _)| *place);
+    let mut work = Vec::with_capacity(due.len());
+    for (_, (due_at, job_id)) in due {
+        work.push(look_after(app, job_id, due_at, now, started));
+    }
+    let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
+    while let Some(reaped) = reaped.next().await {
+        output.count(reaped);
+    }
+    next
 }
 
 impl Output {

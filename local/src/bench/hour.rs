@@ -71,7 +71,7 @@ pub(super) struct Hour {
     pub(super) watching: Part,
     /// The miner's looks for work in the ten minutes before.
     pub(super) idle: Part,
-    /// What the reaper writes for it. Its queries are those of all jobs together.
+    /// What the reaper reads and writes for it. The queries of an empty queue are those of all jobs together.
     pub(super) reaper: Part,
 }
 
@@ -83,7 +83,7 @@ impl Hour {
             ("heartbeats", &self.heartbeats),
             ("its owner, watching", &self.watching),
             ("an idle miner for 10 minutes", &self.idle),
-            ("the reaper's writes", &self.reaper),
+            ("the reaper's looks", &self.reaper),
         ]
     }
 
@@ -171,6 +171,9 @@ fn write(folder: &Path, bytes: usize) -> Result<PathBuf> {
 fn sort(stack: &Stack, prices: &Prices, load: Load, billed: &[Billed]) -> Hour {
     let [job, files, heartbeats, watching, idle, reaper] = std::array::from_fn(|_| Part::default());
     let mut hour = Hour { load, job, files, heartbeats, watching, idle, reaper };
+    let runs = billed.iter().filter(|entry| entry.function.as_deref() == Some("reap-jobs"));
+    // Before there is a job there is nothing but the queries.
+    let idle_run = runs.map(|run| run.read_units).fold(f64::INFINITY, f64::min);
     for entry in billed {
         let part = match entry.function.as_deref() {
             None => &mut hour.files,
@@ -178,11 +181,11 @@ fn sort(stack: &Stack, prices: &Prices, load: Load, billed: &[Billed]) -> Hour {
             Some("get-job") => &mut hour.watching,
             Some("list-claimable-jobs") => &mut hour.idle,
             Some("reap-jobs") => {
-                if entry.write_units > 0.0 {
-                    hour.reaper.requests += 1;
-                    hour.reaper.write_units += entry.write_units;
-                    hour.reaper.per_million += prices.writes(entry.write_units);
-                }
+                let reads = entry.read_units - idle_run;
+                hour.reaper.requests += usize::from(reads + entry.write_units > 0.0);
+                hour.reaper.read_units += reads;
+                hour.reaper.write_units += entry.write_units;
+                hour.reaper.per_million += prices.units(reads, entry.write_units);
                 continue;
             }
             Some(_) => &mut hour.job,

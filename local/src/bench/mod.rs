@@ -23,6 +23,10 @@ use local::{Builder, Stack};
 use plotters::prelude::{IntoDrawingArea, SVGBackend, WHITE};
 use serde::Serialize;
 use serde_json::json;
+use shared::{
+    model::OutputFile,
+    outputs::{cut, parts},
+};
 
 use hour::Hour;
 use life::{Bench, Outputs};
@@ -283,11 +287,11 @@ async fn lives(stack: &Stack, prices: &Prices, report: &mut Report) -> Result<()
             report.lives.insert(format!("{name}, at 512 MB and through Lambda"), through);
         }
     }
-    // Over 64 MiB a file goes in parts: CreateMultipartUpload, a PUT for each 16 MiB, ListMultipartUploads, a ListParts for each
-    // thousand, CompleteMultipartUpload.
+    // Over 64 MiB a file goes in parts, whose PUTs are counted; all else is asked of S3 once, however large it is.
     let large = Outputs { files: 1, size: 10 << 30 };
     bench.life(Outputs { files: 1, size: 65 << 20 }).await?;
-    let parts = large.size.div_ceil(16 << 20) as f64;
+    let file = OutputFile { size: Some(large.size as u64), ..OutputFile::default() };
+    let parts = parts(&cut(file)).count() as f64;
     report.lives.insert("1 file of 10 GiB".to_owned(), prices.life(&bench.last, large, parts, memory));
     Ok(())
 }

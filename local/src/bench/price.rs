@@ -67,8 +67,7 @@ impl Prices {
         }
         let files = outputs.files as f64;
         life.lambda = MILLION * (self.lambda_gb_second * life.gb_seconds + self.lambda_request * life.requests as f64);
-        life.dynamodb =
-            MILLION * (self.dynamodb_read_unit * life.read_units + self.dynamodb_write_unit * life.write_units);
+        life.dynamodb = self.units(life.read_units, life.write_units);
         life.s3 += MILLION * (self.s3_put_or_list * parts + self.s3_get * files);
         life.storage = MILLION * self.s3_gb_month * files * outputs.size as f64 / f64::from(1 << 30);
         life.per_million = life.api + life.lambda + life.dynamodb + life.s3;
@@ -82,13 +81,13 @@ impl Prices {
         let Some(function) = &once.function else { return MILLION * s3 };
         let s3_calls = once.s3.puts + once.s3.gets + once.s3.free;
         let ms = once.time_ms + self.wait_ms(once.dynamodb as f64, s3_calls as f64);
-        let units = self.dynamodb_read_unit * once.read_units + self.dynamodb_write_unit * once.write_units;
-        MILLION * (self.api_request * self.steps(once.bytes) + self.lambda(ms, memory(function)) + units + s3)
+        let units = self.units(once.read_units, once.write_units);
+        MILLION * (self.api_request * self.steps(once.bytes) + self.lambda(ms, memory(function)) + s3) + units
     }
 
-    /// Dollars for a million times these write units.
-    pub(super) fn writes(&self, units: f64) -> f64 {
-        1e6 * self.dynamodb_write_unit * units
+    /// Dollars for a million times these units.
+    pub(super) fn units(&self, read: f64, written: f64) -> f64 {
+        1e6 * (self.dynamodb_read_unit * read + self.dynamodb_write_unit * written)
     }
 
     /// The same life at 512 MB, with every file through the API in pieces that fit into Lambda's 6 MB, each stored and fetched by

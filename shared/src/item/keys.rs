@@ -54,7 +54,7 @@ pub fn replay(signature: [u8; 32]) -> String {
     format!("replay#{}", hex::encode(signature))
 }
 
-/// Index `by_user`: where a user's jobs are listed, in one of the user's shards.
+/// Index `by_owner`: where a user's jobs are listed, in one of the user's shards.
 pub fn owner(user_id: Uuid, shard: u8) -> String {
     shards::key(user_id.to_string(), shard)
 }

@@ -131,7 +131,7 @@ pub struct Job {
     /// Digest of the create request, when it came with an `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
-    /// Index `by_user`: whose list it is in, and which shard of it. None once it is deleted.
+    /// Index `by_owner`: whose list it is in, and which shard of it. None once it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Which shard of its chute's queue it waits in. The table keeps the attribute's first name.

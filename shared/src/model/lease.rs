@@ -1,6 +1,6 @@
 //! What a miner's heartbeats write: a row of their own beside the job, which is in no index. So a heartbeat is one write unit, however
 //! much the job carries. DynamoDB bills the whole item at each write, and each index entry that changes ("Read and write operations
-//! in DynamoDB"). The job itself is due for the reaper at the end of a lease that may have been extended since: the reaper looks.
+//! in DynamoDB"). The job itself stays due for the reaper from the end of its first lease on: the reaper looks at the row.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,12 @@ impl Lease {
     pub fn from_item(item: Item) -> Result<Self> {
         schema::check(&item, "read: lease")?;
         serde_dynamo::from_item(item).map_err(|error| Error::internal("read: lease", error))
+    }
+
+    /// Whether the row alone tells that its job is held. The last heartbeat holds a running job and one whose files are uploaded, and
+    /// whatever takes the attempt from its miner takes that out of the row.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.lease_expires_at > Some(now) && now.seconds() < self.expires_at
     }
 
     /// Whether the heartbeats are of the job's present attempt.

@@ -59,7 +59,7 @@ impl Read {
         self.lease = Some(job_id);
     }
 
-    /// Reads everything, going on a few times where DynamoDB left keys unprocessed, which is how it throttles a batch.
+    /// Reads everything.
     pub async fn run(self, from: &Tables) -> Result<Found> {
         let mut tables = HashMap::new();
         let keys = self.rows.iter().map(|pk| key("pk", pk));
@@ -69,29 +69,39 @@ impl Read {
         add_table(&mut tables, &from.jobs, keys.map(|id| key("job_id", &id)))?;
 
         let mut found = Found::default();
-        let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
-        while !tables.is_empty() {
-            let request = from.client.batch_get_item().set_request_items(Some(tables));
-            let answer = request.send().await.context("read: BatchGetItem")?;
-            for (table, items) in answer.responses.unwrap_or_default() {
-                for item in items {
-                    if table == from.jobs {
-                        let is_lease = item.get("job_id").and_then(|id| id.as_s().ok()) == lease_key.as_ref();
-                        *(if is_lease { &mut found.lease } else { &mut found.job }) = Some(item);
-                    } else if let Some(Ok(pk)) = item.get("pk").map(AttributeValue::as_s) {
-                        found.rows.insert(pk.clone(), item);
-                    }
+        for (table, items) in batch_get(from, tables).await? {
+            for item in items {
+                if table == from.jobs {
+                    let is_lease = item.get("job_id").and_then(|id| id.as_s().ok()) == lease_key.as_ref();
+                    *(if is_lease { &mut found.lease } else { &mut found.job }) = Some(item);
+                } else if let Some(Ok(pk)) = item.get("pk").map(AttributeValue::as_s) {
+                    found.rows.insert(pk.clone(), item);
                 }
-            }
-            tables = answer.unprocessed_keys.unwrap_or_default();
-            if !tables.is_empty() {
-                let pause =
-                    pauses.next().ok_or_else(|| Error::unavailable("read: BatchGetItem", "keys left unprocessed"))?;
-                tokio::time::sleep(pause).await;
             }
         }
         Ok(found)
     }
+}
+
+/// One BatchGetItem, going on a few times where DynamoDB left keys unprocessed, which is how it throttles a batch.
+pub(super) async fn batch_get(
+    from: &Tables,
+    mut tables: HashMap<String, KeysAndAttributes>,
+) -> Result<Vec<(String, Vec<Item>)>> {
+    let mut found = Vec::new();
+    let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
+    while !tables.is_empty() {
+        let request = from.client.batch_get_item().set_request_items(Some(tables));
+        let answer = request.send().await.context("read: BatchGetItem")?;
+        found.extend(answer.responses.unwrap_or_default());
+        tables = answer.unprocessed_keys.unwrap_or_default();
+        if !tables.is_empty() {
+            let pause =
+                pauses.next().ok_or_else(|| Error::unavailable("read: BatchGetItem", "keys left unprocessed"))?;
+            tokio::time::sleep(pause).await;
+        }
+    }
+    Ok(found)
 }
 
 fn key(name: &str, value: &str) -> Item {

@@ -1,5 +1,5 @@
-//! Lists: a user's jobs, a chute's pending jobs, and what is due for the reaper. Each is a query of an index, or, for a busy user or
-//! chute, of all its shards. An index cannot be read strongly consistent: a change may show a moment late.
+//! Lists: a user's jobs and a chute's pending jobs. Each is a query of an index, or, for a busy user or chute, of all its shards. An
+//! index cannot be read strongly consistent: a change may show a moment late.
 
 use std::collections::HashMap;
 
@@ -21,14 +21,14 @@ use crate::{
     time::{Timestamp, rfc3339, rfc3339_option},
 };
 
-/// Jobs of a user that one request reads, about, however few of them pass its filter: 0.7 MB of the index.
+/// Entries of a user's list that one request reads, about, however few of them pass its filter.
 const MOST_READ: u32 = 1000;
+/// The same, where the filter needs the jobs' rows: 150 read units of the table that everybody's jobs are in.
+const MOST_ROWS: u32 = 300;
 /// Jobs of a shard that are read first. Those of all shards are twice the longest page and more.
 const SHARD_PAGE: u32 = 16;
 /// Jobs of a shard that are read at least when a filter leaves a page short.
 const SHARD_MORE: u32 = 60;
-/// Jobs of one shard that the reaper reads at a time.
-const DUE_PAGE: i32 = 50;
 
 /// Jobs, and where the next page begins when there is more.
 pub type JobList<T> = (Vec<T>, Option<Cursor>);
@@ -54,10 +54,7 @@ pub struct ClaimableJob {
     node_selector: Option<Value>,
 }
 
-/// A job in a list, as the index `by_user` holds it and as its owner sees it.
-///
-/// Every field has to be in the index's projection (`template.yaml`), which DynamoDB cannot change in place: a new field needs a new
-/// index. A test compares the two.
+/// A job in a list, as its owner sees it: some attributes of its row ([`SHOWN`]).
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[schema(description = "A job in a list.")]
 pub struct ListedJob {
@@ -103,29 +100,34 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn is_empty(&self) -> bool {
-        self.status.is_none() && self.terminal.is_none() && self.chute_id.is_none()
+    /// Whether it looks at what the index `by_owner` does not hold.
+    pub(super) fn needs_rows(&self) -> bool {
+        self.status.is_some() || self.terminal.is_some()
     }
 
-    /// Placeholder, name and value of each attribute that it looks at, and the filter expression.
-    pub(super) fn conditions(&self) -> (Vec<(&'static str, &'static str, AttributeValue)>, Option<String>) {
-        let conditions = [
-            self.status.map(|status| ("#status", "status", text(status.as_str()))),
-            self.terminal.map(|terminal| ("#terminal", "terminal", AttributeValue::Bool(terminal))),
-            self.chute_id.map(|chute_id| ("#chute_id", "chute_id", text(chute_id.to_string()))),
-        ];
-        let conditions: Vec<_> = conditions.into_iter().flatten().collect();
-        let each: Vec<_> = conditions.iter().map(|(alias, name, _)| format!("{alias} = :{name}")).collect();
-        (conditions, Some(each.join(" AND ")).filter(|text| !text.is_empty()))
+    /// Whether a row passes.
+    pub(super) fn passes(&self, row: &Item) -> bool {
+        let has = |name, value: Option<AttributeValue>| value.is_none_or(|value| row.get(name) == Some(&value));
+        has("status", self.status.map(|status| text(status.as_str())))
+            && has("terminal", self.terminal.map(AttributeValue::Bool))
     }
 
-    fn add_to(&self, mut request: QueryFluentBuilder) -> QueryFluentBuilder {
-        let (conditions, expression) = self.conditions();
-        for (alias, name, value) in conditions {
-            request = request.expression_attribute_names(alias, name);
-            request = request.expression_attribute_values(format!(":{name}"), value);
+    fn add_to(&self, request: QueryFluentBuilder) -> QueryFluentBuilder {
+        match self.chute_id {
+            Some(chute_id) => request
+                .filter_expression("chute_id = :chute_id")
+                .expression_attribute_values(":chute_id", text(chute_id.to_string())),
+            None => request,
         }
-        request.set_filter_expression(expression)
+    }
+
+    /// How many jobs one request looks at.
+    fn most_read(&self) -> u32 {
+        if self.needs_rows() { MOST_ROWS } else { MOST_READ }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chute_id.is_none() && !self.needs_rows()
     }
 }
 
@@ -136,12 +138,12 @@ pub(super) struct Index {
     pub(super) key: &'static str,
     /// Its sort key: milliseconds.
     pub(super) sorted_by: &'static str,
-    order: Order,
-    doing: &'static str,
+    pub(super) order: Order,
+    pub(super) doing: &'static str,
 }
 
-pub(super) const BY_USER: Index = Index {
-    name: "by_user",
+pub(super) const BY_OWNER: Index = Index {
+    name: "by_owner",
     key: "owner",
     sorted_by: "created_at",
     order: Order::NewestFirst,
@@ -154,14 +156,6 @@ pub(super) const CLAIMABLE: Index = Index {
     order: Order::OldestFirst,
     doing: "claimable jobs: Query",
 };
-const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
-
-/// A place in the queue of the reaper, which has several parts.
-#[derive(Debug, Clone, Copy)]
-pub struct DuePlace {
-    shard: u8,
-    after: Option<Cursor>,
-}
 
 impl ClaimableJob {
     /// The job's id.
@@ -188,31 +182,12 @@ impl ListedJob {
 }
 
 impl Jobs {
-    /// Where the parts of the reaper's queue begin.
-    pub fn due_parts(&self) -> impl Iterator<Item = DuePlace> + use<> {
-        (0..keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None })
-    }
-
-    /// A page of the jobs of one part of the queue that are due for the reaper at `now`, the longest due first, and where the next
-    /// page of that part begins.
-    pub async fn due(&self, from: DuePlace, now: Timestamp) -> Result<(Vec<Cursor>, Option<DuePlace>)> {
-        let key = keys::due_shard(from.shard);
-        let request = self
-            .query(&DUE, &key)
-            .key_condition_expression("#key = :key AND due_at <= :now")
-            .expression_attribute_values(":now", number(now.millis()))
-            .limit(DUE_PAGE)
-            .set_exclusive_start_key(from.after.map(|after| start(&DUE, &key, after)));
-        let answer = request.send().await.context(DUE.doing)?;
-        let due = answer.items.unwrap_or_default().iter().filter_map(|item| cursor(item, DUE.sorted_by)).collect();
-        let end = answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by));
-        Ok((due, end.map(|end| DuePlace { after: Some(end), ..from })))
-    }
-
     /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. Where the caller is known to be
     /// one, it is made beside the read that tells.
     pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
-        self.one_shard(&CLAIMABLE, &keys::claimable(chute_id, 0), &Filter::default(), page.limit, page.after).await
+        let key = keys::claimable(chute_id, 0);
+        let (items, next) = self.one_shard(&CLAIMABLE, &key, &Filter::default(), page.limit, page.after).await?;
+        Ok((jobs(&CLAIMABLE, items)?, next))
     }
 
     /// A page of the chute's pending jobs, oldest first. `begun` is the first query, where it was made.
@@ -228,7 +203,9 @@ impl Jobs {
                 None => self.begin_claimable(chute.chute_id, page).await,
             };
         }
-        self.all_shards(&CLAIMABLE, |shard| keys::claimable(chute.chute_id, shard), &Filter::default(), page).await
+        let key = |shard| keys::claimable(chute.chute_id, shard);
+        let (items, next) = self.all_shards(&CLAIMABLE, key, &Filter::default(), page).await?;
+        Ok((jobs(&CLAIMABLE, items)?, next))
     }
 
     /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
@@ -238,49 +215,62 @@ impl Jobs {
 
     /// The first query of a page of a user's list: what the page holds and one more, which tells whether there is another page.
     /// Where the caller is known to be one it is made beside the read of the user; so it reads no more than that.
-    pub async fn begin_list(&self, user_id: Uuid, filter: &Filter, page: &Page) -> Result<JobList<ListedJob>> {
-        self.one_shard(&BY_USER, &keys::owner(user_id, 0), filter, page.limit + 1, page.after).await
+    pub async fn begin_list(&self, user_id: Uuid, filter: &Filter, page: &Page) -> Result<JobList<Item>> {
+        self.one_shard(&BY_OWNER, &keys::owner(user_id, 0), filter, page.limit + 1, page.after).await
     }
 
-    /// A page of the user's jobs that pass the filter, newest first. A filter that leaves the page short costs one more query; a page
-    /// that is still short after 1,000 jobs is answered as it is: what a page costs does not grow with the jobs stored. `begun` is
-    /// the first query, where it was made.
+    /// A page of the user's jobs that pass the filter, newest first: a query of the index, and a read of the rows that it names. A filter
+    /// that leaves the page short costs one more query; a page that is still short after as many jobs as one request looks at is answered as it is: what a page
+    /// costs does not grow with the jobs stored. `begun` is the first query, where it was made.
     pub async fn list(
         &self,
         user: &User,
         filter: &Filter,
         page: &Page,
-        begun: Option<JobList<ListedJob>>,
+        begun: Option<JobList<Item>>,
     ) -> Result<JobList<ListedJob>> {
-        if user.is_busy() {
-            return self.all_shards(&BY_USER, |shard| keys::owner(user.user_id, shard), filter, page).await;
-        }
-        let (mut jobs, mut next) = match begun {
-            Some(begun) => begun,
-            None => self.begin_list(user.user_id, filter, page).await?,
+        let (items, next) = match user.is_busy() {
+            true => self.all_shards(&BY_OWNER, |shard| keys::owner(user.user_id, shard), filter, page).await?,
+            false => self.own_list(user.user_id, filter, page, begun).await?,
         };
-        if let (true, Some(after)) = (jobs.len() < page.limit as usize, next) {
-            let (key, read) = (keys::owner(user.user_id, 0), MOST_READ - page.limit - 1);
-            let (more, end) = self.one_shard(&BY_USER, &key, filter, read, Some(after)).await?;
-            jobs.extend(more);
-            next = end;
-        }
-        if jobs.len() > page.limit as usize {
-            jobs.truncate(page.limit as usize);
-            next = jobs.last().map(|job| (job.created_at.millis(), job.job_id));
-        }
-        Ok((jobs, next))
+        Ok((jobs(&BY_OWNER, self.rows(items).await?)?, next))
     }
 
-    /// The jobs that pass the filter, out of the next `read` ones under this key; and where the reading ended, when there is more.
-    async fn one_shard<T: DeserializeOwned>(
+    async fn own_list(
+        &self,
+        user_id: Uuid,
+        filter: &Filter,
+        page: &Page,
+        begun: Option<JobList<Item>>,
+    ) -> Result<JobList<Item>> {
+        let (mut items, mut next) = match begun {
+            Some(begun) => begun,
+            None => self.begin_list(user_id, filter, page).await?,
+        };
+        items = self.sift(filter, items).await?;
+        if let (true, Some(after)) = (items.len() < page.limit as usize, next) {
+            let (key, read) = (keys::owner(user_id, 0), filter.most_read() - page.limit - 1);
+            let (more, end) = self.one_shard(&BY_OWNER, &key, filter, read, Some(after)).await?;
+            items.extend(self.sift(filter, more).await?);
+            next = end;
+        }
+        if items.len() > page.limit as usize {
+            items.truncate(page.limit as usize);
+            next = items.last().and_then(|item| cursor(item, BY_OWNER.sorted_by));
+        }
+        Ok((items, next))
+    }
+
+    /// The jobs that pass what the index knows of the filter, out of the next `read` ones under this key; and where the reading ended,
+    /// when there is more.
+    async fn one_shard(
         &self,
         index: &Index,
         key: &str,
         filter: &Filter,
         read: u32,
         after: Option<Cursor>,
-    ) -> Result<JobList<T>> {
+    ) -> Result<JobList<Item>> {
         let request = self
             .query(index, key)
             .key_condition_expression("#key = :key")
@@ -288,26 +278,26 @@ impl Jobs {
             .set_exclusive_start_key(after.map(|after| start(index, key, after)));
         let answer = filter.add_to(request).send().await.context(index.doing)?;
         // Nobody here can show or claim what a newer release has made.
-        let jobs = jobs(index, schema::known(answer.items.unwrap_or_default()))?;
-        Ok((jobs, answer.last_evaluated_key.and_then(|last| cursor(&last, index.sorted_by))))
+        let items = schema::known(answer.items.unwrap_or_default());
+        Ok((items, answer.last_evaluated_key.and_then(|last| cursor(&last, index.sorted_by))))
     }
 
     /// A page out of all shards. Those that may have what it lacks after the first read are asked once more: for as much as fills it,
-    /// or with a filter for their share of [`MOST_READ`]. They are asked from a time on, and not from a job: in which order
+    /// or with a filter for their share of what one request looks at. They are asked from a time on, and not from a job: in which order
     /// DynamoDB has the jobs of one time, it does not say.
-    async fn all_shards<T: DeserializeOwned>(
+    async fn all_shards(
         &self,
         index: &Index,
         key: impl Fn(u8) -> String,
         filter: &Filter,
         page: &Page,
-    ) -> Result<JobList<T>> {
+    ) -> Result<JobList<Item>> {
         let first = (0..SHARDS).map(|shard| self.read_shard(index, key(shard), filter, page, SHARD_PAGE, None));
         let (mut shards, mut ends): (Vec<_>, Vec<_>) = try_join_all(first).await?.into_iter().unzip();
         let (lacks, hiding) = lacking(&shards, index.order, page);
         let limit = match filter.is_empty() {
             true => lacks + SHARD_PAGE,
-            false => (MOST_READ / hiding.len().max(1) as u32).max(SHARD_MORE),
+            false => (filter.most_read() / hiding.len().max(1) as u32).max(SHARD_MORE),
         };
         let more = hiding.iter().map(|shard| {
             let end = ends[*shard].take();
@@ -317,8 +307,7 @@ impl Jobs {
             shards[*shard].jobs.extend(more.jobs);
             shards[*shard].end = more.end;
         }
-        let (items, next) = merge(shards, index.order, page);
-        Ok((jobs(index, items)?, next))
+        Ok(merge(shards, index.order, page))
     }
 
     /// The next `limit` jobs of a shard from the page's beginning, or from where an earlier read ended, and where this one did.
@@ -343,6 +332,7 @@ impl Jobs {
             };
             let answer = request.set_exclusive_start_key(start).send().await.context(index.doing)?;
             let items = schema::known(answer.items.unwrap_or_default());
+            let items = self.sift(filter, items).await?;
             found.extend(items.into_iter().filter_map(|item| Some((cursor(&item, index.sorted_by)?, item))));
             start = answer.last_evaluated_key;
             let end = start.as_ref().and_then(|end| cursor(end, index.sorted_by)).map(|(at, _)| at);
@@ -364,7 +354,7 @@ impl Jobs {
 }
 
 /// The key in an index from which a query goes on.
-fn start(index: &Index, key: &str, (at, job_id): Cursor) -> Item {
+pub(super) fn start(index: &Index, key: &str, (at, job_id): Cursor) -> Item {
     HashMap::from([
         (index.key.to_owned(), text(key)),
         (index.sorted_by.to_owned(), number(at)),

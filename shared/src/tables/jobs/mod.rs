@@ -1,6 +1,7 @@
 //! The store of jobs: what becomes of one, what is counted for it, and lists of many.
 
 mod change;
+mod due;
 mod idle;
 mod insert;
 mod lease;
@@ -8,6 +9,7 @@ mod lists;
 mod merge;
 mod quota;
 mod replay;
+mod rows;
 mod scan;
 mod store;
 mod trace;
@@ -15,8 +17,9 @@ mod transaction;
 mod usage;
 
 pub use change::{Change, Outcome};
+pub use due::{DuePage, DuePlace};
 pub use insert::Inserted;
-pub use lists::{ClaimableJob, DuePlace, Filter, JobList, ListedJob};
+pub use lists::{ClaimableJob, Filter, JobList, ListedJob};
 pub use quota::DailyQuota;
 pub use replay::ReplayGuard;
 pub use scan::{OwnedJob, OwnedJobs};

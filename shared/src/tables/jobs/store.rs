@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{idle::Idle, quota::QuotaKey};
+use super::{due::LeftOff, idle::Idle, quota::QuotaKey};
 use crate::{
     error::{Context, Result},
     item::text,
@@ -23,12 +23,14 @@ pub struct Jobs {
     pub(super) used_up: Arc<Mutex<HashMap<QuotaKey, Usage>>>,
     /// Queues that this process has found empty.
     pub(super) idle: Idle,
+    /// Where the reaper's last run had no more time.
+    pub(super) left_off: LeftOff,
 }
 
 impl Jobs {
     /// A store over these tables.
     pub fn new(tables: Tables) -> Self {
-        Self { tables, used_up: Arc::default(), idle: Idle::default() }
+        Self { tables, used_up: Arc::default(), idle: Idle::default(), left_off: LeftOff::default() }
     }
 
     /// The job, strongly consistent, also when it is being deleted.

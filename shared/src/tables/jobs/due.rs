@@ -1,0 +1,106 @@
+//! The reaper's queue: what is due. It has several parts, and an entry stays where it is for as long as heartbeats hold its job. The
+//! reaper then sees in the row of the heartbeats that there is nothing to do: half a read unit at each look, where a write that moved
+//! the entry would be three write units, thirty times as much.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use uuid::Uuid;
+
+use super::{
+    lists::{CLAIMABLE, Index, start},
+    store::Jobs,
+};
+use crate::{
+    error::{Context, Error, Result},
+    item::{Cursor, cursor, keys, number, text},
+    model::Lease,
+    tables::read::batch_get,
+    time::Timestamp,
+};
+
+/// Jobs of one part that are read at a time: as many as one BatchGetItem reads rows.
+const PAGE: i32 = 100;
+
+const DUE: Index = Index { doing: "reap: Query", ..CLAIMABLE };
+
+/// A place in the queue.
+#[derive(Debug, Clone, Copy)]
+pub struct DuePlace {
+    shard: u8,
+    after: Option<Cursor>,
+}
+
+/// Jobs that are due.
+#[derive(Debug)]
+pub struct DuePage {
+    /// When each became due, and its id; the longest due first.
+    pub jobs: Vec<Cursor>,
+    /// How many others heartbeats hold.
+    pub held: u32,
+    /// Where the next page of this part begins.
+    pub next: Option<DuePlace>,
+}
+
+/// Where a run for which there was no time is gone on with, by the next one of this process.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LeftOff(Arc<Mutex<Vec<DuePlace>>>);
+
+impl Jobs {
+    /// Where the parts of the queue begin.
+    pub fn due_parts(&self) -> Vec<DuePlace> {
+        (0..keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None }).collect()
+    }
+
+    /// Where the last run of this process had no more time. What is held stays in the queue: a run that always began at the beginning
+    /// would never come to the end of a queue that is too long for it.
+    pub fn take_left_off(&self) -> Vec<DuePlace> {
+        std::mem::take(&mut *self.left_off.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next run of this process begins there.
+    pub fn leave_off(&self, places: Vec<DuePlace>) {
+        *self.left_off.0.lock().unwrap_or_else(PoisonError::into_inner) = places;
+    }
+
+    /// The page that begins there of the jobs that are due at `now`.
+    pub async fn due(&self, from: DuePlace, now: Timestamp) -> Result<DuePage> {
+        let key = keys::due_shard(from.shard);
+        let request = self
+            .query(&DUE, &key)
+            .key_condition_expression("#key = :key AND due_at <= :now")
+            .expression_attribute_values(":now", number(now.millis()))
+            .projection_expression("job_id, due_at")
+            .limit(PAGE)
+            .set_exclusive_start_key(from.after.map(|after| start(&DUE, &key, after)));
+        let answer = request.send().await.context(DUE.doing)?;
+        let items = answer.items.unwrap_or_default();
+        let mut jobs: Vec<_> = items.iter().filter_map(|item| cursor(item, DUE.sorted_by)).collect();
+        let held = self.held(&jobs, now).await?;
+        jobs.retain(|(_, job_id)| !held.contains(job_id));
+        let end = answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by));
+        Ok(DuePage { jobs, held: held.len() as u32, next: end.map(|end| DuePlace { after: Some(end), ..from }) })
+    }
+
+    /// Which of these jobs heartbeats hold, as far as their rows tell. They are not read strongly consistent: one that has come a moment
+    /// ago is seen when the job is read, and one that was revoked a moment ago at the next look.
+    async fn held(&self, due: &[Cursor], now: Timestamp) -> Result<HashSet<Uuid>> {
+        let rows: HashMap<_, _> = due.iter().map(|(_, job_id)| (keys::lease(*job_id), *job_id)).collect();
+        if rows.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys = rows.keys().map(|row| HashMap::from([("job_id".to_owned(), text(row))])).collect();
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+        let keys = keys.map_err(|error| Error::internal("reap: keys", error))?;
+        let found = batch_get(&self.tables, HashMap::from([(self.tables.jobs.clone(), keys)])).await?;
+        let held = found.into_iter().flat_map(|(_, items)| items).filter_map(|item| {
+            let job_id = rows.get(item.get("job_id").map(AttributeValue::as_s)?.ok()?).copied();
+            // What a newer release has written, this one does not judge: the job is looked at.
+            job_id.filter(|_| Lease::from_item(item).is_ok_and(|lease| lease.holds(now)))
+        });
+        Ok(held.collect())
+    }
+}
