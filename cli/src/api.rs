@@ -60,8 +60,8 @@ impl Api {
         Ok(Self { url, identity, http })
     }
 
-    /// Sends a request of the caller's, with a JSON text as its body, and reads the answer's JSON. Any other status than 200 is an
-    /// error with the API's own words. What passes through should be a `RawValue` of the answer's type: that keeps every digit, and
+    /// Sends a request of the caller's, with a JSON text as its body, and reads the answer's JSON; 204 is null. Any other status than 200
+    /// is an error with the API's own words. What passes through should be a `RawValue` of the answer's type: that keeps every digit, and
     /// can be nested as deep as it likes.
     pub(crate) async fn json<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&str>) -> Result<T> {
         self.answer(method, path, body).await.map(|answer| answer.body)
@@ -147,14 +147,16 @@ fn compressed(body: &str) -> io::Result<Bytes> {
 async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Vec<u8>>> {
     let sent = timeout(patience, request.send()).await.context("no answer")?;
     let answer = sent.map_err(reqwest::Error::without_url)?;
-    if answer.status() != StatusCode::OK {
+    let is_nothing = answer.status() == StatusCode::NO_CONTENT;
+    if !is_nothing && answer.status() != StatusCode::OK {
         return Err(Error::new(Refusal::of(answer).await));
     }
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
     // It has whole seconds: as likely as not, half of one has passed since.
     let at = date.and_then(|date| Some(OffsetDateTime::parse(date, &Rfc2822).ok()? + Duration::from_millis(500)));
     let wait = retry_after(&answer);
-    Ok(Answer { body: body(answer).await?, wait, at })
+    let body = if is_nothing { b"null".to_vec() } else { body(answer).await? };
+    Ok(Answer { body, wait, at })
 }
 
 /// A time that the API tells.

@@ -12,6 +12,9 @@ use crate::work::command::SUPERVISE;
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
+/// Chutes that a miner takes jobs of, as many as the API takes in one request.
+const MOST_CHUTES: usize = 16;
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
@@ -43,7 +46,7 @@ pub(crate) enum Command {
         job: Uuid,
     },
     Work {
-        chute: Uuid,
+        chutes: Vec<Uuid>,
         once: bool,
         command: Vec<OsString>,
     },
@@ -64,7 +67,7 @@ struct Given {
     words: VecDeque<String>,
     options: Vec<&'static str>,
     to: Option<PathBuf>,
-    chute: Option<String>,
+    chutes: Vec<String>,
     resume: Option<PathBuf>,
     /// What `work` runs.
     command: Vec<OsString>,
@@ -93,7 +96,7 @@ pub(crate) fn parse(mut arguments: Parser) -> Result<Command, Error> {
             }
             Long("force") => given.options.push("--force"),
             Long("chute") => {
-                given.chute = Some(arguments.value()?.string()?);
+                given.chutes.push(arguments.value()?.string()?);
                 given.options.push("--chute");
             }
             Long("once") => given.options.push("--once"),
@@ -160,12 +163,13 @@ fn work(given: &mut Given) -> Result<Command, Error> {
     if given.command.is_empty() {
         return Err("the command to run is missing: -- COMMAND…".into());
     }
-    let chute = given.chute.as_deref().ok_or("--chute is missing")?;
-    Ok(Command::Work {
-        chute: id("--chute", chute)?,
-        once: given.has("--once"),
-        command: std::mem::take(&mut given.command),
-    })
+    let chutes = given.chutes.iter().map(|chute| id("--chute", chute)).collect::<Result<Vec<_>, _>>()?;
+    match chutes.len() {
+        0 => return Err("--chute is missing".into()),
+        1..=MOST_CHUTES => {}
+        _ => return Err(format!("--chute: {MOST_CHUTES} at most").into()),
+    }
+    Ok(Command::Work { chutes, once: given.has("--once"), command: std::mem::take(&mut given.command) })
 }
 
 fn supervise(mut arguments: Parser) -> Result<Command, Error> {
@@ -194,7 +198,20 @@ mod tests {
         let command =
             read(&["work", "--chute", ID, "--once", "--", "python", "train.py", "--epochs=3"]).expect("valid");
         let expected = ["python", "train.py", "--epochs=3"].map(OsString::from).to_vec();
-        assert_eq!(command, Command::Work { chute: id("", ID).expect("an id"), once: true, command: expected });
+        assert_eq!(command, Command::Work { chutes: vec![id("", ID).expect("an id")], once: true, command: expected });
+    }
+
+    #[test]
+    fn a_miner_may_take_jobs_of_sixteen_chutes() {
+        let work = |chutes: usize| {
+            let chutes = ["--chute", ID].repeat(chutes);
+            read(&[&["work"], &chutes[..], &["true"]].concat())
+        };
+        for number in [1, 2, 16] {
+            let Ok(Command::Work { chutes, .. }) = work(number) else { panic!("{number} chutes") };
+            assert_eq!(chutes.len(), number);
+        }
+        assert!(work(0).is_err() && work(17).is_err());
     }
 
     #[test]

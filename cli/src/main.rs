@@ -74,9 +74,9 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
         Command::Retry { job } => jobs::retry(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
-        Command::Work { chute, once, command } => {
+        Command::Work { chutes, once, command } => {
             let api = Api::new(settings.url()?, settings.miner()?)?;
-            return work::work(&api, &Signals::take()?, &chute.to_string(), once, &command).await;
+            return work::work(&api, &Signals::take()?, &chutes, once, &command).await;
         }
         Command::Resume { folder } => {
             // The folder holds the job's token, and where it goes.

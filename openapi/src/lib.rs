@@ -20,7 +20,8 @@ pub use refusals::{Error, GatewayError, ValidationError};
 const EXAMPLES: &str = include_str!("../examples.json");
 
 /// Schemas of what clients send. All others are of answers, which name every field, null or not.
-const REQUESTS: &[&str] = &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Renewal", "Report", "UploadForm"];
+const REQUESTS: &[&str] =
+    &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Release", "Renewal", "Report", "UploadForm"];
 /// Fields that answers leave out.
 const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url", "uploads"];
 
@@ -46,7 +47,9 @@ const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url",
         download_output_file::handle,
         list_claimable_jobs::handle,
         claim_job::handle,
+        claim_next_job::handle,
         heartbeat_job::handle,
+        release_job::handle,
         finish_job::handle,
         upload_job_file::handle,
         complete_job::handle,

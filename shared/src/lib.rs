@@ -3,6 +3,7 @@
 //! ```text
 //! serve  endpoint          the event loop, and what every endpoint begins with
 //! checking                 the check of a reported job's files, by one at a time
+//! claims                   how a miner gets a job
 //! app                      what a function has at hand
 //! uploads                  where a miner sends its files
 //! payloads                 what a job carries beside its state
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod auth;
 pub mod aws;
 mod checking;
+pub mod claims;
 pub mod config;
 mod credentials;
 mod endpoint;

@@ -25,6 +25,8 @@ pub enum Metric {
     JobsRetried,
     /// Jobs that miners claimed.
     JobsClaimed,
+    /// Jobs that their miner gave back.
+    JobsReleased,
     /// Time that a job had waited when it was claimed, since its creation or since it was lost.
     QueueAge,
     /// Jobs that ended with all their files.

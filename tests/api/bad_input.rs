@@ -24,7 +24,7 @@ struct Route {
 impl Route {
     /// Routes that read their body.
     fn takes_a_body(&self) -> bool {
-        ["create-job", "claim-job", "finish-job", "heartbeat-job", "upload-job-file"].contains(&self.package.as_str())
+        ["create-job", "claim-job", "claim-next-job", "finish-job", "heartbeat-job", "release-job", "upload-job-file"].contains(&self.package.as_str())
     }
 
     async fn send(&self, caller: &Client, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
@@ -59,10 +59,10 @@ impl Scene {
                 let package = function.package.clone();
                 let (job_id, query, caller) = match package.as_str() {
                     "claim-job" => (&self.pending, String::new(), &self.world.miner),
-                    "list-claimable-jobs" => {
+                    "list-claimable-jobs" | "claim-next-job" => {
                         (&self.pending, format!("?chute_id={}", self.world.chute_id), &self.world.miner)
                     }
-                    "finish-job" | "upload-job-file" | "complete-job" | "heartbeat-job" => {
+                    "finish-job" | "upload-job-file" | "complete-job" | "heartbeat-job" | "release-job" => {
                         (&self.running.job_id, format!("?token={}", self.running.token), &Client::nobody())
                     }
                     _ => (&self.completed.job_id, String::new(), &self.world.user),
@@ -105,7 +105,7 @@ fn is_refused(answer: &Answer, route: &Route, what: &str) {
 
 /// A JSON object whose every field that a route reads has a value that it does not take.
 fn wrong(value: &str) -> Vec<u8> {
-    let fields = ["status", "output_filenames", "path", "size", "_disk_gb", "port_mappings", "progress"];
+    let fields = ["status", "output_filenames", "path", "size", "_disk_gb", "port_mappings", "progress", "reason"];
     let fields: Vec<_> = fields.iter().map(|field| format!("\"{field}\":{value}")).collect();
     format!("{{{}}}", fields.join(",")).into()
 }

@@ -47,6 +47,16 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         counted.is("list-claimable-jobs", &answer, 2 + more, 0);
         let answer = miner.put(&format!("{path}/claim"), Value::Null).await;
         counted.is("claim-job", &answer, 2 + more, 0);
+        // The caller and the chute, the queue, the job, and the claim.
+        let next = format!("/jobs/claim?chute_id={}", world.chute_id);
+        world.create().await;
+        counted.is("claim-next-job", &miner.put(&next, Value::Null).await, 4 + more, 0);
+        // A worker's name costs two queries more.
+        world.create().await;
+        let worker = json!({"worker": format!("gpu-{more}")});
+        counted.is("claim-next-job", &miner.put(&next, worker.clone()).await, 6 + more, 0);
+        // Instead of the claim, what it was given before; a hotkey's second signature is remembered.
+        counted.is("claim-next-job", &miner.put(&next, worker).await, 5 + 2 * more, 0);
         // Nobody announced a file: there is nothing to look for.
         counted.is("delete-job", &user.delete(&path).await, 2 + more, 0);
 
@@ -63,6 +73,9 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
         let (job, _) = world.finished(&["a"]).await;
         counted.is("delete-job", &user.delete(&format!("/jobs/{}", job.job_id)).await, 3 + more, 2);
     }
+
+    let job = world.claimed().await;
+    counted.is("release-job", &Client::nobody().put(&job.path.replace("?token=", "/release?token="), Value::Null).await, 2, 0);
 
     let job = world.claimed().await;
     let heartbeat = job.path.replace("?token=", "/heartbeat?token=");

@@ -55,6 +55,7 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
         ("create-job", 200),
         ("list-claimable-jobs", 200),
         ("claim-job", 200),
+        ("claim-next-job", 204),
         ("heartbeat-job", 200),
         ("list-jobs", 200),
         ("get-usage", 200),
@@ -66,6 +67,8 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
         ("get-job", 200),
         ("download-output-file", 307),
         ("delete-job", 200),
+        // It has reported.
+        ("release-job", 404),
     ] {
         let mut event = event(package).to_string();
         for (from, to) in &known {

@@ -179,6 +179,20 @@ async fn record() -> Value {
     example("heartbeat-job", "200", "lease", &lease);
     example("get-job", "200", "running", &world.get(&job_id).await);
 
+    world.create().await;
+    let worker = json!({"worker": "gpu-7"});
+    let next = world.miner.put(&format!("/jobs/claim?chute_id={}", world.chute_id), worker.clone()).await.ok();
+    example("claim-next-job", "request", "worker", &worker);
+    example("claim-next-job", "200", "assignment", &next);
+    let next_id = text(&next["job_id"]);
+    world.user.delete(&format!("/jobs/{next_id}")).await.ok();
+    let released = world.claimed().await;
+    let reason = json!({"reason": "spot shutdown"});
+    let back = miner.put(&released.path.replace("?token=", "/release?token="), reason.clone()).await.ok();
+    example("release-job", "request", "reason", &reason);
+    example("release-job", "200", "released", &back);
+    world.user.delete(&format!("/jobs/{}", released.job_id)).await.ok();
+
     let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     let files = json!([{"filename": "model.bin", "size": 5, "sha256": sha256}]);
     let report = json!({"status": "complete", "result": {"loss": 0.5}, "output_files": files});
@@ -238,6 +252,8 @@ async fn record() -> Value {
     let Hotkey { address, .. } = &world.hotkey;
     let names = [
         (job_id.as_str(), "7c1d0a52-0000-4000-8000-000000000002"),
+        (&next_id, "7c1d0a52-0000-4000-8000-000000000005"),
+        (&released.job_id, "7c1d0a52-0000-4000-8000-000000000004"),
         (&job_id.replace('-', ""), "7c1d0a52000040008000000000000002"),
         (&world.user_id, "9b2e4c10-0000-4000-8000-00000000000a"),
         (&world.chute_id, "3f0a1f6e-0000-4000-8000-000000000001"),

@@ -48,6 +48,7 @@ enum Intent {
     BeginCheck(Option<usize>),
     /// With what was found in S3.
     Complete(usize, bool),
+    Release(usize),
     Reap(bool),
     Delete,
     /// By the owner.
@@ -73,6 +74,8 @@ struct World {
     lost: Vec<(usize, i64)>,
     /// Attempts that were taken from their miners.
     revoked: Vec<u32>,
+    /// Attempts that their miners gave back.
+    released: Vec<u32>,
     /// The end that the job came to.
     ended: Option<String>,
     /// What went wrong.
@@ -114,6 +117,8 @@ enum Life {
     Retried,
     /// Nobody else, but so many files that they are checked by one at a time.
     ManyFiles,
+    /// Its miners, of whom one gives it back, and an administrator, who closes it. There are no files.
+    GivenBack,
 }
 
 /// Attempts that the job gets.
@@ -192,7 +197,7 @@ impl World {
             self.broken = Some("a terminal job changed");
         }
         let waits_again = before.status != Status::Pending && after.status == Status::Pending;
-        if before.run == after.run && before.max_attempts < ATTEMPTS && waits_again {
+        if before.run == after.run && (before.max_attempts < ATTEMPTS || before.closed) && waits_again {
             self.broken = Some("a job that was closed waits for miners again");
         }
         if before.cancel_requested_at.is_some() && after.status == Status::Pending {
@@ -297,9 +302,8 @@ impl World {
         let job = parse(&self.job);
         let (attempt, report) = (job.attempt, job.report.clone());
         match intent {
-            Intent::Claim(_) | Intent::BeginCheck(_) => (self.job.clone(), None),
+            Intent::Claim(_) | Intent::BeginCheck(_) | Intent::Release(_) | Intent::Retry => (self.job.clone(), None),
             Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
-            Intent::Retry => (self.job.clone(), None),
             Intent::Delete => (stored(Job { attempt, report, run: job.run, ..new_job() }), None),
             Intent::Complete(..) => {
                 let Job { status, files, error_detail, .. } = job;
@@ -322,7 +326,17 @@ impl World {
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = Timestamp::from_millis(DEADLINES[miner] * 1000);
     let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
-    let claim = Claim { miner, account, worker: None, hotkey: None, instance: None, arguments: None, now, deadline };
+    let claim = Claim {
+        miner,
+        account,
+        worker: None,
+        hotkey: None,
+        instance: None,
+        arguments: None,
+        trace: None,
+        now,
+        deadline,
+    };
     lifecycle::claim(job, &claim).expect("a transition")
 }
 
@@ -379,6 +393,7 @@ impl Model for Life {
             winners: Vec::new(),
             lost: Vec::new(),
             revoked: Vec::new(),
+            released: Vec::new(),
             ended: None,
             broken: None,
         }]
@@ -412,12 +427,19 @@ impl Model for Life {
                     {
                         steps.push(Step::Renew(miner, now));
                     }
-                    if !matches!(self, Life::Cancelled | Life::Retried) || now == TIMES[0] {
+                    let once = matches!(self, Life::Cancelled | Life::Retried);
+                    if *self != Life::GivenBack && (!once || now == TIMES[0]) {
                         steps.push(Step::Finish(miner, true, now));
                     }
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
+                // Once: another time is no different, and there are fewer worlds.
+                let may_release = *self == Life::GivenBack && world.released.is_empty() && may_release(&job, attempt);
+                if may_release && !world.pending.contains_key(name) {
+                    // At the later time: what was given back long before a loss is forgotten with that, and clocks are not hours apart.
+                    steps.push(Step::Read(name, Intent::Release(miner), TIMES[1]));
+                }
                 if *self == Life::Owned {
                     steps.push(Step::FileArrived(miner));
                 }
@@ -443,7 +465,7 @@ impl Model for Life {
             let stale = *self == Life::Administered;
             let due = TIMES.into_iter().filter(|now| {
                 let now = Timestamp::from_millis(now * 1000);
-                is_due(&job, now) && (stale || !row.as_ref().is_some_and(|row| row.holds(now)))
+                is_due(&job, now) && (stale || !row.as_ref().is_some_and(|row| row.holds(job.attempt, now)))
             });
             let checks = due.clone().filter(|now| {
                 let held_until = lease::held_until(&job, row.as_ref(), Timestamp::from_millis(now * 1000));
@@ -458,9 +480,13 @@ impl Model for Life {
         if *self == Life::Administered && !job.terminal {
             steps.extend([Step::Cancel, Step::CancelPending, Step::LastAttempt]);
         }
+        if *self == Life::GivenBack && job.status == Status::Running && !job.closed {
+            steps.push(Step::LastAttempt);
+        }
         let over = job.terminal || job.report.is_some() || job.cancel_requested_at.is_some();
         // In the first attempt and before, and in the time between two: a later one's is no different, and there are fewer worlds.
-        if *self == Life::Cancelled && !world.pending.contains_key("owner") && !over && job.attempt < 2 {
+        let cancels = matches!(self, Life::Cancelled | Life::GivenBack);
+        if cancels && !world.pending.contains_key("owner") && !over && job.attempt < 2 {
             steps.push(Step::Read("owner", Intent::Cancel, TIMES[0]));
         }
         if *self == Life::Retried && !world.pending.contains_key("owner too") && job.is_retriable() && job.run == 0 {
@@ -549,7 +575,7 @@ impl Model for Life {
             Property::always("a job that is due is held if its heartbeats' row says so", |_, world: &World| {
                 let (job, row) = (parse(&world.job), parse_row(world.lease.as_ref()));
                 TIMES.map(|now| Timestamp::from_millis(now * 1000)).into_iter().all(|now| {
-                    let says_so = is_due(&job, now) && row.as_ref().is_some_and(|row| row.holds(now));
+                    let says_so = is_due(&job, now) && row.as_ref().is_some_and(|row| row.holds(job.attempt, now));
                     !says_so || lease::held_until(&job, row.as_ref(), now) > Some(now)
                 })
             }),
@@ -560,8 +586,8 @@ impl Model for Life {
             Property::sometimes("the second miner completes it", |_, world: &World| {
                 world.ended.as_deref() == Some("complete") && world.winners.len() == 2
             }),
-            Property::sometimes("some files are missing", |_, world: &World| {
-                world.ended.as_deref() == Some("partial_failure")
+            Property::sometimes("some files are missing, where there are any", |life, world: &World| {
+                world.ended.as_deref() == Some("partial_failure") || *life == Life::GivenBack
             }),
             Property::sometimes("it times out", |_, world: &World| world.ended.as_deref() == Some("timeout")),
         ];
@@ -623,6 +649,18 @@ impl Model for Life {
                     })
                 })]
             }
+            Life::GivenBack => vec![
+                Property::always(
+                    "an attempt that was given back does not count, and no other is for nothing",
+                    |_, world: &World| world.winners.len() <= ATTEMPTS as usize + world.released.len(),
+                ),
+                Property::sometimes("a job that was given back has as many attempts as any", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout") && world.winners.len() == ATTEMPTS as usize + 1
+                }),
+                Property::sometimes("one that was closed ends as it is given back", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout") && world.winners.len() == 1 && world.released == [1]
+                }),
+            ],
             Life::Administered => vec![
                 Property::sometimes("it is ended while it runs", |_, world: &World| {
                     world.ended.as_deref() == Some("cancelled") && !world.winners.is_empty()
@@ -640,6 +678,11 @@ impl Model for Life {
 /// fewer worlds.
 fn may_begin_check(job: &Job, now: i64) -> bool {
     job.attempt == 1 && job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
+}
+
+/// Whether release-job goes on to write.
+fn may_release(job: &Job, attempt: u32) -> bool {
+    job.attempt == attempt && job.status == Status::Running && job.report.is_none() && job.deleted_at.is_none()
 }
 
 /// Whether complete-job goes on to write.
@@ -684,6 +727,16 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
         Intent::Complete(miner, there) => {
             let transition = lifecycle::complete(&checked(read, there), now).unwrap();
             world.apply_as(miner, transition);
+        }
+        Intent::Release(miner) => {
+            let attempt = read.attempt;
+            let waits_again = !read.closed;
+            if world.apply_as(miner, lifecycle::release(&read, now)) {
+                world.released.push(attempt);
+                if waits_again {
+                    world.lost.push((miner, now.seconds()));
+                }
+            }
         }
         Intent::Reap(there) => {
             let (due, held_until) = (read.due_at.unwrap(), lease::held_until(&read, row, now).unwrap());
@@ -752,6 +805,11 @@ fn no_order_of_events_with_an_owner_who_cancels_breaks_a_jobs_life() {
 #[test]
 fn no_order_of_events_with_a_job_that_is_tried_again_breaks_its_life() {
     try_every_order(Life::Retried);
+}
+
+#[test]
+fn no_order_of_events_with_a_miner_that_gives_the_job_back_breaks_its_life() {
+    try_every_order(Life::GivenBack);
 }
 
 #[test]

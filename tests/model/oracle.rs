@@ -55,6 +55,9 @@ pub(crate) struct Job {
     pub(crate) urls: Option<i64>,
     pub(crate) beats: Option<Beats>,
     pub(crate) deadline: Option<i64>,
+    /// The attempt that was given back last, and how many were.
+    pub(crate) released: Option<u32>,
+    pub(crate) given_back: u32,
     /// When the reaper looks at it.
     pub(crate) due: Option<i64>,
     /// Its owner has cancelled it while it ran.
@@ -115,6 +118,9 @@ pub(crate) enum Call {
         miner: usize,
     },
     Heartbeat {
+        token: Token,
+    },
+    Release {
         token: Token,
     },
     Finish {
@@ -183,6 +189,8 @@ impl Job {
             urls: None,
             beats: None,
             deadline: None,
+            released: None,
+            given_back: 0,
             due: Some(now),
             cancel: false,
             report: None,
@@ -193,9 +201,9 @@ impl Job {
         }
     }
 
-    /// The method `train` is tried once, `serve` three times.
+    /// The method `train` is tried once, `serve` three times. What was given back does not count.
     fn max_attempts(&self) -> u32 {
-        self.before + [1, 3][self.request.0]
+        self.before + [1, 3][self.request.0] + self.given_back
     }
 
     /// The answer, and the job after it.
@@ -242,6 +250,7 @@ impl Job {
             Call::Create { .. } => self.shown_to_owner(),
             Call::Claim { miner } => self.claim(*miner, now),
             Call::Heartbeat { token } => self.heartbeat(*token, now),
+            Call::Release { token } => self.release(*token, now),
             Call::Finish { token, report } => self.finish(*token, *report, now),
             Call::Upload { token, file, content } => match self.held(*token, now) {
                 Err(refused) => status(refused),
@@ -442,12 +451,42 @@ impl Job {
         if self.attempt > 0 {
             self.close();
         }
-        (self.status, self.terminal, self.cancel) = ("pending", false, false);
+        (self.status, self.terminal, self.cancel, self.released, self.given_back) = ("pending", false, false, None, 0);
         (self.before, self.run) = (self.attempt, self.run + 1);
         (self.miner, self.report, self.deadline, self.due) = (None, None, None, Some(now));
         self.files.clear();
         self.objects.clear();
         self.outputs.clear();
+    }
+
+    fn release(&mut self, token: Token, now: i64) -> Expected {
+        let done = Expected { status: 200, fields: vec![("/released", json!(true))] };
+        if token.expires > now.div_euclid(1000) && self.gone.is_none() && self.released == Some(token.attempt) {
+            return done;
+        }
+        match self.held(token, now) {
+            Err(refused) => status(refused),
+            Ok(()) if self.terminal || self.report.is_some() => status(400),
+            Ok(()) => {
+                self.released = Some(self.attempt);
+                if self.cancel {
+                    self.status = "cancelled";
+                    self.end();
+                } else {
+                    self.given_back += 1;
+                    self.requeue(now);
+                }
+                done
+            }
+        }
+    }
+
+    /// It waits again, and not for who had it.
+    fn requeue(&mut self, now: i64) {
+        self.status = "pending";
+        self.lost.retain(|_, at| now < *at + WITHHELD);
+        self.lost.extend(self.miner.take().map(|miner| (miner, now)));
+        (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
     }
 
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
@@ -507,7 +546,7 @@ impl Job {
             }
             None if self.terminal || self.status == "pending" => {}
             // The row alone tells that there is nothing to do.
-            None if self.beats.and_then(|beats| beats.until).is_some_and(|(lease, _)| lease > now) => {}
+            None if self.lease_of_row() > Some(now) => {}
             None if self.held_until() > Some(now) => {
                 let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
                 let soon = if self.cancel { now + LAST_WORDS } else { i64::MAX };
@@ -530,12 +569,15 @@ impl Job {
             }
             None => {
                 self.close();
-                self.status = "pending";
-                self.lost.retain(|_, at| now < *at + WITHHELD);
-                self.lost.extend(self.miner.take().map(|miner| (miner, now)));
-                (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
+                self.requeue(now);
             }
         }
+    }
+
+    /// Until when the last heartbeat of this attempt holds it while it runs.
+    fn lease_of_row(&self) -> Option<i64> {
+        let beats = self.beats.filter(|beats| beats.attempt == self.attempt)?;
+        beats.until.map(|(running, _)| running)
     }
 
     /// When its miner loses it, unless it beats again.
@@ -596,6 +638,8 @@ impl Job {
             && number("lease_expires_at") == self.lease
             && number("uploads_until") == self.urls
             && number("deadline_at") == self.deadline
+            && number("released") == self.released.map(i64::from)
+            && number("max_attempts") == Some(self.max_attempts().into())
             && number("due_at") == self.due
             && number("cancel_requested_at").is_some() == self.cancel
             && text("report").is_some() == self.report.is_some()

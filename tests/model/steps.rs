@@ -44,6 +44,9 @@ pub(crate) enum What {
     Heartbeat {
         token: usize,
     },
+    Release {
+        token: usize,
+    },
     Finish {
         token: usize,
         report: Report,
@@ -136,6 +139,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => (0_usize..2, 2_u8..5).prop_map(|(user, key)| What::CreateTwice { user, key }),
         14 => (0_usize..3, recent()).prop_map(|(miner, job)| What::Claim { miner, job }),
         10 => recent().prop_map(|token| What::Heartbeat { token }),
+        3 => recent().prop_map(|token| What::Release { token }),
         10 => (recent(), report()).prop_map(|(token, report)| What::Finish { token, report }),
         3 => (recent(), 0_usize..2).prop_map(|(token, file)| What::Upload { token, file }),
         8 => recent().prop_map(|token| What::Complete { token }),

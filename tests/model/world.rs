@@ -368,6 +368,11 @@ impl Case<'_> {
                 request.http.headers.push(("content-type".to_owned(), Form::CONTENT_TYPE.to_owned()));
                 request
             }
+            What::Release { token } => {
+                let (job, token, url) = back(&self.tokens, *token)?;
+                let url = url.replace("?token=", "/release?token=");
+                with_token(job, Call::Release { token: *token }, Method::PUT, url, Vec::new())
+            }
             What::Complete { token } => {
                 let (job, token, url) = back(&self.tokens, *token)?;
                 with_token(job, Call::Complete { token: *token }, Method::PUT, url.clone(), Vec::new())

@@ -89,6 +89,8 @@ impl Day {
         self.abort_while_assembling("complete-job");
         assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.status, 503);
         assert_eq!(Client::nobody().put(&torn.url, Value::Null).await.ok()["status"], "partial_failure");
+        let given_back = self.claimed("train").await;
+        Client::nobody().put(&given_back.route("release"), json!({"reason": "spot shutdown"})).await.ok();
         // So many files are listed.
         let many = self.claimed("train").await;
         let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
@@ -104,6 +106,7 @@ impl Day {
         self.administer().await;
         self.lose_miners().await;
         self.carry_much().await;
+        self.take_what_is_next().await;
     }
 
     /// With an API key, a JWT and a hotkey's signature; with an Idempotency-Key, twice; over the quota.
@@ -338,6 +341,32 @@ impl Day {
         self.download_file(much, &arrived[0]).await;
         self.remove(much).await;
         assert_eq!(user.get(&format!("{}/download/{}", route(much), arrived[0])).await.status, 500);
+    }
+
+    /// A worker that takes what comes next of a chute of its own, with somebody who is faster, and asks again.
+    async fn take_what_is_next(&mut self) {
+        let (user, chute_id) = (self.user(), Uuid::new_v4().to_string());
+        self.admin(json!({"command": "put_chute", "chute": chute(&chute_id, &self.user_id)})).await;
+        let create = self.at(&format!("/jobs/{chute_id}/serve"));
+        let create = async || text(&user.post(&create, json!({"a": "x".repeat(10_000)})).await.ok()["job_id"]);
+        let (first, _, _) = (create().await, create().await, create().await);
+        // So late that the arguments are put anew.
+        self.stack.clock().advance(Duration::from_secs(10 * 86_400));
+        let next = format!("/jobs/claim?chute_id={chute_id}");
+        let claim = |worker: &str| {
+            let ports = json!([{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]);
+            json!({"worker": worker, "port_mappings": ports})
+        };
+        let claimed = self.at(&format!("/jobs/{first}/claim"));
+        self.while_it_puts("claim-next-job", Method::PUT, &claimed, claim("faster"), None);
+        let mut given = vec![user.put(&self.at(&next), claim("slower")).await.ok()];
+        for _ in 0..2 {
+            given.push(self.sign(Method::PUT, &next, claim("signs").to_string().as_bytes()).await.ok());
+        }
+        assert_eq!(given[1], given[2]);
+        given.iter().for_each(|given| self.remember_token(&text(&given["job_status_url"])));
+        self.remove(&create().await).await;
+        assert_eq!(user.put(&self.at(&next), claim("late")).await.status, 500);
     }
 
     /// While this function puts its next payload, another request of the user's is faster.

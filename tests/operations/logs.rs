@@ -26,6 +26,8 @@ async fn no_line_has_a_secret() {
             let answer = day.sign(method.parse().unwrap(), &format!("/jobs/{}{path}", job.job_id), b"").await;
             assert_eq!(answer.status, 503, "{method} {path}");
         }
+        let next = format!("/jobs/claim?chute_id={}", day.chute_id);
+        assert_eq!(day.sign(Method::PUT, &next, b"").await.status, 503);
         for list in [format!("/jobs/claimable?chute_id={}", day.chute_id), "/jobs".to_owned(), "/usage".to_owned()] {
             assert_eq!(day.sign(Method::GET, &list, b"").await.status, 503, "{list}");
         }
@@ -34,6 +36,7 @@ async fn no_line_has_a_secret() {
         assert_eq!(Client::nobody().post(&job.url, json!({"status": "error"})).await.status, 503);
         assert_eq!(Client::nobody().put(&job.url, Value::Null).await.status, 503);
         assert_eq!(Client::nobody().put(&job.route("heartbeat"), json!({})).await.status, 503);
+        assert_eq!(Client::nobody().put(&job.route("release"), json!({})).await.status, 503);
         assert_eq!(Client::nobody().put(&job.route("upload"), json!({"path": "twice"})).await.status, 503);
         assert_eq!(day.stack.run_schedule("reap-jobs").await.unwrap()["more"], true);
         let command = json!({"command": "create_key", "user_id": day.user_id});

@@ -72,6 +72,8 @@ async fn every_outcome_is_counted_by_the_function_that_sees_it() {
         Client::nobody().post(&job.url, json!({"status": status})).await.ok();
     }
     let job = day.claimed("train").await;
+    Client::nobody().put(&job.route("release"), json!({"reason": "no room"})).await.ok();
+    let job = day.claimed("train").await;
     let report = json!({"status": "complete", "output_filenames": ["there", "missing"]});
     let answer = Client::nobody().post(&job.url, report).await.ok();
     upload(&text(&answer["output_storage_urls"]["there"]), b"hello").await;
@@ -81,6 +83,7 @@ async fn every_outcome_is_counted_by_the_function_that_sees_it() {
     let ended: Vec<Value> = metrics(&lines, "finish-job").into_iter().map(Value::from).collect();
     assert_eq!(ended, [json!({"JobsComplete": 1}), json!({"JobsError": 1}), json!({"JobsCancelled": 1})]);
     assert_eq!(only(&lines, "complete-job"), json!({"JobsPartialFailure": 1, "OutputBytes": 5}));
+    assert_eq!(only(&lines, "release-job"), json!({"JobsReleased": 1}));
 }
 
 #[tokio::test]

@@ -65,6 +65,9 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
     assert_eq!(Client::nobody().post(&path("x/y"), json!({})).await.status, 401);
     assert_eq!(Client::nobody().put(&path("x/claim"), Value::Null).await.status, 401);
     assert_eq!(Client::nobody().delete(&path("x")).await.status, 401);
+    for route in ["claim", "x/cancel", "x/retry"] {
+        assert_eq!(Client::nobody().put(&path(route), Value::Null).await.status, 401);
+    }
     let put = |key: &str| json!({"TableName": table, "Item": {"pk": {"S": key}}});
     let update = |key: &str| {
         let set = ("SET n = :n", json!({":n": {"N": "1"}}));
@@ -72,9 +75,9 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
     };
     let (done, refused) = ((200, String::new()), (400, "AccessDeniedException".to_owned()));
     let others = ["user#a", "key#a", "hotkey#a", "chute#a", "replay", "xreplay#a"];
-    assert_eq!(Client::nobody().put(&path("x/cancel"), Value::Null).await.status, 401);
-    assert_eq!(Client::nobody().put(&path("x/retry"), Value::Null).await.status, 401);
-    for (number, package) in ["create-job", "claim-job", "delete-job", "cancel-job", "retry-job"].iter().enumerate() {
+    for (number, package) in
+        ["create-job", "claim-job", "delete-job", "claim-next-job", "cancel-job", "retry-job"].iter().enumerate()
+    {
         assert_eq!(as_function(&stack, number, "PutItem", put("replay#a")).await, done, "{package}");
         for key in others.iter().chain(&["usage#a#2026-01-01"]) {
             assert_eq!(as_function(&stack, number, "PutItem", put(key)).await, refused, "{package} {key}");

@@ -15,8 +15,10 @@ use crate::{
     work::{
         command::Running,
         delivery::{Delivered, deliver},
+        fault::OwnFault,
         folder::{Assignment, Folder},
         lease::{self, Lease},
+        room,
         supervisor::End,
     },
 };
@@ -25,21 +27,9 @@ use crate::{
 pub(crate) enum Outcome {
     /// With this status of the job.
     Ended(String),
-    /// The command does not start, for this job as for any other.
-    CannotRun(String),
     /// A signal came before the command's end.
     Stopped,
 }
-
-/// This machine can't run a job: neither can it run the next one. The job is not to blame.
-#[derive(Debug, thiserror::Error)]
-#[error("jobs can't be run here: {0:#}")]
-pub(crate) struct Unfit(Error);
-
-/// The job goes back: somebody else may reach its arguments.
-#[derive(Debug, thiserror::Error)]
-#[error("its arguments can't be had: {0:#}")]
-struct OutOfReach(Error);
 
 /// Runs one job to its end, while heartbeats hold it.
 pub(crate) async fn run(
@@ -56,22 +46,14 @@ pub(crate) async fn run(
         // Dropping the attempt kills its command.
         lost = lease::hold(api, assignment, &folder, lease, &cancelled) => Err(lost),
     };
-    let cannot_run = match folder.end() {
-        Ok(Some(end @ End::CannotRun(_))) => end.failure(&command[0].to_string_lossy()),
-        _ => None,
-    };
     match done {
-        Ok(None) => {
-            lease::give_back(api, assignment).await;
-            Ok(Outcome::Stopped)
-        }
-        Ok(Some(delivered)) => {
-            let ended = settle(delivered, folder);
-            Ok(cannot_run.map_or(ended, Outcome::CannotRun))
-        }
+        Ok(None) => Ok(Outcome::Stopped),
+        Ok(Some(delivered)) => Ok(settle(delivered, folder)),
         Err(error) => {
-            if error.is::<Unfit>() || error.is::<OutOfReach>() {
-                lease::give_back(api, assignment).await;
+            if let Some(fault) = error.downcast_ref::<OwnFault>() {
+                lease::give_back(api, assignment, &fault.to_string()).await;
+                // It begins anew elsewhere, and the room is needed here.
+                folder.remove();
             }
             Err(error)
         }
@@ -100,7 +82,7 @@ fn settle(delivered: Delivered, folder: Folder) -> Outcome {
     Outcome::Ended(delivered.status)
 }
 
-/// Runs the command and delivers what it leaves. None: a signal came before its end.
+/// Runs the command and delivers what it leaves. None: a signal came before its end, and the job was given back.
 async fn attempt(
     api: &Api,
     signals: &Signals,
@@ -110,18 +92,36 @@ async fn attempt(
     cancelled: &Notify,
 ) -> Result<Option<Delivered>> {
     let stored = tokio::select! {
-        stored = stored(api, assignment) => stored.map_err(OutOfReach)?,
-        () = signals.first() => return Ok(None),
+        stored = stored(api, assignment) => {
+            stored.map_err(|error| OwnFault::passing(error.context("the job's arguments can't be had")))?
+        }
+        () = signals.first() => {
+            lease::give_back(api, assignment, lease::STOPPED).await;
+            return Ok(None);
+        }
     };
     let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
-    let Some(last_words) = execute(signals, assignment, arguments, folder, command, cancelled).await.map_err(Unfit)?
-    else {
-        return Ok(None);
-    };
+    let executed = execute(api, signals, assignment, arguments, folder, command, cancelled).await;
+    let Some(last_words) = executed.map_err(OwnFault::passing)? else { return Ok(None) };
     let program = command[0].to_string_lossy();
+    if let Some(fault) = own_fault(folder, arguments, &program) {
+        return Err(fault.into());
+    }
     tokio::select! {
         delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
         never = announce(signals) => match never {},
+    }
+}
+
+/// What of a command's failure is this machine's fault.
+fn own_fault(folder: &Folder, arguments: &RawValue, program: &str) -> Option<OwnFault> {
+    let end = folder.end().ok()??;
+    let why = end.failure(program)?;
+    match end {
+        End::CannotRun(_) => Some(OwnFault::lasting(Error::msg(why))),
+        End::Ended(_) | End::Lost => {
+            room::is_short(&folder.job(), arguments).then(|| OwnFault::passing(Error::msg("the disk is full")))
+        }
     }
 }
 
@@ -142,6 +142,7 @@ async fn announce(signals: &Signals) -> Infallible {
 
 /// Runs the command to its end: the last of its error output. None: a signal came before.
 async fn execute(
+    api: &Api,
     signals: &Signals,
     assignment: &Assignment,
     arguments: &RawValue,
@@ -158,7 +159,8 @@ async fn execute(
             running.stop().await;
         }
         () = signals.first() => {
-            running.stop().await;
+            // Whoever gets the job next does not wait for this command's end.
+            tokio::join!(running.stop(), lease::give_back(api, assignment, lease::STOPPED));
             return Ok(None);
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::{
@@ -27,6 +27,8 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a heartbeat holds a job at least.
 const LEASE: Duration = Duration::from_secs(90);
+/// Why a job comes back whose miner is stopped.
+pub(crate) const STOPPED: &str = "the miner is stopped";
 /// How long giving a job back may take.
 const LAST: Duration = Duration::from_secs(5);
 /// Bytes of the progress that are read.
@@ -104,17 +106,18 @@ pub(crate) async fn hold(
     }
 }
 
-/// Leaves a job that has no report to another miner. A heartbeat makes its lease a short one, which then ends.
-pub(crate) async fn give_back(api: &Api, assignment: &Assignment) {
-    let left = match timeout(LAST, beat(api, assignment, None)).await {
-        Ok(Ok(answer)) => Lease::answered(&answer).held_until.duration_since(Instant::now()),
-        // Then it ends later, and the job is not lost either.
-        _ => LEASE,
+/// Gives a job back that has no report: another miner may have it at once.
+pub(crate) async fn give_back(api: &Api, assignment: &Assignment, reason: &str) {
+    let job_id = &assignment.job_id;
+    let url = assignment.job_status_url.replacen("?token=", "/release?token=", 1);
+    let body = json!({ "reason": reason.replace(char::is_control, " ") }).to_string();
+    let failed = match timeout(LAST, api.at::<IgnoredAny>(Method::PUT, &url, Some(&body))).await {
+        Ok(Ok(_)) => return tell(format_args!("{job_id}: given back, so that another miner gets it: {reason}")),
+        Ok(Err(error)) => error,
+        Err(_) => Error::msg("no answer"),
     };
     tell(format_args!(
-        "{}: stopped. Its lease ends in {:.0} s, and another miner gets it if it has attempts left",
-        assignment.job_id,
-        left.as_secs_f64()
+        "{job_id}: can't be given back, so that it waits for the end of its lease: {reason}; {failed:#}"
     ));
 }
 

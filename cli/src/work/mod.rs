@@ -1,13 +1,15 @@
-//! `jobchute work`: a miner that runs a command for every job of a chute.
+//! `jobchute work`: a miner that runs a command for every job of some chutes.
 
 mod attempt;
 mod claim;
 pub(crate) mod command;
 mod delivery;
+mod fault;
 mod folder;
 mod lease;
 mod outputs;
 mod report;
+mod room;
 mod state;
 pub(crate) mod supervisor;
 mod upload;
@@ -21,9 +23,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::StatusCode;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::{
     api::Api,
@@ -33,8 +36,9 @@ use crate::{
     signals::Signals,
 };
 
-use attempt::{Outcome, Unfit};
+use attempt::Outcome;
 use claim::{Found, SOON, Search};
+use fault::{Faults, OwnFault};
 use folder::{Assignment, Folder};
 use lease::Lease;
 
@@ -45,7 +49,7 @@ const LAST_CLAIM: Duration = Duration::from_secs(5);
 pub(crate) async fn work(
     api: &Api,
     signals: &Signals,
-    chute: &str,
+    chutes: &[Uuid],
     once: bool,
     command: &[OsString],
 ) -> Result<ExitCode> {
@@ -54,7 +58,7 @@ pub(crate) async fn work(
     process::adopt_orphans()?;
     Folder::tell_of_left_behind();
     tokio::select! {
-        done = every(api, signals, chute, once, command) => done,
+        done = every(api, signals, chutes, once, command) => done,
         // Dropping the work ends the command.
         () = signals.second() => Ok(stopped(signals)),
     }
@@ -74,7 +78,7 @@ pub(crate) async fn resume(api: &Api, signals: &Signals, path: &Path) -> Result<
         outcome = attempt::resume(api, signals, &assignment, folder) => outcome,
         () = signals.second() => return Ok(stopped(signals)),
     };
-    Ok(if told(&assignment, outcome)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if told(&assignment, outcome) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn stopped(signals: &Signals) -> ExitCode {
@@ -90,14 +94,23 @@ fn is_program(program: &OsStr) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| runs(&folder.join(program)))
 }
 
-async fn every(api: &Api, signals: &Signals, chute: &str, once: bool, command: &[OsString]) -> Result<ExitCode> {
-    let mut search = Search::new(api, chute);
+async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, command: &[OsString]) -> Result<ExitCode> {
+    let (mut search, mut faults) = (Search::new(api, chutes), Faults::default());
     loop {
         // Before there is a job that it could fail.
         let folder = Folder::create()?;
         let Some((assignment, lease)) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
         tell(format_args!("claimed {}", assignment.job_id));
-        let complete = told(&assignment, attempt::run(api, signals, &assignment, lease, folder, command).await)?;
+        let complete = match attempt::run(api, signals, &assignment, lease, folder, command).await {
+            Err(error) if error.is::<OwnFault>() => {
+                faults.count(error.downcast()?)?;
+                false
+            }
+            outcome => {
+                faults.forget();
+                told(&assignment, outcome)
+            }
+        };
         if once && signals.exit_code().is_none_or(|_| complete) {
             return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -107,20 +120,18 @@ async fn every(api: &Api, signals: &Signals, chute: &str, once: bool, command: &
     }
 }
 
-/// Says how a job ended; whether it is complete. An error, when no other job would do better.
-fn told(assignment: &Assignment, outcome: Result<Outcome>) -> Result<bool> {
+/// Says how a job ended; whether it is complete.
+fn told(assignment: &Assignment, outcome: Result<Outcome>) -> bool {
     let job_id = &assignment.job_id;
     match outcome {
         Ok(Outcome::Ended(status)) => {
             tell(format_args!("{job_id}: {status}"));
-            Ok(status == "complete")
+            status == "complete"
         }
-        Ok(Outcome::CannotRun(why)) => Err(Error::msg(why)),
-        Ok(Outcome::Stopped) => Ok(false),
-        Err(error) if error.is::<Unfit>() => Err(error),
+        Ok(Outcome::Stopped) => false,
         Err(error) => {
             tell(format_args!("{job_id}: given up: {error:#}"));
-            Ok(false)
+            false
         }
     }
 }
@@ -129,17 +140,17 @@ fn told(assignment: &Assignment, outcome: Result<Outcome>) -> Result<bool> {
 async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<Option<(Assignment, Lease)>> {
     loop {
         let claimed = tokio::select! {
-            claimed = search.claim(|| signals.exit_code().is_none()) => claimed,
+            claimed = search.claim() => claimed,
             () = async { signals.first().await; sleep(LAST_CLAIM).await } => return Ok(None),
         };
         let again = match claimed {
             Ok(Found::Job(assignment, _)) if signals.exit_code().is_some() => {
-                lease::give_back(api, &assignment).await;
+                lease::give_back(api, &assignment, lease::STOPPED).await;
                 return Ok(None);
             }
             Ok(Found::Job(assignment, lease)) => return Ok(Some((assignment, lease))),
             Ok(Found::Nothing(again)) => again,
-            // The chute is gone.
+            // A chute is gone.
             Err(error) if refused_with(&error) == Some(StatusCode::NOT_FOUND) => return Err(error),
             Err(error) if !search.succeeded && refused(&error).is_some() => return Err(error),
             Err(error) => {

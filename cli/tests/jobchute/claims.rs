@@ -1,11 +1,9 @@
 //! A miner that looks for jobs.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::{Context, Result};
 
 use crate::{
-    processes::signal,
+    processes::{signal, until},
     proxy::{Way, bodies, first, through},
     run::{created, end_of, ended, keys, printed, stack, worked, working},
 };
@@ -33,29 +31,53 @@ async fn a_miner_signs_with_its_hotkey() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_that_was_taken_may_come_back() -> Result<()> {
+async fn a_busy_worker_makes_one_request_for_each_job_and_takes_them_of_several_chutes() -> Result<()> {
     let mut variables = keys(stack()).await?;
-    let job = created(&variables).await?;
-    let fails = first(2, |request| request.ends_with("/claim"));
-    through(stack(), &mut variables, move |request| match fails(request) {
-        Some(0) => Way::Refuse(409),
+    let first = variables["JOBCHUTE_CHUTE"].clone();
+    let key = variables["JOBCHUTE_KEY"].clone();
+    let user = key.split('.').nth(1).context("a user")?;
+    let second = uuid::Uuid::new_v4().to_string();
+    let chute = serde_json::json!({"chute_id": second, "user_id": uuid::Uuid::try_parse(user)?, "name": "second", "public": true,
+        "version": "1", "methods": [{"name": "run"}]});
+    stack().invoke("admin", serde_json::json!({"command": "put_chute", "chute": chute})).await?;
+    let mut jobs = Vec::new();
+    for chute in [&first, &second, &first, &second] {
+        jobs.push(printed(&variables, &["create", chute, "run"]).await?);
+    }
+    let seen = through(stack(), &mut variables, |_| Way::Pass).await?;
+    let arguments = ["work", "--chute", &first, "--chute", &second, "--", "true"];
+    let mut command = crate::run::command(&variables, &arguments);
+    let worker = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn()?;
+    for job in &jobs {
+        assert_eq!(ended(&variables, &["watch", job]).await?.0, 0);
+    }
+    signal(worker.id().context("it runs")?, "TERM")?;
+    let (_, told) = end_of(worker).await?;
+    assert!(told.starts_with(&format!("looking for jobs of chutes {first}, {second}\n")), "{told}");
+    let claimed: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("claimed ")).collect();
+    assert_eq!(claimed, jobs, "the longest-waiting first");
+    let asked = crate::proxy::all(&seen, |request| request.ends_with("/claim"), |request| request.query.clone());
+    assert!(asked.iter().all(|query| *query == format!("chute_id={first}&chute_id={second}")), "{asked:?}");
+    // One for each job, and one or more that found none.
+    let looks = crate::proxy::all(&seen, |request| request.ends_with("/claimable"), |_| ()).len();
+    assert!((4..=8).contains(&asked.len()) && looks == 0, "{} requests", asked.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_is_the_same_job_the_next_time() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let (job, other) = (created(&variables).await?, created(&variables).await?);
+    let cut = first(1, |request| request.ends_with("/claim"));
+    let seen = through(stack(), &mut variables, move |request| match cut(request) {
+        Some(0) => Way::Cut(0.5),
         _ => Way::Pass,
     })
     .await?;
     let (code, told) = worked(&variables, "true").await?;
     assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_miner_looks_for_work_beyond_what_it_was_refused() -> Result<()> {
-    let mut variables = keys(stack()).await?;
-    let (first, last) = (created(&variables).await?, created(&variables).await?);
-    let claim = format!("PUT /jobs/{first}/claim");
-    through(stack(), &mut variables, move |request| if request == claim { Way::Refuse(403) } else { Way::Pass })
-        .await?;
-    let (code, told) = worked(&variables, "true").await?;
-    assert!(code == 0 && told.ends_with(&format!("{last}: complete\n")), "{code}: {told}");
+    assert_eq!(bodies(&seen, |request| request.ends_with("/claim")).len(), 2);
+    assert!(printed(&variables, &["list"]).await?.contains(&format!("{other}  ")));
     Ok(())
 }
 
@@ -63,14 +85,19 @@ async fn a_miner_looks_for_work_beyond_what_it_was_refused() -> Result<()> {
 async fn a_miner_outlives_a_refusal_of_its_look_for_work() -> Result<()> {
     let mut variables = keys(stack()).await?;
     let job = created(&variables).await?;
-    let (looks, claims) = (AtomicUsize::new(0), first(1, |request| request.ends_with("/claim")));
-    through(stack(), &mut variables, move |request| {
-        let second = request.ends_with("/claimable") && looks.fetch_add(1, Ordering::Relaxed) == 1;
-        if second || claims(request).is_some() { Way::Refuse(400) } else { Way::Pass }
+    let refuses = first(2, |request| request.ends_with("/claim"));
+    let seen = through(stack(), &mut variables, move |request| match refuses(request) {
+        Some(1) => Way::Refuse(400),
+        _ => Way::Pass,
     })
     .await?;
-    let (code, told) = worked(&variables, "true").await?;
-    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    let worker = working(&variables, "true")?;
+    assert_eq!(ended(&variables, &["watch", &job]).await?.0, 0);
+    until("it looks no more", || bodies(&seen, |request| request.ends_with("/claim")).len() > 2).await?;
+    let next = created(&variables).await?;
+    assert_eq!(ended(&variables, &["watch", &next]).await?.0, 0);
+    signal(worker.id().context("it runs")?, "TERM")?;
+    end_of(worker).await?;
     // From the beginning it is the user's mistake.
     variables.insert("JOBCHUTE_MINER_KEY".to_owned(), "cpk_wrong".to_owned());
     assert_eq!(worked(&variables, "true").await?.0, 1);
@@ -98,14 +125,8 @@ async fn a_workers_claims_say_which_process_asks() -> Result<()> {
 #[tokio::test]
 async fn a_chute_that_does_not_exist_is_told_at_once() -> Result<()> {
     let mut variables = keys(stack()).await?;
-    through(
-        stack(),
-        &mut variables,
-        |request| {
-            if request.ends_with("/claimable") { Way::Refuse(404) } else { Way::Pass }
-        },
-    )
-    .await?;
+    through(stack(), &mut variables, |request| if request.ends_with("/claim") { Way::Refuse(404) } else { Way::Pass })
+        .await?;
     let (code, told) = worked(&variables, "true").await?;
     assert!(code == 1 && told.contains("404"), "{code}: {told}");
     Ok(())

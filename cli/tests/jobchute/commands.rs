@@ -36,20 +36,21 @@ async fn a_mistyped_program_claims_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_start_fails_one_job_and_ends_the_miner() -> Result<()> {
-    let variables = keys(stack()).await?;
+async fn a_program_that_does_not_start_fails_no_job_and_ends_the_miner() -> Result<()> {
+    let mut variables = keys(stack()).await?;
     let first = created(&variables).await?;
     created(&variables).await?;
+    let seen = through(stack(), &mut variables, |_| Way::Pass).await?;
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("no-interpreter");
     std::fs::write(&program, "#!/nowhere\n")?;
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let program = program.to_str().context("a path")?;
-    let (code, _) = ended(&variables, &["work", "--chute", &variables["JOBCHUTE_CHUTE"], "--", program]).await?;
-    assert_eq!(code, 1);
-    let (code, told) = ended(&variables, &["watch", &first]).await?;
-    assert!(code == 1 && told.contains(&format!("can't run {program}")), "{code}: {told}");
-    assert!(printed(&variables, &["list"]).await?.contains("pending"));
+    let (code, told) = ended(&variables, &["work", "--chute", &variables["JOBCHUTE_CHUTE"], "--", program]).await?;
+    assert!(code == 1 && told.contains(&format!("jobs can't be run here: can't run {program}")), "{code}: {told}");
+    assert!(told.contains(&format!("{first}: given back")) && !told.contains("--resume"), "{told}");
+    assert_eq!(bodies(&seen, |request| request.ends_with("/claim")).len(), 1);
+    assert_eq!(printed(&variables, &["list"]).await?.matches("pending").count(), 2);
     Ok(())
 }
 
@@ -195,15 +196,18 @@ async fn a_command_that_kills_its_supervisor_ends_with_it_and_is_reported() -> R
 }
 
 #[tokio::test]
-async fn a_miner_that_cannot_run_jobs_leaves_them_to_others() -> Result<()> {
+async fn a_miner_that_cannot_run_three_jobs_in_a_row_leaves_them_to_others() -> Result<()> {
     let mut variables = keys(stack()).await?;
-    let job = created(&variables).await?;
+    for _ in 0..6 {
+        created(&variables).await?;
+    }
     let temporary = tempfile::tempdir()?;
     variables.insert("TMPDIR".to_owned(), temporary.path().display().to_string());
     let folder = temporary.path().to_owned();
-    // Its folder goes while it claims.
+    // Its folder goes while it claims, but for the third time.
+    let claims = first(usize::MAX, |request| request.ends_with("/claim"));
     let seen = through(stack(), &mut variables, move |request| {
-        if request.ends_with("/claim") {
+        if claims(request).is_some_and(|number| number != 2) {
             let made = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
             made.for_each(|made| std::fs::remove_dir_all(made.join("private")).expect("it can be removed"));
         }
@@ -212,10 +216,32 @@ async fn a_miner_that_cannot_run_jobs_leaves_them_to_others() -> Result<()> {
     .await?;
     let chute = variables["JOBCHUTE_CHUTE"].clone();
     let (code, told) = ended(&variables, &["work", "--chute", &chute, "--", "true"]).await?;
-    assert!(code == 1 && told.contains("jobs can't be run here: the job's folder can't be written"), "{code}: {told}");
-    // No report, and a short lease.
-    assert!(bodies(&seen, |request| request == format!("POST /jobs/{job}")).is_empty());
-    assert!(!bodies(&seen, |request| request.ends_with("/heartbeat")).is_empty());
-    assert!(printed(&variables, &["list"]).await?.contains("running"));
+    let why = "jobs can't be run here, 3 were given back in a row: the job's folder can't be written";
+    assert!(code == 1 && told.contains(why), "{code}: {told}");
+    assert_eq!(bodies(&seen, |request| request.ends_with("/release")).len(), 5);
+    let list = printed(&variables, &["list"]).await?;
+    assert!(list.matches("pending").count() == 5 && list.matches("complete").count() == 1, "{list}");
+    assert_eq!(temporary.path().read_dir()?.count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_is_no_fault_of_the_jobs() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    // A disk of its own, of which a job gets less than the 10 GB that it has asked for.
+    let script = r#"mount -t tmpfs -o size=1m none "$TMPDIR" && exec "$0" "$@""#;
+    let fills = r#"cat /dev/zero >"$JOBCHUTE_OUTPUT/all""#;
+    let mut mounted = tokio::process::Command::new("unshare");
+    mounted.args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_jobchute"), "work", "--once", "--chute"]);
+    mounted.args([&variables["JOBCHUTE_CHUTE"], "--", "sh", "-c", fills]).envs(&variables);
+    let (code, told) = crate::run::told(mounted.output().await?)?;
+    if told.contains("unshare failed") || told.contains("permission denied") {
+        println!("this machine lets nobody mount a disk: {told}");
+        return Ok(());
+    }
+    assert!(code == 1 && told.contains(&format!("{job}: given back")), "{code}: {told}");
+    assert!(told.contains("the disk is full") && !told.contains("kept in"), "{told}");
+    assert!(printed(&variables, &["list"]).await?.contains("pending"));
     Ok(())
 }

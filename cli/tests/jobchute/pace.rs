@@ -14,11 +14,11 @@ use crate::{
 const LONG: u64 = 300;
 
 fn is_look(request: &str) -> bool {
-    request.starts_with("GET /jobs/") && !request.ends_with("/claimable")
+    request.starts_with("GET /jobs/")
 }
 
-fn is_claimable(request: &str) -> bool {
-    request.ends_with("/claimable")
+fn is_claim(request: &str) -> bool {
+    request == "PUT /jobs/claim"
 }
 
 fn is_beat(request: &str) -> bool {
@@ -77,40 +77,11 @@ async fn a_watch_asks_when_it_was_told_to_and_only_for_the_state_until_the_end()
 #[tokio::test]
 async fn a_miner_looks_for_work_when_it_was_told_to() -> Result<()> {
     let variables = keys(stack()).await?;
-    let [(patient, seldom), (quick, often)] = two(&variables, is_claimable, Way::Wait).await?;
+    let [(patient, seldom), (quick, often)] = two(&variables, is_claim, Way::Wait).await?;
     let (mut waits, mut looks) = (working(&patient, "true")?, working(&quick, "true")?);
-    only_the_second_asks_again(&seldom, &often, is_claimable, 4).await?;
+    only_the_second_asks_again(&seldom, &often, is_claim, 4).await?;
     waits.kill().await?;
     Ok(looks.kill().await?)
-}
-
-#[tokio::test]
-async fn a_miner_does_not_go_on_asking_for_jobs_that_it_does_not_get() -> Result<()> {
-    let variables = keys(stack()).await?;
-    created(&variables).await?;
-    let mut refused = variables.clone();
-    let seen = through(
-        stack(),
-        &mut refused,
-        |request| if request.ends_with("/claim") { Way::Refuse(403) } else { Way::Pass },
-    )
-    .await?;
-    let mut taken = variables.clone();
-    let others =
-        through(stack(), &mut taken, |request| if request.ends_with("/claim") { Way::Refuse(409) } else { Way::Pass })
-            .await?;
-    let (mut waits, mut tries) = (working(&refused, "true")?, working(&taken, "true")?);
-    let looks = |seen: &Seen| {
-        let queries = all(seen, is_claimable, |request| request.query.clone());
-        queries.iter().filter(|query| !query.contains("cursor=")).count()
-    };
-    // Once more after the refusal, which may have been for another reason than that it is refused.
-    until("it does not look again", || looks(&seen) == 2).await?;
-    let before = looks(&others);
-    until("it does not look again", || looks(&others) > before + 3).await?;
-    assert_eq!(looks(&seen), 2);
-    waits.kill().await?;
-    Ok(tries.kill().await?)
 }
 
 #[tokio::test]

@@ -88,10 +88,8 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
         let head = String::from_utf8(head)?;
         let (first, headers) = head.split_once("\r\n").context("a request")?;
         let [method, path, _] = first.split(' ').collect::<Vec<_>>()[..] else { anyhow::bail!("{first}") };
-        // A second job is on a second page.
-        let path = path.replace("/claimable?", "/claimable?limit=1&");
         let headers: Vec<_> = headers.lines().filter_map(|line| line.split_once(": ")).collect();
-        let (path_only, query) = path.split_once('?').unwrap_or((&path, ""));
+        let (path_only, query) = path.split_once('?').unwrap_or((path, ""));
         let line = format!("{method} {path_only}");
         let owned = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut seen =

@@ -156,12 +156,15 @@ async fn a_command_ends_with_its_miner_however_that_ends() -> Result<()> {
             let ended = end_of(worker).await;
             assert_eq!(ended.as_ref().ok().map(|(code, _)| *code), code, "{name}");
             ends(&pid).await?;
-            if let Ok((_, told)) = ended {
-                assert!(told.contains(&format!("{job}: stopped. Its lease ends in 90 s")), "{told}");
-            }
-            // Its lease ends: another miner gets it.
             let list = printed(&variables, &["list"]).await?;
-            assert!(list.contains("running"), "{list}");
+            match ended {
+                // Another miner gets it at once; and of one that was killed, when the lease ends.
+                Ok((_, told)) => {
+                    assert!(told.contains(&format!("{job}: given back, so that another miner gets it")), "{told}");
+                    assert!(list.contains("pending"), "{list}");
+                }
+                Err(_) => assert!(list.contains("running"), "{list}"),
+            }
         }
     }
     Ok(())
@@ -182,7 +185,7 @@ async fn a_command_that_is_asked_to_end_may_do_so_in_its_own_way() -> Result<()>
     assert!(saved.exists());
     // What was cut short is not complete, whatever its exit code.
     let list = printed(&variables, &["list"]).await?;
-    assert!(list.contains("running"), "{list}");
+    assert!(list.contains("pending"), "{list}");
     Ok(())
 }
 
@@ -215,7 +218,7 @@ async fn the_second_signal_does_not_wait_for_the_command() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_that_is_claimed_as_a_signal_comes_goes_back_with_a_short_lease() -> Result<()> {
+async fn a_job_that_is_claimed_as_a_signal_comes_goes_back() -> Result<()> {
     let mut variables = keys(stack()).await?;
     let job = created(&variables).await?;
     let miner = Arc::new(Mutex::new(None));
@@ -234,9 +237,11 @@ async fn a_job_that_is_claimed_as_a_signal_comes_goes_back_with_a_short_lease() 
     let worker = working(&variables, &format!(": >{}", began.display()))?;
     *{ held } = worker.id();
     let (code, told) = end_of(worker).await?;
-    assert!(code == 143 && told.contains(&format!("{job}: stopped")), "{code}: {told}");
+    assert!(code == 143 && told.contains(&format!("{job}: given back")), "{code}: {told}");
     assert!(!began.exists());
-    assert_eq!(bodies(&seen, |request| request.ends_with("/heartbeat")).len(), 1);
+    let reasons = bodies(&seen, |request| request.ends_with("/release"));
+    assert_eq!(reasons, [r#"{"reason":"the miner is stopped"}"#]);
+    assert!(printed(&variables, &["list"]).await?.contains("pending"));
     Ok(())
 }
 
@@ -246,7 +251,7 @@ async fn an_idle_miner_stops_at_once() -> Result<()> {
     let looked = Arc::new(AtomicUsize::new(0));
     let looks = looked.clone();
     through(stack(), &mut variables, move |request| {
-        looks.fetch_add(request.ends_with("/claimable").into(), Ordering::Relaxed);
+        looks.fetch_add((request == "PUT /jobs/claim").into(), Ordering::Relaxed);
         Way::Pass
     })
     .await?;
@@ -266,7 +271,7 @@ async fn a_miner_that_was_started_with_nohup_outlives_its_terminal() -> Result<(
     let looked = Arc::new(AtomicUsize::new(0));
     let looks = looked.clone();
     through(stack(), &mut variables, move |request| {
-        looks.fetch_add(request.ends_with("/claimable").into(), Ordering::Relaxed);
+        looks.fetch_add((request == "PUT /jobs/claim").into(), Ordering::Relaxed);
         Way::Pass
     })
     .await?;
@@ -285,5 +290,49 @@ async fn a_miner_that_was_started_with_nohup_outlives_its_terminal() -> Result<(
     until("it does not look again", || looked.load(Ordering::Relaxed) > before).await?;
     signal(id, "TERM")?;
     assert_eq!(end_of(worker).await?.0, 143);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_goes_back_before_its_command_has_ended() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let released = Arc::new(AtomicUsize::new(0));
+    let releases = released.clone();
+    through(stack(), &mut variables, move |request| {
+        releases.fetch_add(request.ends_with("/release").into(), Ordering::Relaxed);
+        Way::Pass
+    })
+    .await?;
+    let folder = tempfile::tempdir()?;
+    let (ready, go) = (folder.path().join("ready"), folder.path().join("go"));
+    let script = format!("trap '' TERM; : >{}; until [ -e {} ]; do sleep 0.05; done", ready.display(), go.display());
+    let worker = working(&variables, &script)?;
+    appears(&ready).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    until("it is not given back", || released.load(Ordering::Relaxed) > 0).await?;
+    fs::write(&go, "")?;
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && told.contains(&format!("{job}: given back")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_given_back_is_told_of() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    through(
+        stack(),
+        &mut variables,
+        |request| if request.ends_with("/release") { Way::Refuse(400) } else { Way::Pass },
+    )
+    .await?;
+    let folder = tempfile::tempdir()?;
+    let ready = folder.path().join("ready");
+    let worker = working(&variables, &format!(": >{}; sleep 600", ready.display()))?;
+    appears(&ready).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && told.contains(&format!("{job}: can't be given back")), "{code}: {told}");
     Ok(())
 }

@@ -32,7 +32,7 @@ const DETAIL: &str = "The account was disabled";
 enum Became {
     Cancelled,
     LastAttempt,
-    /// It had ended, has reported, or has no attempt left anyway.
+    /// It had ended, has reported, or was closed before.
     LeftAsItWas,
     Failed,
 }
@@ -103,7 +103,7 @@ async fn try_close(app: &App, job_id: Uuid) -> Result<Became> {
         };
         change = match job.status {
             Status::Pending => lifecycle::cancel_pending(DETAIL, now),
-            Status::Running if job.attempt < job.max_attempts => lifecycle::last_attempt(job.attempt, now),
+            Status::Running if !job.closed => lifecycle::last_attempt(job.attempt, now),
             _ => return Ok(Became::LeftAsItWas),
         };
     }

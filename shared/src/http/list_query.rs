@@ -1,6 +1,6 @@
 //! The query of a list: `?limit=`, `?cursor=` and filters.
 
-use lambda_http::Request;
+use lambda_http::{Request, RequestExt};
 use uuid::Uuid;
 
 use super::request::query;
@@ -13,6 +13,8 @@ use crate::{
 const DEFAULT_LIMIT: u32 = 20;
 /// Jobs on the longest page.
 const LONGEST_PAGE: u32 = 100;
+/// Chutes of which one request may ask for a job.
+const MOST_CHUTES: usize = 16;
 
 /// A list's query, read one parameter after the other: the 422 names all that are wrong.
 #[derive(Debug)]
@@ -46,6 +48,27 @@ impl<'a> ListQuery<'a> {
     /// A chute's id.
     pub fn chute_id(&mut self) -> Option<Uuid> {
         self.optional("chute_id", "a valid UUID", |text| Uuid::try_parse(text).ok())
+    }
+
+    /// The ids of 1 to 16 chutes, each once.
+    pub fn chute_ids(&mut self) -> Vec<Uuid> {
+        let query = self.request.query_string_parameters_ref();
+        let given = query.and_then(|query| query.all("chute_id")).unwrap_or_default();
+        let loc = || vec!["query".into(), "chute_id".into()];
+        match given.len() {
+            0 => self.errors.push(Invalid::missing("query", "chute_id")),
+            1..=MOST_CHUTES => {}
+            number => self.errors.push(Invalid::value(loc(), "Input should be 1 to 16 chutes", number.into())),
+        }
+        let mut chute_ids = Vec::new();
+        for text in given {
+            match Uuid::try_parse(text) {
+                Ok(chute_id) if chute_ids.contains(&chute_id) => {}
+                Ok(chute_id) => chute_ids.push(chute_id),
+                Err(_) => self.errors.push(Invalid::value(loc(), "Input should be a valid UUID", text.into())),
+            }
+        }
+        chute_ids
     }
 
     /// Notes that a parameter which is not there has to be.

@@ -92,6 +92,12 @@ pub fn again_after(mut answer: Response<Body>, seconds: Option<i64>) -> Response
     answer
 }
 
+/// 204: there is nothing to tell.
+pub fn nothing() -> Response<Body> {
+    let response = Response::builder().status(204).header("cache-control", "no-store").body(Body::Empty);
+    response.expect("fixed headers are valid")
+}
+
 /// 307: the same request again, elsewhere.
 pub fn redirect(url: &str) -> Result<Response<Body>> {
     let response = Response::builder().status(307).header("location", url).header("cache-control", "no-store");

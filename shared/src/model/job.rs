@@ -116,6 +116,12 @@ pub struct Job {
     /// Until when one is at the check of its many files, and nobody else begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checking_until: Option<Timestamp>,
+    /// Which attempt its miner gave back, of those that were given back the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<u32>,
+    /// No attempt follows the present one: the owner was disabled.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub closed: bool,
     /// Accounts that lost it lately, and when it was requeued each time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, Timestamp>,
@@ -153,6 +159,10 @@ fn is_first(shard: &u8) -> bool {
     *shard == 0
 }
 
+fn is_false(it: &bool) -> bool {
+    !it
+}
+
 /// Where a job runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Instance {
@@ -171,6 +181,12 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether this port of a job's is mapped.
+    pub fn covers(&self, port: &Port) -> bool {
+        let mut mappings = self.port_mappings.iter().flatten();
+        mappings.any(|it| it.internal_port == port.port && it.proto == port.proto)
+    }
+
     /// For the table.
     pub fn to_attribute(&self) -> Result<AttributeValue> {
         serde_dynamo::to_attribute_value(self).map_err(|error| Error::internal("write: instance", error))
@@ -241,6 +257,8 @@ impl Job {
             file_list: None,
             report: None,
             checking_until: None,
+            released: None,
+            closed: false,
             lost: BTreeMap::new(),
             lost_by: BTreeSet::new(),
             deleted_at: None,

@@ -10,6 +10,7 @@ pub mod pace;
 pub mod payload;
 mod status;
 pub mod stopping;
+pub mod trace;
 mod user;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};

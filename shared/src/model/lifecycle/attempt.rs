@@ -1,5 +1,6 @@
 //! An attempt begins, and goes on.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::condition::{attempt_of, attribute, live_job};
@@ -11,6 +12,7 @@ use crate::{
         pace,
         payload::Stored,
         status::Status,
+        trace::Trace,
     },
     time::Timestamp,
 };
@@ -33,6 +35,8 @@ pub struct Claim<'a> {
     pub instance: Option<Instance>,
     /// Where the arguments are from now on, if they were put anew.
     pub arguments: Option<&'a Stored>,
+    /// Leaves it in the reaper's queue, where the worker's last jobs are found.
+    pub trace: Option<&'a Trace>,
     /// When.
     pub now: Timestamp,
     /// When the attempt is over.
@@ -41,6 +45,11 @@ pub struct Claim<'a> {
 
 /// `pending` → `running`: the attempt after the one that was read begins. One winner: the condition names that attempt.
 pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
+    let first_look = claim.now.plus_seconds(pace::FIRST_LEASE).min(claim.deadline);
+    let (queue, due_at) = match claim.trace {
+        Some(trace) => (trace.queue(), trace.due_at(claim.now)),
+        None => (keys::due(job.job_id), first_look),
+    };
     let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
     let change = match claim.arguments {
         Some(stored) => live_job().set("job_args", attribute(stored)?),
@@ -60,8 +69,8 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
         .set_option("miner_hotkey", claim.hotkey.map(text))
         .set_option("instance", instance)
         // Whoever sends no heartbeat holds it until the deadline. Whether this miner does, the reaper sees after the first lease.
-        .set("queue", text(keys::due(job.job_id)))
-        .set("due_at", number(claim.now.plus_seconds(pace::FIRST_LEASE).min(claim.deadline).millis())))
+        .set("queue", text(queue))
+        .set("due_at", number(due_at.millis())))
 }
 
 /// The lease goes on longer than was known: the reaper looks again then.
@@ -81,11 +90,12 @@ pub(super) fn is_withheld_since(lost_at: Timestamp, now: Timestamp) -> bool {
     now < lost_at.plus_seconds(WITHHELD)
 }
 
-/// The attempt that runs is the job's last: when it is lost, the job times out.
+/// The attempt that runs is the job's last: when it is lost, or given back, the job times out.
 pub fn last_attempt(attempt: u32, now: Timestamp) -> Transition {
     attempt_of(attempt)
         .when(Condition::Is("status", text(Status::Running.as_str())))
         .set("max_attempts", number(attempt.into()))
+        .set("closed", AttributeValue::Bool(true))
         .set("updated_at", number(now.millis()))
 }
 

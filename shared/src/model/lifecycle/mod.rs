@@ -9,6 +9,7 @@
 //!     │                 │        └─ finish: error | cancelled, with files ──▶ the same, not yet terminal ── complete ──▶ terminal
 //!     │                 │
 //!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
+//!     └── release ──────┤  its miner gives it back: the attempt does not count
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
 //!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
@@ -33,6 +34,7 @@ mod cancellation;
 mod check;
 mod condition;
 mod deletion;
+mod release;
 mod report;
 mod retry;
 mod revocation;
@@ -43,6 +45,7 @@ pub use cancellation::{CANCELLED_BY_OWNER, end_cancelled, finish_cancelled, requ
 pub use check::{begin_check, begin_check_for_lost_miner, complete, give_up_check};
 pub use condition::as_listed;
 pub use deletion::{delete, swept};
+pub use release::release;
 pub use report::{
     Report, file_arrived, file_arrived_in_list, file_declared, finish, hold_while_uploading, list_replaced,
 };

@@ -35,9 +35,10 @@ pub fn retry(job: &Job, attempts: u32, now: Timestamp) -> Revocation {
 }
 
 /// What tells of the former run, and when the job would have expired.
-const FORMER: [&str; 17] = [
+const FORMER: [&str; 19] = [
     "cancel_requested_at",
     "checking_until",
+    "closed",
     "deadline_at",
     "error_detail",
     "expires_at",
@@ -49,6 +50,7 @@ const FORMER: [&str; 17] = [
     "miner_account",
     "miner_hotkey",
     "progress",
+    "released",
     "report",
     "result",
     "started_at",

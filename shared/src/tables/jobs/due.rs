@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
-    item::{Cursor, cursor, keys, number, text},
+    item::{Cursor, Item, cursor, keys, number, text},
     model::Lease,
     tables::read::batch_get,
     time::Timestamp,
@@ -60,13 +60,13 @@ impl Jobs {
             .query(&DUE, &key)
             .key_condition_expression("#key = :key AND due_at <= :now")
             .expression_attribute_values(":now", number(now.millis()))
-            .projection_expression("job_id, due_at")
+            .projection_expression("job_id, due_at, attempt")
             .limit(PAGE)
             .set_exclusive_start_key(from.after.map(|after| start(&DUE, &key, after)));
         let answer = request.send().await.context(DUE.doing)?;
         let items = answer.items.unwrap_or_default();
         let mut jobs: Vec<_> = items.iter().filter_map(|item| cursor(item, DUE.sorted_by)).collect();
-        let held = self.held(&jobs, now).await?;
+        let held = self.held(&items, now).await?;
         jobs.retain(|(_, job_id)| !held.contains(job_id));
         let end = answer.last_evaluated_key.and_then(|last| cursor(&last, DUE.sorted_by));
         Ok(DuePage { jobs, held: held.len() as u32, next: end.map(|end| DuePlace { after: Some(end), ..from }) })
@@ -74,8 +74,13 @@ impl Jobs {
 
     /// Which of these jobs heartbeats hold, as far as their rows tell. They are not read strongly consistent: one that has come a moment
     /// ago is seen when the job is read, and one that was revoked a moment ago at the next look.
-    async fn held(&self, due: &[Cursor], now: Timestamp) -> Result<HashSet<Uuid>> {
-        let rows: HashMap<_, _> = due.iter().map(|(_, job_id)| (keys::lease(*job_id), *job_id)).collect();
+    async fn held(&self, due: &[Item], now: Timestamp) -> Result<HashSet<Uuid>> {
+        let row = |entry: &Item| {
+            let (_, job_id) = cursor(entry, DUE.sorted_by)?;
+            let attempt: u32 = entry.get("attempt")?.as_n().ok()?.parse().ok()?;
+            Some((keys::lease(job_id), (job_id, attempt)))
+        };
+        let rows: HashMap<_, _> = due.iter().filter_map(row).collect();
         if rows.is_empty() {
             return Ok(HashSet::new());
         }
@@ -84,9 +89,9 @@ impl Jobs {
         let keys = keys.map_err(|error| Error::internal("reap: keys", error))?;
         let found = batch_get(&self.tables, HashMap::from([(self.tables.jobs.clone(), keys)])).await?;
         let held = found.into_iter().flat_map(|(_, items)| items).filter_map(|item| {
-            let job_id = rows.get(item.get("job_id").map(AttributeValue::as_s)?.ok()?).copied();
+            let (job_id, attempt) = *rows.get(item.get("job_id").map(AttributeValue::as_s)?.ok()?)?;
             // What a newer release has written, this one does not judge: the job is looked at.
-            job_id.filter(|_| Lease::from_item(item).is_ok_and(|lease| lease.holds(now)))
+            Lease::from_item(item).is_ok_and(|lease| lease.holds(attempt, now)).then_some(job_id)
         });
         Ok(held.collect())
     }

@@ -162,6 +162,23 @@ pub(super) const CLAIMABLE: Index = Index {
     doing: "claimable jobs: Query",
 };
 
+impl ClaimableJob {
+    /// The job's id.
+    pub fn job_id(&self) -> Uuid {
+        self.job_id
+    }
+
+    /// Since when it waits.
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// Ports that the miner has to open.
+    pub fn ports(&self) -> &[Port] {
+        &self.ports
+    }
+}
+
 impl ListedJob {
     /// The job's id.
     pub fn job_id(&self) -> Uuid {

@@ -14,6 +14,7 @@ mod retry;
 mod rows;
 mod scan;
 mod store;
+mod trace;
 mod transaction;
 mod usage;
 mod used;

@@ -1,0 +1,182 @@
+//! The queues of the chutes that a miner asks for, and which of their jobs it takes.
+//!
+//! The longest-waiting one, unless others take jobs at the same moment: a job that the index shows, and that turns out to be taken when it is
+//! read, tells so. Then it is one of the longest-waiting at random, or miners that come at the same time would all go on to try the
+//! same job, one after the other. Of a busy chute, others always take jobs at the same moment.
+//!
+//! Each reads the job, strongly consistent, just before it writes, and waits a moment at random before that, where more than one job waits. So
+//! of many that have come at once most see what the first ones have taken, and a write that is refused is the exception: it costs as
+//! much as five reads.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures_util::future::try_join_all;
+use shared::{
+    App, Result,
+    claims::Claimant,
+    item::Page,
+    model::{Chute, Job, Status, pace},
+    tables::jobs::{ClaimableJob, Outcome},
+};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Jobs of each chute that are looked at first.
+const FIRST_LOOK: usize = 8;
+/// Of how many of the longest-waiting jobs one is taken, where others take jobs at the same moment.
+const SPREAD: usize = 64;
+/// Milliseconds that are waited, at most, before the first job is read. Few wait for a short time only, so that one of many is the first.
+const FIRST_PAUSE_MS: f64 = 80.0;
+/// The same after one that others have taken, and twice as long after each further one, twice.
+const LATER_PAUSE_MS: f64 = 400.0;
+/// Jobs that are tried.
+const TRIES: usize = 24;
+/// Jobs of a chute that are looked at, however few of them suit the miner: as many as for a page of a filtered list.
+const MOST_READ: usize = 1000;
+/// Jobs of a page of the index.
+const PAGE: usize = 100;
+/// Seconds for which a queue is taken to have been empty where nothing in it is for this miner.
+const LONG: i64 = 3600;
+
+/// The jobs that wait, as far as they suit one miner.
+pub(crate) struct Queue<'a> {
+    app: &'a App,
+    claimant: &'a Claimant<'a>,
+    chutes: &'a [Chute],
+    /// The longest-waiting first.
+    waiting: Vec<ClaimableJob>,
+    /// Jobs that were tried.
+    tried: HashSet<Uuid>,
+    /// Whether others take jobs at the same moment.
+    is_contended: bool,
+    /// Jobs that others have taken, as was seen too late.
+    losses: i32,
+    /// When to ask again, as far as queues were empty.
+    again: Option<i64>,
+}
+
+/// What a miner gets.
+pub(crate) enum Next {
+    Job(Box<Job>),
+    /// Nothing, and it should ask again after so many seconds.
+    Nothing {
+        again: i64,
+    },
+}
+
+/// What became of a try.
+enum Tried {
+    Taken(Box<Job>),
+    /// It is kept from this miner.
+    NotForThisMiner,
+    /// It is another's.
+    Lost,
+}
+
+impl<'a> Queue<'a> {
+    pub(crate) fn new(app: &'a App, claimant: &'a Claimant<'a>, chutes: &'a [Chute]) -> Self {
+        let is_contended = chutes.iter().any(|chute| chute.busy);
+        Self { app, claimant, chutes, waiting: Vec::new(), tried: HashSet::new(), is_contended, losses: 0, again: None }
+    }
+
+    /// Looks what waits.
+    pub(crate) async fn look(&mut self) -> Result<()> {
+        let wanted = self.tried.len() + if self.is_contended { SPREAD } else { FIRST_LOOK };
+        let found = try_join_all(self.chutes.iter().map(|chute| self.suiting(chute, wanted))).await?;
+        let (found, again): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        self.waiting = found.into_iter().flatten().filter(|job| !self.tried.contains(&job.job_id())).collect();
+        self.waiting.sort_by_key(ClaimableJob::created_at);
+        self.again = again.into_iter().flatten().min();
+        Ok(())
+    }
+
+    /// The chute's longest-waiting jobs that suit the miner, so many or a few more; and when to ask again if the chute's queue is empty.
+    async fn suiting(&self, chute: &Chute, wanted: usize) -> Result<(Vec<ClaimableJob>, Option<i64>)> {
+        let (mut suiting, mut read) = (Vec::new(), 0);
+        let mut page = Page { limit: wanted.min(PAGE) as u32, after: None };
+        loop {
+            let (jobs, next) = self.app.jobs.claimable(chute, &page, None).await?;
+            read += jobs.len();
+            let is_empty = read == 0 && next.is_none();
+            let covers = |job: &ClaimableJob| job.ports().iter().all(|port| self.claimant.instance.covers(port));
+            suiting.extend(jobs.into_iter().filter(covers));
+            page = Page { limit: PAGE as u32, after: next };
+            if next.is_none() || suiting.len() >= wanted || read >= MOST_READ {
+                let again = self.app.jobs.look_again_after(chute.chute_id, is_empty, self.claimant.now);
+                return Ok((suiting, again));
+            }
+        }
+    }
+
+    /// Takes the next job, after a look.
+    pub(crate) async fn next(&mut self) -> Result<Next> {
+        for number in 0..TRIES {
+            if self.waiting.is_empty() && number > 0 {
+                self.look().await?;
+            }
+            if self.waiting.is_empty() {
+                break;
+            }
+            if number == 0 || self.losses > 0 {
+                self.pause().await;
+            }
+            let choice = if self.is_contended { self.waiting.len().min(SPREAD) } else { 1 };
+            let job_id = self.waiting.remove(fastrand::usize(..choice)).job_id();
+            self.tried.insert(job_id);
+            match self.take(job_id).await? {
+                Tried::Taken(job) => return Ok(Next::Job(job)),
+                Tried::NotForThisMiner => {}
+                Tried::Lost => {
+                    self.is_contended = true;
+                    self.losses += 1;
+                    self.look().await?;
+                }
+            }
+        }
+        let again = match self.is_contended {
+            // There may well be more.
+            true if !self.tried.is_empty() => pace::look_for_work(0),
+            _ => self.again.unwrap_or_else(|| pace::look_for_work(LONG)),
+        };
+        Ok(Next::Nothing { again })
+    }
+
+    /// Lets others go first, or goes first.
+    async fn pause(&self) {
+        let millis = match self.losses {
+            0 if self.waiting.len() < 2 => return,
+            0 => FIRST_PAUSE_MS * fastrand::f64().sqrt(),
+            losses => LATER_PAUSE_MS * 2_f64.powi((losses - 1).min(2)) * fastrand::f64(),
+        };
+        sleep(Duration::from_secs_f64(millis / 1000.0)).await;
+    }
+
+    async fn take(&self, job_id: Uuid) -> Result<Tried> {
+        let (app, claimant) = (self.app, self.claimant);
+        let Some(job) = app.jobs.get(job_id).await? else { return Ok(Tried::Lost) };
+        if job.status != Status::Pending || job.deleted_at.is_some() {
+            return self.lost(job).await;
+        }
+        if claimant.is_refused(&job) {
+            return Ok(Tried::NotForThisMiner);
+        }
+        match claimant.claim(app, job).await? {
+            Outcome::Changed(job) => Ok(Tried::Taken(job)),
+            Outcome::Refused(job) => self.lost(*job).await,
+            Outcome::Gone => Ok(Tried::Lost),
+        }
+    }
+
+    /// A job that is taken: by another request of this very worker's, perhaps, which it has repeated before that was answered.
+    async fn lost(&self, job: Job) -> Result<Tried> {
+        if !self.claimant.asks_again(&job, None) {
+            return Ok(Tried::Lost);
+        }
+        let Some((job, lease)) = self.app.jobs.get_with_lease(job.job_id).await? else { return Ok(Tried::Lost) };
+        if !self.claimant.asks_again(&job, lease.as_ref()) {
+            return Ok(Tried::Lost);
+        }
+        self.app.jobs.guard_repeat(self.claimant.caller.guard.as_ref(), job.job_id).await?;
+        Ok(Tried::Taken(Box::new(job)))
+    }
+}

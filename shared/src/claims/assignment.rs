@@ -1,0 +1,81 @@
+//! What the winner of a job gets.
+
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    auth::{JobClaims, JobTokenKeys},
+    error::{Error, Result},
+    http::{
+        reply,
+        request::{api_base, header, now},
+    },
+    model::{Job, PayloadKind, lifecycle},
+    tables::jobs::Outcome,
+    time::{Timestamp, rfc3339_option},
+};
+
+/// What a miner's client needs to run the job.
+#[derive(Serialize, ToSchema)]
+pub struct JobAssignment<'a> {
+    job_id: Uuid,
+    /// Which of the chute's jobs.
+    job_method: &'a str,
+    /// The job's arguments. Null where `job_data_url` says where they are.
+    #[schema(value_type = Option<Object>)]
+    job_data: Option<&'a RawValue>,
+    /// Where the arguments are, for 15 minutes, when they would make the answer too long; never when the client takes gzip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_data_url: Option<String>,
+    /// The job's own routes begin with this address, which holds the job token.
+    job_status_url: String,
+    attempt: u32,
+    #[serde(serialize_with = "rfc3339_option")]
+    lease_expires_at: Option<Timestamp>,
+}
+
+/// The answer to the winner. Only the winner has the arguments read for it.
+pub async fn assignment(app: &App, request: &Request, mut job: Job, keys: &JobTokenKeys) -> Result<Response<Body>> {
+    let payloads = app.payloads()?;
+    load_arguments(app, &mut job, now(request)).await?;
+    let claims = JobClaims::of_attempt(&job, app.config.upload_window)
+        .ok_or_else(|| Error::internal("claim job", "a claimed job without a deadline"))?;
+    let token = keys.sign(&claims)?;
+    let data = job.job_args.text().map(serde_json::from_str).transpose();
+    let mut assignment = JobAssignment {
+        job_id: job.job_id,
+        job_method: &job.method,
+        job_data: data.map_err(|error| Error::internal("claim job: arguments", error))?,
+        job_data_url: None,
+        job_status_url: format!("{}/jobs/{}?token={token}", api_base(request, &app.config), job.job_id),
+        attempt: job.attempt,
+        lease_expires_at: job.lease_expires_at.or(job.deadline_at),
+    };
+    if let Some(answer) = reply::fitted(reply::json(200, &assignment), header(request, "accept-encoding")) {
+        return Ok(answer);
+    }
+    assignment.job_data_url = payloads.url(&job, PayloadKind::Arguments).await?;
+    if assignment.job_data_url.is_some() {
+        assignment.job_data = None;
+    }
+    Ok(reply::at_last(reply::json(200, &assignment)))
+}
+
+/// Without its arguments nobody can run the job. It ends here: else miner after miner would spend an attempt on it.
+async fn load_arguments(app: &App, job: &mut Job, now: Timestamp) -> Result<()> {
+    let Some(gone) = app.payloads()?.load(job, &[PayloadKind::Arguments]).await? else { return Ok(()) };
+    if job.report.is_none() {
+        let end = lifecycle::end_without(job, gone.kind, now)?;
+        match app.jobs.revoke(job, end, None, "claim job: TransactWriteItems").await? {
+            Outcome::Changed(job) => job.count_end(&app.metrics),
+            Outcome::Refused(job) if job.deleted_at.is_none() => {}
+            // With its job.
+            Outcome::Refused(_) | Outcome::Gone => return Err(Error::no_job(job.job_id)),
+        }
+    }
+    Err(gone.into())
+}

@@ -1,0 +1,82 @@
+//! A miner that claims.
+
+use crate::{
+    app::App,
+    auth::Caller,
+    error::Result,
+    metrics::Metric,
+    model::{
+        Instance, Job, Lease, PayloadKind, Status,
+        lifecycle::{self, Claim},
+        trace::{REPEATED, Trace},
+    },
+    tables::jobs::Outcome,
+    time::Timestamp,
+};
+
+/// Who claims, as which of its processes, and where the job would run.
+#[derive(Debug)]
+pub struct Claimant<'a> {
+    /// The miner.
+    pub caller: &'a Caller,
+    /// Which of its processes, when it said so.
+    pub worker: Option<&'a str>,
+    /// Where.
+    pub instance: &'a Instance,
+    /// Leaves a trace of the claim, for a worker that does not know the job's id when it asks again.
+    pub trace: Option<Trace>,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Claimant<'_> {
+    /// Whether the job is this worker's, as its last claim says. Workers that share a key are as different as miners.
+    pub fn has_claimed(&self, job: &Job) -> bool {
+        job.miner.as_ref() == Some(&self.caller.miner()) && job.worker.as_deref() == self.worker
+    }
+
+    /// Whether the job was given to this worker so lately, and with no sign since that the answer arrived, that the worker asks for it again.
+    /// Who does not name itself may be anybody.
+    pub fn asks_again(&self, job: &Job, lease: Option<&Lease>) -> bool {
+        let is_silent = lease.is_none_or(|lease| lease.attempt != job.attempt);
+        let is_running = job.status == Status::Running && job.report.is_none() && job.deleted_at.is_none();
+        let since = self.now.plus_seconds(-REPEATED);
+        let lately = job.started_at.is_some_and(|started| started >= since);
+        self.worker.is_some() && self.has_claimed(job) && is_running && lately && is_silent
+    }
+
+    /// Whether the job is kept from the miner for a while, because its account has lost it.
+    pub fn is_refused(&self, job: &Job) -> bool {
+        lifecycle::is_withheld(job, self.caller.user.user_id, &self.caller.miner(), self.now)
+    }
+
+    /// Claims the job as it was read: one conditional write, or a transaction with the caller's signature.
+    pub async fn claim(&self, app: &App, mut job: Job) -> Result<Outcome> {
+        let (miner, payloads, now) = (self.caller.miner(), app.payloads()?, self.now);
+        let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
+        let put = payloads.renew_arguments(&mut job, now, deadline).await?;
+        let claim = Claim {
+            miner: &miner,
+            account: self.caller.user.user_id,
+            worker: self.worker,
+            hotkey: self.caller.hotkey.as_deref(),
+            instance: Some(self.instance.clone()),
+            arguments: put.as_ref(),
+            trace: self.trace.as_ref(),
+            now,
+            deadline,
+        };
+        let guard = self.caller.guard.as_ref();
+        let claimed = app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await;
+        payloads.settle_put(&job.file_keys(), put.as_ref(), claimed.as_ref().map(Outcome::refused)).await;
+        let mut outcome = claimed?;
+        if let Outcome::Changed(claimed) = &mut outcome {
+            if let Some(text) = put.and_then(|put| put.text) {
+                claimed.set_loaded(PayloadKind::Arguments, text)?;
+            }
+            app.metrics.add(Metric::JobsClaimed, 1);
+            app.metrics.longest(Metric::QueueAge, job.updated_at, now);
+        }
+        Ok(outcome)
+    }
+}
