@@ -121,6 +121,23 @@ async fn a_signature_is_good_for_one_change() {
 }
 
 #[tokio::test]
+async fn a_cancels_signature_is_good_for_no_other_route() {
+    let world = World::new().await;
+    let job_id = world.create().await;
+    let hotkey = World::hotkey(&world.user_id).await;
+    let (cancel, retry) = (format!("/jobs/{job_id}/cancel"), format!("/jobs/{job_id}/retry"));
+    let signed = hotkey.headers("PUT", &cancel, b"");
+    let headers: Vec<_> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for _ in 0..2 {
+        let answer = Client::nobody().send(Method::PUT, &cancel, Vec::new(), &headers).await;
+        assert_eq!(answer.ok()["status"], "cancelled");
+    }
+    let answer = Client::nobody().send(Method::PUT, &retry, Vec::new(), &headers).await;
+    answer.is_error(401, "This signature has been used already");
+    assert_eq!(world.get(&job_id).await["status"], "cancelled");
+}
+
+#[tokio::test]
 async fn a_claims_signature_claims_no_other_job() {
     let world = World::new().await;
     let (one, other) = (world.create().await, world.create().await);

@@ -29,6 +29,8 @@ pub enum Credentials {
         nonce: u64,
         /// SHA-256 of the signature's bytes: one mutation per signature.
         signed: [u8; 32],
+        /// The request's method and path.
+        used_for: String,
     },
     /// An API key of the right form.
     ApiKey(ApiKey),
@@ -105,7 +107,8 @@ impl Credentials {
         }
         // Hex has two spellings of one signature.
         let signed = Sha256::digest(signature.to_ascii_lowercase()).into();
-        Ok(Self::Hotkey { hotkey: hotkey.to_owned(), nonce, signed })
+        let used_for = format!("{} {}", request.method(), request.raw_http_path());
+        Ok(Self::Hotkey { hotkey: hotkey.to_owned(), nonce, signed, used_for })
     }
 
     /// Adds the rows that tell whose these credentials are.
@@ -154,9 +157,9 @@ impl Credentials {
         };
         let user = found.row::<User>(&user_id)?.filter(|user| !user.disabled).ok_or_else(nobody)?;
         Ok(match self {
-            Self::Hotkey { hotkey, nonce, signed } => {
+            Self::Hotkey { hotkey, nonce, signed, used_for } => {
                 let expires_at = nonce.saturating_add(2 * NONCE_WINDOW).try_into().unwrap_or(i64::MAX);
-                Caller { user, hotkey: Some(hotkey), guard: Some(ReplayGuard { hash: signed, expires_at }) }
+                Caller { user, hotkey: Some(hotkey), guard: Some(ReplayGuard { hash: signed, used_for, expires_at }) }
             }
             Self::ApiKey(_) | Self::UserJwt(_) => Caller { user, hotkey: None, guard: None },
         })

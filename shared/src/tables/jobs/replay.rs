@@ -11,24 +11,28 @@ use crate::{
     item::{Item, keys, number, text},
 };
 
-/// A hotkey's signature over a mutation: good for one job. The same request again, whose first answer may have been lost, is
-/// about the same job; on any other job the signature is a replay.
+/// A hotkey's signature over a mutation: good for one job and one route. The same request again, whose first answer may have been lost,
+/// is about the same job; on any other job, or another route, the signature is a replay.
 #[derive(Debug, Clone)]
 pub struct ReplayGuard {
     /// SHA-256 of the signature's bytes.
     pub hash: [u8; 32],
+    /// The request's method and path, which the signature of one with a body does not cover.
+    pub used_for: String,
     /// When its nonce is too old anyway, in seconds.
     pub expires_at: i64,
 }
 
-/// Holds for a signature that was not used yet, or that was used for this job.
-const UNUSED: &str = "attribute_not_exists(pk) OR job_id = :job";
+/// Holds for a signature that was not used yet, or that was used for this. An earlier release has not written what for.
+const UNUSED: &str =
+    "attribute_not_exists(pk) OR (job_id = :job AND (attribute_not_exists(used_for) OR used_for = :used_for))";
 
 impl ReplayGuard {
     fn row(&self, job_id: Uuid) -> Item {
         HashMap::from([
             ("pk".to_owned(), text(keys::replay(self.hash))),
             ("job_id".to_owned(), text(job_id.to_string())),
+            ("used_for".to_owned(), text(&self.used_for)),
             ("expires_at".to_owned(), number(self.expires_at)),
         ])
     }
@@ -46,6 +50,7 @@ impl Jobs {
             .set_item(Some(guard.row(job_id)))
             .condition_expression(UNUSED)
             .expression_attribute_values(":job", text(job_id.to_string()))
+            .expression_attribute_values(":used_for", text(&guard.used_for))
             .build()
             .map_err(|error| Error::internal("replay guard", error))
     }
@@ -61,7 +66,8 @@ impl Jobs {
             .table_name(&self.tables.registry)
             .set_item(Some(guard.row(job_id)))
             .condition_expression(UNUSED)
-            .expression_attribute_values(":job", text(job_id.to_string()));
+            .expression_attribute_values(":job", text(job_id.to_string()))
+            .expression_attribute_values(":used_for", text(&guard.used_for));
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
