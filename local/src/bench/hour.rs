@@ -179,7 +179,8 @@ fn sort(stack: &Stack, prices: &Prices, load: Load, billed: &[Billed]) -> Hour {
             None => &mut hour.files,
             Some("heartbeat-job") => &mut hour.heartbeats,
             Some("get-job") => &mut hour.watching,
-            Some("list-claimable-jobs") => &mut hour.idle,
+            // Without a write, it has claimed nothing.
+            Some("claim-next-job") if entry.write_units == 0.0 => &mut hour.idle,
             Some("reap-jobs") => {
                 let reads = entry.read_units - idle_run;
                 hour.reaper.requests += usize::from(reads + entry.write_units > 0.0);
