@@ -574,10 +574,10 @@ impl Job {
         }
     }
 
-    /// Until when the last heartbeat of this attempt holds it while it runs.
+    /// Until when the last heartbeat of this attempt holds it, whatever its state.
     fn lease_of_row(&self) -> Option<i64> {
         let beats = self.beats.filter(|beats| beats.attempt == self.attempt)?;
-        beats.until.map(|(running, _)| running)
+        beats.until.map(|(running, uploads)| running.min(uploads))
     }
 
     /// When its miner loses it, unless it beats again.

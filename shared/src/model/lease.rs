@@ -66,7 +66,8 @@ impl Lease {
     /// whatever takes the attempt from its miner takes that out of the row. (It ends by the deadline, which a heartbeat knows from its
     /// token: where `UploadWindowSeconds` was lowered since, it may pass the deadline by as much.)
     pub fn holds(&self, attempt: u32, now: Timestamp) -> bool {
-        self.attempt == attempt && self.lease_expires_at > Some(now) && now.seconds() < self.expires_at
+        let until = self.lease_expires_at.min(self.uploads_until);
+        self.attempt == attempt && until > Some(now) && now.seconds() < self.expires_at
     }
 
     /// Whether the heartbeats are of the job's present attempt.
