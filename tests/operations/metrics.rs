@@ -142,7 +142,7 @@ async fn a_request_is_one_line() {
     let lines: Vec<_> = lines.iter().filter(|line| line.function == "get-job").collect();
     assert_eq!(lines.len(), 3);
     for line in lines {
-        let line: Value = serde_json::from_str(&line.text).unwrap();
+        let line: Value = serde_json::from_str(&line.text).unwrap_or_else(|e| panic!("{e}: {}", line.text));
         let members: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(
             members,
