@@ -159,6 +159,11 @@ impl Error {
         Error::NotFound(format!("Chute {chute_id} not found"))
     }
 
+    /// 404 for a chute that has no job of that name.
+    pub fn no_method(chute_id: impl fmt::Display, method: &str) -> Self {
+        Error::NotFound(format!("Chute {chute_id} has no job named '{method}'"))
+    }
+
     /// 422 for a cursor that is not of the administrator's list that it is given to.
     pub fn no_cursor(cursor: &str) -> Self {
         Error::Unprocessable(format!("{cursor:?} is no cursor of this list"))

@@ -1,6 +1,9 @@
 //! A stack of the test's own, whose clock it moves and whose engines it makes fail.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use jobchute::Hotkey;
 use local::{Fault, Stack};
@@ -74,6 +77,16 @@ impl Night {
     pub async fn try_claim(&self, miner: &Client, job_id: &str) -> Answer {
         let ports = json!({"port_mappings": [{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]});
         miner.put(&self.url(&format!("/jobs/{job_id}/claim")), ports).await
+    }
+
+    /// Asserts that the job, which the miner has lost or given back just now, is withheld from it for 299 seconds and not for 300. The clock
+    /// stands still.
+    pub async fn is_withheld_for_five_minutes(&self, miner: &Client, job_id: &str) {
+        let detail = format!("Your hotkey has already attempted to claim job_id='{job_id}'");
+        self.stack.clock().advance(Duration::from_secs(299));
+        self.try_claim(miner, job_id).await.is_error(403, &detail);
+        self.stack.clock().advance(Duration::from_secs(1));
+        self.claim(miner, job_id).await;
     }
 
     /// Claims the job: the URL of its own routes.

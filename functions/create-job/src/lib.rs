@@ -93,7 +93,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     };
     let chute = chute.ok_or_else(|| Error::no_chute(path(&request, "chute_id")))?;
     if chute.method(method).is_none() {
-        return Err(Error::NotFound(format!("Chute {} has no job named '{method}'", path(&request, "chute_id"))));
+        return Err(Error::no_method(path(&request, "chute_id"), method));
     }
     let quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;

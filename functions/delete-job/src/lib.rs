@@ -24,7 +24,8 @@ pub struct Deleted {
 }
 
 /// Makes the job gone for everyone, then removes what it has: of a job that has ended, the versions that were checked, and of one without
-/// a report, which has no files, its payloads; both without a listing. Repeating it is harmless; what stops half-way, and uploads that arrive late, are the reaper's.
+/// a report, which has no files, its payloads; both without a listing. Repeating it is harmless. What stops half-way, and uploads that
+/// arrive late, are the reaper's.
 #[utoipa::path(
     delete,
     path = "/jobs/{job_id}",

@@ -9,7 +9,7 @@ use shared::{
     http::{reply, request::now},
     tables::{
         Read,
-        jobs::{self, DailyQuota},
+        jobs::{DailyQuota, Used},
     },
     time::{Timestamp, rfc3339},
 };
@@ -28,15 +28,6 @@ pub struct Usage {
     global: Used,
     /// By chute id: on each chute that was used, or has a quota of the user's own.
     chutes: BTreeMap<Uuid, Used>,
-}
-
-/// Of one quota.
-#[derive(Serialize, ToSchema)]
-pub struct Used {
-    /// Jobs that were created or tried again.
-    used: u64,
-    /// As many as may be.
-    quota: u64,
 }
 
 /// Answers the counts. One round trip: the caller and the counts are read together; another for a busy user, who is counted in shards.
@@ -60,14 +51,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let usage = Usage {
         day: now.date(),
         resets_at: Timestamp::from_millis(1000 * (now.seconds() + now.seconds_to_next_day())),
-        global: used.global.into(),
-        chutes: used.chutes.into_iter().map(|(chute_id, used)| (chute_id, used.into())).collect(),
+        global: used.global,
+        chutes: used.chutes,
     };
     Ok(reply::json(200, &usage))
-}
-
-impl From<jobs::Used> for Used {
-    fn from(used: jobs::Used) -> Self {
-        Self { used: used.used, quota: used.quota }
-    }
 }

@@ -95,7 +95,9 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         rounds.extend(Some(if output.left > 0 { places } else { next }).filter(|places| !places.is_empty()));
         if started.elapsed() > RUN {
             output.more |= !rounds.is_empty();
-            rounds.pop().into_iter().for_each(|places| app.jobs.leave_off(places));
+            if let Some(places) = rounds.pop() {
+                app.jobs.leave_off(places);
+            }
             break;
         }
     }

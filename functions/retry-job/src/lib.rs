@@ -81,9 +81,8 @@ async fn attempts(app: &App, caller: &Caller, job: &Job) -> Result<u32> {
     let found = read.run(&app.tables).await?;
     let chute = app.registry.chute_open_to(&caller.user, job.chute_id, &found).await?;
     let chute = chute.ok_or_else(|| Error::no_chute(job.chute_id))?;
-    let method = chute.method(&job.method);
-    let missing = || Error::NotFound(format!("Chute {} has no job named '{}'", job.chute_id, job.method));
-    Ok(method.ok_or_else(missing)?.retry.saturating_add(1))
+    let method = chute.method(&job.method).ok_or_else(|| Error::no_method(job.chute_id, &job.method))?;
+    Ok(method.retry.saturating_add(1))
 }
 
 /// Removes what the former run has left. That it could not is only logged: nothing refers to it, and it goes with the job.

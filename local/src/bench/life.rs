@@ -102,8 +102,8 @@ impl<'a> Bench<'a> {
         Ok(job_id)
     }
 
-    /// What is no part of a usual life: the two programs that all others are held against (one of them reads this job); a delete; a cancel, and a retry of that;
-    /// the reaper; the list; the description.
+    /// What is no part of a usual life: the two programs that all others are held against (one of them reads this job); a delete; a
+    /// cancel, and a retry of that; the reaper; the list; the description.
     pub(super) async fn others(&mut self, job_id: &str) -> Result<()> {
         let user = self.user_key.clone();
         self.call("hello", Method::GET, &format!("{}/hello", self.stack.url()), "", None).await?;

@@ -62,9 +62,9 @@ impl Lease {
         serde_dynamo::from_item(item).map_err(|error| Error::internal("read: lease", error))
     }
 
-    /// Whether the row alone tells that its job, which is in this attempt, is held. The last heartbeat holds a running job and one whose files are uploaded, and
-    /// whatever takes the attempt from its miner takes that out of the row. (It ends by the deadline, which a heartbeat knows from its
-    /// token: where `UploadWindowSeconds` was lowered since, it may pass the deadline by as much.)
+    /// Whether the row alone tells that its job, which is in this attempt, is held. The last heartbeat holds a running job and one whose
+    /// files are uploaded, and whatever takes the attempt from its miner takes that out of the row. (It ends by the deadline, which a
+    /// heartbeat knows from its token: where `UploadWindowSeconds` was lowered since, it may pass the deadline by as much.)
     pub fn holds(&self, attempt: u32, now: Timestamp) -> bool {
         let until = self.lease_expires_at.min(self.uploads_until);
         self.attempt == attempt && until > Some(now) && now.seconds() < self.expires_at

@@ -1,9 +1,9 @@
 //! The trace that a claim leaves of who made it, so that a worker whose answer was lost is given the same job when it asks for the next one
 //! again, though it does not know the job's id.
 //!
-//! A claim puts the job into the queue of the reaper anyway, at the time of the first look whether its miner sends heartbeats. That time is free within
-//! a minute, and so is the shard: both are the worker's own. Whoever looks there finds what the worker was given in the last minute, by two reads
-//! of the index and no write. The index may be a moment behind, of which more is in docs/architecture.md.
+//! A claim puts the job into the queue of the reaper anyway, at the time of the first look whether its miner sends heartbeats. That time
+//! is free within a minute, and so is the shard: both are the worker's own. Whoever looks there finds what the worker was given in the
+//! last minute, by two reads of the index and no write. The index may be a moment behind, of which more is in docs/architecture.md.
 
 use sha2::{Digest, Sha256};
 

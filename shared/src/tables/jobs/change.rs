@@ -134,10 +134,7 @@ impl Jobs {
             transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
         }
         let Some(refusals) = transaction.run(doing).await? else {
-            // A transaction answers no attributes. What the conditions allow the answer to depend on is as it was read.
-            let after = transition.apply(job.to_item()?);
-            let after = after.ok_or_else(|| Error::internal(doing, "a transition that does not fit the job"))?;
-            return Ok(Outcome::Changed(Box::new(Job::from_item(after)?)));
+            return written(job, transition, doing);
         };
         if refusals.of(Slot::ReplayGuard).is_some() {
             return Err(replayed());
@@ -181,4 +178,11 @@ impl Jobs {
             None => transaction,
         })
     }
+}
+
+/// The job as a transaction has written it, which answers no attributes. What the conditions allow the answer to depend on is as it was read.
+pub(super) fn written(job: &Job, transition: Transition, doing: &'static str) -> Result<Outcome> {
+    let after = transition.apply(job.to_item()?);
+    let after = after.ok_or_else(|| Error::internal(doing, "a transition that does not fit the job"))?;
+    Ok(Outcome::Changed(Box::new(Job::from_item(after)?)))
 }

@@ -225,8 +225,8 @@ impl Jobs {
     }
 
     /// A page of the user's jobs that pass the filter, newest first: a query of the index, and a read of the rows that it names. A filter
-    /// that leaves the page short costs one more query; a page that is still short after as many jobs as one request looks at is answered as it is: what a page
-    /// costs does not grow with the jobs stored. `begun` is the first query, where it was made.
+    /// that leaves the page short costs one more query; a page that is still short after as many jobs as one request looks at is answered
+    /// as it is: what a page costs does not grow with the jobs stored. `begun` is the first query, where it was made.
     pub async fn list(
         &self,
         user: &User,

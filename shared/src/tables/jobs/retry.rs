@@ -1,8 +1,13 @@
 //! A job is tried again: it is counted and changed in one transaction.
 
-use super::{change::Outcome, quota::DailyQuota, replay::ReplayGuard, store::Jobs};
+use super::{
+    change::{Outcome, written},
+    quota::DailyQuota,
+    replay::ReplayGuard,
+    store::Jobs,
+};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     model::{Job, lifecycle::Revocation},
 };
 
@@ -18,13 +23,7 @@ impl Jobs {
         match self.count_and_write(job, Some(retry), quota, guard).await? {
             Some(there) if there.is_empty() => Ok(Outcome::Gone),
             Some(there) => Ok(Outcome::Refused(Box::new(Job::from_item(there)?))),
-            None => {
-                // A transaction answers no attributes.
-                let after = retry.job.clone().apply(job.to_item()?);
-                let after =
-                    after.ok_or_else(|| Error::internal("retry job", "a transition that does not fit the job"))?;
-                Ok(Outcome::Changed(Box::new(Job::from_item(after)?)))
-            }
+            None => written(job, retry.job.clone(), "retry job"),
         }
     }
 }

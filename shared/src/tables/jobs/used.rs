@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store::Jobs;
@@ -15,12 +17,12 @@ use crate::{
 };
 
 /// Of one quota.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Used {
-    /// Jobs that were created, or tried again, on the day.
-    pub used: u64,
+    /// Jobs that were created or tried again.
+    used: u64,
     /// As many as may be.
-    pub quota: u64,
+    quota: u64,
 }
 
 /// Of all of a user's quotas.
