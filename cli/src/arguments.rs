@@ -25,8 +25,11 @@ pub(crate) enum Command {
         chute: Uuid,
         method: String,
         arguments: String,
+        options: Options,
     },
-    List,
+    List {
+        labels: Vec<String>,
+    },
     Usage,
     Watch {
         job: Uuid,
@@ -61,6 +64,13 @@ pub(crate) enum Command {
     },
 }
 
+/// What a create says of the job beside its arguments. Whether it is good, the API decides.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) labels: Vec<String>,
+    pub(crate) cancel_after: Option<String>,
+}
+
 /// What stands on the command line, in whatever order.
 #[derive(Default)]
 struct Given {
@@ -68,6 +78,8 @@ struct Given {
     options: Vec<&'static str>,
     to: Option<PathBuf>,
     chutes: Vec<String>,
+    labels: Vec<String>,
+    cancel_after: Option<String>,
     resume: Option<PathBuf>,
     /// What `work` runs.
     command: Vec<OsString>,
@@ -99,6 +111,14 @@ pub(crate) fn parse(mut arguments: Parser) -> Result<Command, Error> {
                 given.chutes.push(arguments.value()?.string()?);
                 given.options.push("--chute");
             }
+            Long("label") => {
+                given.labels.push(arguments.value()?.string()?);
+                given.options.push("--label");
+            }
+            Long("cancel-after") => {
+                given.cancel_after = Some(arguments.value()?.string()?);
+                given.options.push("--cancel-after");
+            }
             Long("once") => given.options.push("--once"),
             Long("resume") => {
                 given.resume = Some(arguments.value()?.into());
@@ -117,6 +137,8 @@ pub(crate) fn parse(mut arguments: Parser) -> Result<Command, Error> {
         return if given.options.is_empty() { Ok(Command::Help) } else { Err("COMMAND is missing; see --help".into()) };
     };
     let known: &[&str] = match name.as_str() {
+        "create" => &["--label", "--cancel-after"],
+        "list" => &["--label"],
         "download" => &["--to", "--force"],
         "work" => &["--chute", "--once", "--resume"],
         _ => &[],
@@ -138,8 +160,9 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
             method: given.word("METHOD")?,
             // Whether they are good, the API decides.
             arguments: given.words.pop_front().unwrap_or_else(|| "{}".to_owned()),
+            options: Options { labels: std::mem::take(&mut given.labels), cancel_after: given.cancel_after.take() },
         },
-        "list" => Command::List,
+        "list" => Command::List { labels: std::mem::take(&mut given.labels) },
         "usage" => Command::Usage,
         "watch" => Command::Watch { job: id("JOB", &given.word("JOB")?)? },
         "download" => {
@@ -256,6 +279,9 @@ mod tests {
             &["watch", ID, "--to", "x"],
             &["download", ID, "--chute", ID],
             &["create", ID, "m", "{}", "--force"],
+            &["create", ID, "m", "--label"],
+            &["watch", ID, "--label", "a"],
+            &["list", "--cancel-after", "1h"],
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

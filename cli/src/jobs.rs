@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use crate::{api::Api, screen};
+use crate::{api::Api, arguments::Options, screen};
 
 /// Bytes of the arguments that the API takes.
 const LARGEST_ARGUMENTS: u64 = 4 << 20;
@@ -22,15 +22,22 @@ struct Created {
 }
 
 /// Creates a job and prints its id.
-pub(crate) async fn create(api: &Api, chute: Uuid, method: &str, arguments: &str) -> Result<()> {
+pub(crate) async fn create(api: &Api, chute: Uuid, method: &str, arguments: &str, options: &Options) -> Result<()> {
     let arguments = match arguments.strip_prefix('@') {
         Some("-") => &content("standard input", stdin())?,
         Some(file) => &content(file, File::open(file).with_context(|| format!("{file} can't be opened"))?)?,
         None => arguments,
     };
     let method = utf8_percent_encode(method, NON_ALPHANUMERIC);
-    let job: Created = api.json(Method::POST, &format!("/jobs/{chute}/{method}"), Some(arguments)).await?;
+    let cancel_after = options.cancel_after.iter().map(|time| ("cancel_after", time));
+    let query = query(options.labels.iter().map(|label| ("label", label)).chain(cancel_after));
+    let job: Created = api.json(Method::POST, &format!("/jobs/{chute}/{method}?{query}"), Some(arguments)).await?;
     Ok(screen::line(job.job_id)?)
+}
+
+fn query<'a>(parameters: impl Iterator<Item = (&'a str, &'a String)>) -> String {
+    let encoded = parameters.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    encoded.collect::<Vec<_>>().join("&")
 }
 
 /// The arguments that a file holds. Whether they are good, the API decides.
@@ -64,11 +71,12 @@ struct State {
     terminal: bool,
 }
 
-/// Prints the caller's jobs, a line each.
-pub(crate) async fn list(api: &Api) -> Result<()> {
+/// Prints the caller's jobs that have these labels, a line each.
+pub(crate) async fn list(api: &Api, labels: &[String]) -> Result<()> {
+    let labels = query(labels.iter().map(|label| ("label", label)));
     let mut from = String::new();
     loop {
-        let page: Page = api.json(Method::GET, &format!("/jobs?limit=100{from}"), None).await?;
+        let page: Page = api.json(Method::GET, &format!("/jobs?limit=100&{labels}{from}"), None).await?;
         for Listed { job_id, created_at, status, method } in page.jobs {
             screen::line(format_args!("{job_id}  {created_at}  {status:<24} {}", screen::name(&method)))?;
         }

@@ -64,9 +64,11 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Help => screen::line(arguments::HELP.trim_end())?,
         Command::Keys => keys::print(&settings.aws()?).await?,
         Command::Hotkey => keys::hotkey()?,
-        Command::Create { chute, method, arguments } => jobs::create(&user()?, chute, &method, &arguments).await?,
+        Command::Create { chute, method, arguments, options } => {
+            jobs::create(&user()?, chute, &method, &arguments, &options).await?;
+        }
         Command::Usage => usage::print(&user()?).await?,
-        Command::List => jobs::list(&user()?).await?,
+        Command::List { labels } => jobs::list(&user()?, &labels).await?,
         Command::Watch { job } => return watch::until_over(&user()?, job).await,
         Command::Download { job, to, force } => {
             return download::all_files(&user()?, &Signals::take()?, job, to, force).await;

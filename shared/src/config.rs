@@ -5,7 +5,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::quotas::Quotas;
+use crate::{quotas::Quotas, time::DAY};
+
+/// Seconds that a job waits for a miner unless the deployment or its creator says otherwise: 7 days.
+pub const PENDING: i64 = 7 * DAY;
 
 /// Reads variables; a test hands in its own.
 pub struct Environment<F>(pub F);
@@ -74,6 +77,10 @@ pub struct Config {
     pub default_quotas: Quotas,
     /// Seconds that a miner has for uploads after the job's time, and that an upload URL lives (`UPLOAD_WINDOW_SECONDS`).
     pub upload_window: i64,
+    /// Seconds that a job waits for a miner, unless it is created with a time of its own (`PENDING_SECONDS`).
+    pub pending: i64,
+    /// Days that a job is kept when it is over (`RETENTION_DAYS`).
+    pub retention_days: u32,
     /// Declared sizes above this many bytes are uploaded in parts (`MULTIPART_THRESHOLD_BYTES`).
     pub multipart_threshold: u64,
     /// Bytes that the files of a job may have together (`MAX_JOB_BYTES`; 0 for any number).
@@ -121,6 +128,8 @@ impl Config {
                 }
             },
             upload_window: env.parsed("UPLOAD_WINDOW_SECONDS", 3600)?,
+            pending: env.parsed("PENDING_SECONDS", PENDING)?,
+            retention_days: env.parsed("RETENTION_DAYS", 30)?,
             multipart_threshold: env.parsed("MULTIPART_THRESHOLD_BYTES", 64 << 20)?,
             max_job_bytes: match env.parsed("MAX_JOB_BYTES", 0)? {
                 0 => u64::MAX,

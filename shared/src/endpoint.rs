@@ -69,7 +69,11 @@ impl App {
 
     /// The job of this attempt with these of its payloads; 404 when it is being deleted, 401 when the attempt is over.
     pub async fn held_job_with(&self, claims: &JobClaims, wanted: &[PayloadKind]) -> Result<Job> {
-        let mut job = self.held_job(claims).await?;
+        self.with_held_payloads(self.held_job(claims).await?, claims, wanted).await
+    }
+
+    /// The job of this attempt, as it was read, with these of its payloads.
+    pub async fn with_held_payloads(&self, mut job: Job, claims: &JobClaims, wanted: &[PayloadKind]) -> Result<Job> {
         match self.payloads()?.load(&mut job, wanted).await? {
             None => Ok(job),
             Some(gone) => self.load_again(self.held_job(claims).await?, gone, wanted).await,

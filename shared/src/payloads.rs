@@ -15,7 +15,7 @@ use crate::{
     http::{PayloadUrls, UploadTargets, reply, request::header},
     model::{
         FileKeys, Job, OutputFile, Payload, PayloadKind, Stored,
-        payload::{ARGUMENTS_INLINE, FILES_INLINE, LIFE, RESULT_INLINE},
+        payload::{ARGUMENTS_INLINE, BEYOND, FILES_INLINE, RESULT_INLINE},
     },
     outputs::Bucket,
     tables::jobs::Change,
@@ -82,11 +82,13 @@ impl Payloads<'_> {
     /// Puts the arguments of a job anew that is about to be claimed until this deadline, if they would not outlive it where they are. A job
     /// whose arguments are gone is as it was.
     pub async fn renew_arguments(&self, job: &mut Job, now: Timestamp, deadline: Timestamp) -> Result<Option<Stored>> {
-        /// Seconds for what is not known to the second: when S3 removes what has expired, and how long uploads are held.
-        const MARGIN: i64 = 2 * DAY;
-        let needed = deadline.plus_seconds(Job::RETENTION + MARGIN);
+        /// Seconds for what is not known to the second: when S3 removes what has expired, how long uploads are held, and when a job ends that
+        /// was kept for its time.
+        const MARGIN: i64 = 3 * DAY;
+        // And then for as long as the job is kept, which is in both.
+        let needed = deadline.plus_seconds(MARGIN);
         let Some(stored) = job.job_args.stored() else { return Ok(None) };
-        if needed <= stored.put_at.unwrap_or(job.created_at).plus_seconds(LIFE) {
+        if needed <= stored.put_at.unwrap_or(job.created_at).plus_seconds(BEYOND) {
             return Ok(None);
         }
         match (self.load(job, &[PayloadKind::Arguments]).await?, job.job_args.text()) {

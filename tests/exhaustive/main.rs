@@ -49,7 +49,11 @@ enum Intent {
     /// With what was found in S3.
     Complete(usize, bool),
     Release(usize),
+    /// Reports an error, after which the job is tried again.
+    Fail(usize),
     Reap(bool),
+    /// By the reaper: nobody has claimed it.
+    Expire,
     Delete,
     /// By the owner.
     Cancel,
@@ -119,7 +123,13 @@ enum Life {
     ManyFiles,
     /// Its miners, of whom one gives it back, and an administrator, who closes it. There are no files.
     GivenBack,
+    /// Its miners, who report errors, after which it is tried again, and the reaper, which ends it when it waits for too long. There are
+    /// no files.
+    Failing,
 }
+
+/// Seconds that a job of that kind waits for a miner: more than at the one time, and less than at the other.
+const WAIT: i64 = 5_000;
 
 /// Attempts that the job gets.
 const ATTEMPTS: u32 = 2;
@@ -302,7 +312,12 @@ impl World {
         let job = parse(&self.job);
         let (attempt, report) = (job.attempt, job.report.clone());
         match intent {
-            Intent::Claim(_) | Intent::BeginCheck(_) | Intent::Release(_) | Intent::Retry => (self.job.clone(), None),
+            Intent::Claim(_)
+            | Intent::BeginCheck(_)
+            | Intent::Release(_)
+            | Intent::Fail(_)
+            | Intent::Expire
+            | Intent::Retry => (self.job.clone(), None),
             Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
             Intent::Delete => (stored(Job { attempt, report, run: job.run, ..new_job() }), None),
             Intent::Complete(..) => {
@@ -351,6 +366,7 @@ fn report_of<'a>(
     now: Timestamp,
 ) -> Report<'a> {
     Report {
+        job_id: JOB,
         status: Status::Complete,
         result: Some(result),
         detail: None,
@@ -385,7 +401,12 @@ impl Model for Life {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            job: stored(Job { max_attempts: self.attempts(), ..new_job() }),
+            job: stored(Job {
+                max_attempts: self.attempts(),
+                retry_errors: *self == Self::Failing,
+                wait: (*self == Self::Failing).then_some(WAIT),
+                ..new_job()
+            }),
             lease: None,
             tokens: [None; 2],
             pending: BTreeMap::new(),
@@ -428,17 +449,21 @@ impl Model for Life {
                         steps.push(Step::Renew(miner, now));
                     }
                     let once = matches!(self, Life::Cancelled | Life::Retried);
-                    if *self != Life::GivenBack && (!once || now == TIMES[0]) {
+                    let has_files = !matches!(self, Life::GivenBack | Life::Failing);
+                    if has_files && (!once || now == TIMES[0]) {
                         steps.push(Step::Finish(miner, true, now));
                     }
                 }
                 // Its time decides nothing.
                 steps.push(Step::Finish(miner, false, TIMES[0]));
                 // Once: another time is no different, and there are fewer worlds.
-                let may_release = *self == Life::GivenBack && world.released.is_empty() && may_release(&job, attempt);
+                let may_release = *self == Life::GivenBack && world.released.is_empty() && runs(&job, attempt);
                 if may_release && !world.pending.contains_key(name) {
                     // At the later time: what was given back long before a loss is forgotten with that, and clocks are not hours apart.
                     steps.push(Step::Read(name, Intent::Release(miner), TIMES[1]));
+                }
+                if *self == Life::Failing && runs(&job, attempt) && !world.pending.contains_key(name) {
+                    steps.extend(TIMES.map(|now| Step::Read(name, Intent::Fail(miner), now)));
                 }
                 if *self == Life::Owned {
                     steps.push(Step::FileArrived(miner));
@@ -467,6 +492,11 @@ impl Model for Life {
                 let now = Timestamp::from_millis(now * 1000);
                 is_due(&job, now) && (stale || !row.as_ref().is_some_and(|row| row.holds(job.attempt, now)))
             });
+            if *self == Life::Failing && job.waits_until().is_some() {
+                let over =
+                    TIMES.into_iter().filter(|now| job.waits_until().is_some_and(|until| until.seconds() <= *now));
+                steps.extend(over.map(|now| Step::Read("reaper", Intent::Expire, now)));
+            }
             let checks = due.clone().filter(|now| {
                 let held_until = lease::held_until(&job, row.as_ref(), Timestamp::from_millis(now * 1000));
                 many && job.report.is_some()
@@ -539,7 +569,7 @@ impl Model for Life {
                 let now = at(TIMES[0]);
                 let done = match step {
                     Step::Cancel => world.revoke(lifecycle::cancel(&job, "no", now)),
-                    Step::CancelPending => world.apply(lifecycle::cancel_pending("no", now)),
+                    Step::CancelPending => world.apply(lifecycle::cancel_pending(JOB, "no", now)),
                     _ => world.apply(lifecycle::last_attempt(job.attempt, now)),
                 };
                 if done && job.report.is_some() {
@@ -587,7 +617,8 @@ impl Model for Life {
                 world.ended.as_deref() == Some("complete") && world.winners.len() == 2
             }),
             Property::sometimes("some files are missing, where there are any", |life, world: &World| {
-                world.ended.as_deref() == Some("partial_failure") || *life == Life::GivenBack
+                let has_none = matches!(life, Life::GivenBack | Life::Failing);
+                world.ended.as_deref() == Some("partial_failure") || has_none
             }),
             Property::sometimes("it times out", |_, world: &World| world.ended.as_deref() == Some("timeout")),
         ];
@@ -661,6 +692,26 @@ impl Model for Life {
                     world.ended.as_deref() == Some("timeout") && world.winners.len() == 1 && world.released == [1]
                 }),
             ],
+            Life::Failing => vec![
+                Property::always("an attempt that has failed counts", |_, world: &World| {
+                    world.winners.len() <= ATTEMPTS as usize
+                }),
+                Property::sometimes("an error is tried again, and another miner succeeds", |_, world: &World| {
+                    world.ended.as_deref() == Some("complete") && parse(&world.job).errors == 1
+                }),
+                Property::sometimes("the last error is the job's end", |_, world: &World| {
+                    world.ended.as_deref() == Some("error") && world.winners.len() == ATTEMPTS as usize
+                }),
+                Property::sometimes("nobody comes after an error", |_, world: &World| {
+                    world.ended.as_deref() == Some("timeout")
+                        && parse(&world.job).errors == 1
+                        && world.winners.len() == 1
+                }),
+                Property::sometimes("a claim is faster than its expiry", |_, world: &World| {
+                    let late = matches!(world.pending.get("reaper"), Some((Intent::Expire, ..)));
+                    late && parse(&world.job).status == Status::Running
+                }),
+            ],
             Life::Administered => vec![
                 Property::sometimes("it is ended while it runs", |_, world: &World| {
                     world.ended.as_deref() == Some("cancelled") && !world.winners.is_empty()
@@ -680,8 +731,8 @@ fn may_begin_check(job: &Job, now: i64) -> bool {
     job.attempt == 1 && job.checked_for(Timestamp::from_millis(now * 1000)).is_none()
 }
 
-/// Whether release-job goes on to write.
-fn may_release(job: &Job, attempt: u32) -> bool {
+/// Whether release-job, or a report, goes on to write.
+fn runs(job: &Job, attempt: u32) -> bool {
     job.attempt == attempt && job.status == Status::Running && job.report.is_none() && job.deleted_at.is_none()
 }
 
@@ -738,6 +789,32 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
                 }
             }
         }
+        Intent::Fail(miner) => {
+            let report = Report {
+                job_id: JOB,
+                status: Status::Error,
+                result: None,
+                detail: None,
+                files: &BTreeMap::new(),
+                file_list: None,
+                digest: MINERS[miner],
+                now,
+            };
+            if read.attempt < read.max_attempts {
+                if world.apply_as(miner, lifecycle::try_again(&read, &report)) {
+                    world.lost.push((miner, now.seconds()));
+                }
+            } else {
+                let last = lifecycle::finish_last(read.attempt, now, WINDOW, report).unwrap();
+                world.apply_as(miner, last);
+            }
+        }
+        Intent::Expire => {
+            let before = parse(&world.job);
+            if world.apply(lifecycle::expire(&read, now)) && before.waits_until().is_none_or(|until| until > now) {
+                world.broken = Some("a job that does not wait, or not for too long, was ended for it");
+            }
+        }
         Intent::Reap(there) => {
             let (due, held_until) = (read.due_at.unwrap(), lease::held_until(&read, row, now).unwrap());
             if held_until > now {
@@ -767,7 +844,7 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             }
         }
         Intent::Cancel if read.status == Status::Pending => {
-            world.apply(lifecycle::cancel_pending("no", now));
+            world.apply(lifecycle::cancel_pending(JOB, "no", now));
         }
         Intent::Cancel => {
             world.apply_both(lifecycle::request_cancel(&read, row, now));
@@ -810,6 +887,11 @@ fn no_order_of_events_with_a_job_that_is_tried_again_breaks_its_life() {
 #[test]
 fn no_order_of_events_with_a_miner_that_gives_the_job_back_breaks_its_life() {
     try_every_order(Life::GivenBack);
+}
+
+#[test]
+fn no_order_of_events_with_errors_that_are_tried_again_breaks_a_jobs_life() {
+    try_every_order(Life::Failing);
 }
 
 #[test]

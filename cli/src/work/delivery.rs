@@ -108,6 +108,10 @@ async fn send(api: &Api, assignment: &Assignment, folder: &Folder, mut report: R
             },
         }
     };
+    if reported.status == "pending" {
+        // The command has failed, and the job is tried again: nothing of this attempt is wanted.
+        return Ok(Delivered { confirmed: true, lacks: false, status: reported.status });
+    }
     let reported = if reported.terminal {
         reported
     } else {

@@ -3,12 +3,18 @@
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use serde_json::Value;
-use shared::{App, Error, Result, model::Chute, time::DAY};
+use shared::{
+    App, Error, Result,
+    model::{Chute, Waiting},
+    time::{DAY, Timestamp},
+};
 
 use crate::output::{Output, Target};
 
 /// Seconds of the shortest and of the longest timeout of a method.
 const TIMEOUTS: RangeInclusive<i64> = 30..=DAY;
+/// Days that a method's jobs may be kept.
+const DAYS_KEPT: RangeInclusive<u32> = 1..=365;
 /// Bytes of the longest node selector: each of the chute's jobs has it, and each page of the claimable ones.
 const NODE_SELECTOR: usize = 4 << 10;
 
@@ -17,6 +23,8 @@ pub(crate) async fn put(app: &App, given: &Value) -> Result<Output> {
     let chute = parse(given)?;
     app.registry.user(chute.user_id).await?;
     check_methods(&chute)?;
+    // The reaper's next run looks at what waits, and sets the alarm anew: no job of the chute's waits for ever.
+    app.jobs.ring(Waiting::Chute(chute.chute_id), Timestamp::from_millis(0)).await?;
     if !app.registry.put_chute(&chute).await? {
         let detail = format!("Chute {} is busy and stays so: jobs wait in its lanes", chute.chute_id);
         return Err(Error::Conflict(detail));
@@ -49,6 +57,11 @@ fn check_methods(chute: &Chute) -> Result<()> {
         if method.timeout.is_some_and(|seconds| !TIMEOUTS.contains(&seconds.into())) {
             let detail =
                 format!("timeout of method {name:?} is not from {} to {} seconds", TIMEOUTS.start(), TIMEOUTS.end());
+            return Err(Error::Unprocessable(detail));
+        }
+        if method.retention_days.is_some_and(|days| !DAYS_KEPT.contains(&days)) {
+            let detail =
+                format!("retention_days of method {name:?} is not from {} to {}", DAYS_KEPT.start(), DAYS_KEPT.end());
             return Err(Error::Unprocessable(detail));
         }
         let known = |proto: &str| matches!(proto, "tcp" | "udp" | "http");

@@ -91,7 +91,7 @@ async fn close(app: &App, job_id: Uuid) -> Became {
 /// The index may be behind, and miners are at work: what a refused write returns tells what to do instead.
 async fn try_close(app: &App, job_id: Uuid) -> Result<Became> {
     let now = Timestamp::system();
-    let mut change = lifecycle::cancel_pending(DETAIL, now);
+    let mut change = lifecycle::cancel_pending(job_id, DETAIL, now);
     loop {
         let job = match app.jobs.change(job_id, change, "close job: UpdateItem").await? {
             Outcome::Changed(job) => {
@@ -102,7 +102,7 @@ async fn try_close(app: &App, job_id: Uuid) -> Result<Became> {
             Outcome::Refused(_) | Outcome::Gone => return Ok(Became::LeftAsItWas),
         };
         change = match job.status {
-            Status::Pending => lifecycle::cancel_pending(DETAIL, now),
+            Status::Pending => lifecycle::cancel_pending(job_id, DETAIL, now),
             Status::Running if !job.closed => lifecycle::last_attempt(job.attempt, now),
             _ => return Ok(Became::LeftAsItWas),
         };

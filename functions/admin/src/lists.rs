@@ -58,7 +58,8 @@ pub(crate) async fn chutes(app: &App, query: &RowQuery) -> Result<Output> {
 }
 
 pub(crate) async fn jobs(app: &App, query: &JobQuery) -> Result<Output> {
-    let filter = Filter { status: query.status, terminal: query.terminal, chute_id: query.chute_id };
+    let filter =
+        Filter { status: query.status, terminal: query.terminal, chute_id: query.chute_id, labels: Vec::new() };
     let (limit, cursor) = (limit(query.limit)?, query.cursor.as_deref());
     let Some(user_id) = query.user_id else {
         let (jobs, next_cursor) = app.jobs.list_of_all(&filter, limit, cursor).await?;

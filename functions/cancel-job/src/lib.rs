@@ -47,7 +47,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 break;
             }
             Status::Pending => {
-                let end = lifecycle::cancel_pending(lifecycle::CANCELLED_BY_OWNER, now);
+                let end = lifecycle::cancel_pending(job.job_id, lifecycle::CANCELLED_BY_OWNER, now);
                 app.jobs.change_once(&job, end, guard, DOING).await?
             }
             _ => {

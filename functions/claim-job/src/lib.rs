@@ -79,5 +79,8 @@ fn check(job: &Job, claimant: &Claimant<'_>) -> Result<Claimed> {
     if job.status != Status::Pending {
         return Err(Error::Conflict(format!("Job {} has already been claimed by another miner!", job.job_id)));
     }
+    if job.is_delayed(claimant.now) {
+        return Err(Error::Conflict(format!("Job {} is not tried again yet", job.job_id)));
+    }
     Ok(Claimed::ByNobody)
 }

@@ -8,7 +8,7 @@ use shared::{
     App, Error, Result,
     claims::{ClaimBody, Claimant, JobAssignment, assignment},
     http::{ListQuery, reply, request::now},
-    model::{Chute, Job, trace::Trace},
+    model::{Job, trace::Trace},
     tables::Read,
 };
 use uuid::Uuid;
@@ -45,14 +45,14 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let asked = chute_ids(&request);
     let mut read = Read::default();
     for chute_id in asked.iter().flatten() {
-        read.row::<Chute>(chute_id);
+        app.registry.ask_queue(&mut read, *chute_id, now);
     }
     let read = credentials.caller_beside(&app.tables, read, |_, _| ());
     let (read, keys) = tokio::join!(read, app.job_tokens()?.keys_at(now));
     let (caller, found) = read?;
     caller.require_miner()?;
     let chutes = asked?.into_iter().map(|chute_id| {
-        let chute = found.row::<Chute>(&chute_id)?;
+        let chute = app.registry.queue(&found, chute_id, now)?;
         chute.ok_or_else(|| Error::no_chute(chute_id))
     });
     let chutes = chutes.collect::<Result<Vec<_>>>()?;

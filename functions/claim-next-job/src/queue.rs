@@ -95,7 +95,7 @@ impl<'a> Queue<'a> {
         let (mut suiting, mut read) = (Vec::new(), 0);
         let mut page = Page { limit: wanted.min(PAGE) as u32, after: None };
         loop {
-            let (jobs, next) = self.app.jobs.claimable(chute, &page, None).await?;
+            let (jobs, next) = self.app.jobs.claimable(chute, &page, None, self.claimant.now).await?;
             read += jobs.len();
             let is_empty = read == 0 && next.is_none();
             let covers = |job: &ClaimableJob| job.ports().iter().all(|port| self.claimant.instance.covers(port));
@@ -157,7 +157,7 @@ impl<'a> Queue<'a> {
         if job.status != Status::Pending || job.deleted_at.is_some() {
             return self.lost(job).await;
         }
-        if claimant.is_refused(&job) {
+        if claimant.is_refused(&job) || job.is_delayed(claimant.now) {
             return Ok(Tried::NotForThisMiner);
         }
         match claimant.claim(app, job).await? {

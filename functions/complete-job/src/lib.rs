@@ -38,7 +38,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
     let payloads = app.payloads()?;
-    let mut job = app.held_job_with(&claims, &[PayloadKind::Files]).await?;
+    let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+    if job.has_failed(claims.att) {
+        // It is tried again; whoever reports an error need not know.
+        return payloads.answer_to_miner(&request, &job, None).await;
+    }
+    let mut job = app.with_held_payloads(job.held_by(claims.att)?, &claims, &[PayloadKind::Files]).await?;
     if job.report.is_none() {
         return Err(Error::BadRequest("Job has not reported a result yet".to_owned()));
     }

@@ -1,8 +1,11 @@
 //! `POST /jobs/{chute_id}/{method}`: a user creates a job on a chute.
 
+mod options;
+
 use std::collections::BTreeMap;
 
 use lambda_http::{Body, Request, Response, http::HeaderValue};
+use options::Options;
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 use shared::{
@@ -52,6 +55,15 @@ pub struct Arguments {
         ("chute_id" = Uuid, Path, description = "A chute that is public, the caller's own or shared with the caller."),
         ("method" = String, Path, description = "One of the chute's jobs."),
         (
+            "cancel_after" = Option<String>, Query, pattern = "^[0-9]+[smhd]?$",
+            description = "How long the job may wait for a miner: seconds, or `90s`, `15m`, `2h`, `7d`; 10 seconds to 30 days. As long \
+                           as the deployment says, 7 days, unless given. Then it ends as `timeout`."
+        ),
+        (
+            "label" = Option<Vec<String>>, Query, max_items = 10, style = Form, explode,
+            description = "What the job is filed under: the parameter may be repeated. 1 to 64 printable characters each."
+        ),
+        (
             "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$",
             description = "The same key with the same request gives the same job back, never a second one."
         ),
@@ -80,7 +92,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
     };
     let (caller, mut found) = app.credentials(&request)?.caller_beside(&app.tables, read, per_user).await?;
-    let key = key?.map(|key| IdempotencyKey::new(&request, key));
+    let options = Options::read(&request);
+    let key = key?.map(|key| IdempotencyKey::new(&request, key, options.as_ref().ok()));
     if let (Some(key), Some(job)) = (&key, found.take_job()?) {
         app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;
         return key.replay(app, &request, job).await;
@@ -98,7 +111,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
 
+    let options = options?;
+    let days = chute.method(method).and_then(|method| method.retention_days);
     let mut job = Job::new(&caller.user, chute, method, arguments(object(&request, BODY_LIMIT)?)?, now);
+    job.keep(app.config.retention_days.min(days.unwrap_or(u32::MAX)));
+    options.apply(&mut job, app.config.pending);
     if let Some(key) = &key {
         job.job_id = Job::id_of_key(caller.user.user_id, key.key);
         job.request = Some(key.request.clone());
@@ -127,15 +144,20 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 /// An `Idempotency-Key` and what it came with.
 struct IdempotencyKey<'a> {
     key: &'a str,
-    /// Digest of chute, method and body.
+    /// Digest of chute, method, options and body.
     request: String,
 }
 
 impl<'a> IdempotencyKey<'a> {
-    fn new(request: &Request, key: &'a str) -> Self {
+    fn new(request: &Request, key: &'a str, options: Option<&Options>) -> Self {
         // However the id is spelt.
         let chute_id = path_uuid(request, "chute_id").map(|id| id.to_string());
-        let target = json!([chute_id, path(request, "method")]);
+        let method = path(request, "method");
+        let target = match options {
+            // As an earlier release, which knew none, has it.
+            Some(options) if *options == Options::default() => json!([chute_id, method]),
+            options => json!([chute_id, method, options.map(Options::content)]),
+        };
         // The same body, however it was compressed. One that cannot be read is refused later.
         let body = decoded(request, BODY_LIMIT).unwrap_or_else(|_| request.body().as_ref().into());
         let digest = Sha256::new().chain_update(target.to_string()).chain_update(body);

@@ -1,7 +1,5 @@
 //! `DELETE /jobs/{job_id}`: the owner removes a job and its files.
 
-use std::collections::BTreeMap;
-
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
@@ -10,7 +8,7 @@ use shared::{
         reply,
         request::{now, path},
     },
-    model::{Job, lifecycle},
+    model::lifecycle,
     tables::jobs::Outcome,
 };
 use utoipa::ToSchema;
@@ -50,7 +48,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         let revocation = lifecycle::delete(&job, now, app.config.upload_window);
         match app.jobs.revoke(&job, revocation, caller.guard.as_ref(), "delete job").await? {
             Outcome::Changed(deleted) => {
-                known = known_versions(&job);
+                known = job.known_versions();
                 job = *deleted;
             }
             // It was claimed or reported meanwhile, or an earlier try deleted it and its answer was lost.
@@ -69,23 +67,4 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         app.jobs.change(job.job_id, lifecycle::swept(&job, gone, now), "delete job: UpdateItem").await?;
     }
     Ok(reply::json(200, &Deleted { deleted: true, job_id: job.job_id }))
-}
-
-/// The versions that it refers to, as key and id, of a job that has ended or has no report: what it has in the bucket, but for leftovers
-/// that nobody can ask for. Those are the reaper's, which lists what there is once nothing can arrive any more: a listing here as well would
-/// not spare that one. None when nobody has checked what there is.
-fn known_versions(job: &Job) -> Option<Vec<(String, String)>> {
-    // What arrived late for a run before a retry, nobody knows.
-    if job.run > 0 {
-        return None;
-    }
-    let keys = job.file_keys();
-    let files = match (&job.report, &job.files) {
-        (None, None) => None,
-        (_, files) => Some(files.as_ref().filter(|_| job.terminal)?),
-    };
-    let uploaded = files.into_iter().flat_map(BTreeMap::values).filter(|file| file.uploaded);
-    let files = uploaded.map(|file| Some((keys.key(&file.filename), file.version_id.clone()?)));
-    let payloads = job.stored().map(|(_, stored)| Some((keys.payload(stored), stored.version_id.clone())));
-    files.chain(payloads).collect()
 }

@@ -25,7 +25,9 @@ use crate::{
     tag = "miner",
     summary = "Report the result, get upload URLs",
     description = "Python's `NaN` is taken in `result`, and stored as null. Repeating the same report gives fresh URLs and \
-                   forgets nothing. Send each file as its entry in `uploads` says, then complete the job.",
+                   forgets nothing. Send each file as its entry in `uploads` says, then complete the job. After an `error` of a job \
+                   whose method has `retry_errors`, and that has attempts left, the job is `pending`: it is tried again after 10 \
+                   seconds, 1 minute, then 10 minutes each time, and there is nothing to send or to complete.",
     security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
@@ -47,6 +49,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let (job, repeated) = match store(app, &claims, report, now).await? {
         Outcome::Stored(job) => (job, false),
         Outcome::Repeated(job) => (uploads.hold(job, now).await?, true),
+        Outcome::ToBeTriedAgain(job) => return app.payloads()?.answer_to_miner(&request, &job, None).await,
     };
     let targets = uploads.targets(&job, repeated).await?;
     app.payloads()?.answer_to_miner(&request, &job, Some(&targets)).await

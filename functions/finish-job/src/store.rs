@@ -6,11 +6,14 @@ use shared::{
     model::{FileKeys, Job, Payload, PayloadKind, Stored, lifecycle},
     outputs::allowance,
     payloads::{is_long_result, long_list},
-    tables::jobs::Change,
+    tables::jobs,
     time::Timestamp,
 };
 
 use crate::report::Report;
+
+/// Writes that are tried: each refusal tells which is right, and nobody changes the job again and again.
+const TRIES: usize = 4;
 
 /// What became of a report.
 pub(crate) enum Outcome {
@@ -18,6 +21,8 @@ pub(crate) enum Outcome {
     Stored(Job),
     /// It was stored before; this is the job as it is.
     Repeated(Job),
+    /// It is an error after which the job is tried again: what it brings is not kept.
+    ToBeTriedAgain(Job),
 }
 
 /// What of a report the item refers to, and where that was put.
@@ -46,7 +51,11 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
     let put = match is_large || allowed.is_err() {
         false => Put { result: result.map(Payload::Inline), ..Put::default() },
         true => {
-            let job = app.held_job(claims).await?;
+            let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+            if is_failure(&job, claims, &report) {
+                return Ok(Outcome::ToBeTriedAgain(job));
+            }
+            let job = job.held_by(claims.att)?;
             if job.report.as_ref() == Some(&report.digest) {
                 return repeated(app, claims, job).await;
             } else if job.report.is_some() || job.terminal {
@@ -63,25 +72,53 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
         }
     };
 
-    let change = finish(app, claims, &report, &put, now).await;
+    let finished = finish(app, claims, &report, &put, now).await;
     if let Some(keys) = &put.keys {
-        payloads.settle_put(keys, put.all(), change.as_ref().map(Change::refused)).await;
+        payloads.settle_put(keys, put.all(), finished.as_ref().map(Finished::without_it)).await;
     }
-    match change? {
-        Change::Made(mut job) => {
+    match finished? {
+        Finished::Stored(mut job) => {
             job.files = Some(report.files);
             job.count_end(&app.metrics);
             Ok(Outcome::Stored(job))
         }
-        Change::Refused(job) if job.report.as_ref() == Some(&report.digest) => repeated(app, claims, job).await,
-        Change::Refused(_) => Err(Error::already_finished()),
+        Finished::ToBeTriedAgain(job) => Ok(Outcome::ToBeTriedAgain(job)),
+        Finished::Before(job) if job.report.as_ref() == Some(&report.digest) => repeated(app, claims, job).await,
+        Finished::Before(_) => Err(Error::already_finished()),
     }
 }
 
-async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: Timestamp) -> Result<Change> {
+/// What became of the write.
+enum Finished {
+    Stored(Job),
+    ToBeTriedAgain(Job),
+    /// The job was reported before.
+    Before(Job),
+}
+
+impl Finished {
+    /// The job as it is, where it does not refer to what was put for this report.
+    fn without_it(&self) -> Option<&Job> {
+        match self {
+            Self::Stored(_) => None,
+            Self::ToBeTriedAgain(job) | Self::Before(job) => Some(job),
+        }
+    }
+}
+
+/// Whether this very report has had the job tried again, and its answer was lost.
+fn is_failure(job: &Job, claims: &JobClaims, report: &Report) -> bool {
+    job.has_failed(claims.att) && job.failure.as_ref() == Some(&report.digest)
+}
+
+/// One conditional write; another where its refusal tells that the job ends otherwise: its owner has cancelled it, or errors have it tried
+/// again.
+async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: Timestamp) -> Result<Finished> {
     const DOING: &str = "finish job: UpdateItem";
     let window = app.config.upload_window;
-    let report = || lifecycle::Report {
+    let (job_id, attempt, deadline) = (claims.sub, claims.att, claims.deadline(window));
+    let stored = || lifecycle::Report {
+        job_id,
         status: report.status,
         result: put.result.as_ref(),
         detail: report.detail.as_deref(),
@@ -90,17 +127,33 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         digest: &report.digest,
         now,
     };
-    let (job_id, attempt, deadline) = (claims.sub, claims.att, claims.deadline(window));
-    let transition = lifecycle::finish(attempt, deadline, window, report())?;
-    let change = app.jobs.change_attempt(job_id, attempt, transition, DOING).await?;
-    match change.refused() {
-        // Its owner has cancelled it: a write more tells how it ends.
-        Some(job) if job.cancel_requested_at.is_some() && job.report.is_none() && !job.terminal => {
-            let transition = lifecycle::finish_cancelled(attempt, deadline, window, report())?;
-            app.jobs.change_attempt(job_id, attempt, transition, DOING).await
+    let mut change = lifecycle::finish(attempt, deadline, window, stored())?;
+    let mut again = false;
+    for _ in 0..TRIES {
+        let job = match app.jobs.change(job_id, change, DOING).await? {
+            jobs::Outcome::Changed(job) if again => return Ok(Finished::ToBeTriedAgain(*job)),
+            jobs::Outcome::Changed(job) => return Ok(Finished::Stored(*job)),
+            jobs::Outcome::Refused(job) => *job,
+            jobs::Outcome::Gone => return Err(Error::no_job(job_id)),
+        };
+        if is_failure(&job, claims, report) {
+            return Ok(Finished::ToBeTriedAgain(job));
         }
-        _ => Ok(change),
+        let job = job.held_by(attempt)?;
+        if job.report.is_some() || job.terminal {
+            return Ok(Finished::Before(job));
+        }
+        again = job.cancel_requested_at.is_none() && job.attempt < job.max_attempts;
+        change = if job.cancel_requested_at.is_some() {
+            lifecycle::finish_cancelled(attempt, deadline, window, stored())?
+        } else if again {
+            app.jobs.ring_for(&job, now).await?;
+            lifecycle::try_again(&job, &stored())
+        } else {
+            lifecycle::finish_last(attempt, deadline, window, stored())?
+        };
     }
+    Err(Error::unavailable("finish job", "it changed each time"))
 }
 
 /// The files as they have been declared since.

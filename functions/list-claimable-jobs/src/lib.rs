@@ -47,6 +47,7 @@ pub struct ClaimablePage {
     )
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
+    let now = now(&request);
     let credentials = app.credentials(&request)?;
     let query = query(&request);
     let mut read = Read::default();
@@ -54,17 +55,17 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         read.row::<Chute>(chute_id);
     }
     let begin = async |_| match &query {
-        Ok((chute_id, page)) => app.jobs.begin_claimable(*chute_id, page).await.map(Some),
+        Ok((chute_id, page)) => app.jobs.begin_claimable(*chute_id, page, now).await.map(Some),
         Err(_) => Ok(None),
     };
     let (caller, found, begun) = credentials.caller_and(&app.tables, read, |_, _| (), begin).await?;
     caller.require_miner()?;
     let (chute_id, page) = query?;
     let chute = found.row::<Chute>(&chute_id)?.ok_or_else(|| Error::no_chute(chute_id))?;
-    let (jobs, next) = app.jobs.claimable(&chute, &page, begun.and_then(Result::transpose)).await?;
+    let (jobs, next) = app.jobs.claimable(&chute, &page, begun.and_then(Result::transpose), now).await?;
     // Of a queue whose first page is empty there is no other.
     let again = match page.after {
-        None => app.jobs.look_again_after(chute_id, jobs.is_empty(), now(&request)),
+        None => app.jobs.look_again_after(chute_id, jobs.is_empty(), now),
         Some(_) => jobs.is_empty().then(|| pace::look_for_work(0)),
     };
     let answer = reply::json(200, &ClaimablePage { jobs, next_cursor: next.map(show_cursor) });

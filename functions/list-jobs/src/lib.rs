@@ -30,12 +30,16 @@ pub struct JobPage {
     tag = "user",
     summary = "List own jobs, newest first",
     description = "A page that a filter leaves short may still have a `next_cursor`: one request looks at 1,000 jobs at \
-                   most, and at some hundreds with `status` or `terminal`. A \
+                   most, and at some hundreds with `status`, `terminal` or `label`. A \
                    change may show here a moment later than in the job itself.",
     params(
         ("status" = Option<Status>, Query, description = "Jobs in this state only."),
         ("terminal" = Option<bool>, Query, description = "Jobs that are over, or those that are not."),
         ("chute_id" = Option<Uuid>, Query, description = "Jobs on this chute only."),
+        (
+            "label" = Option<Vec<String>>, Query, style = Form, explode,
+            description = "Jobs with this label only; with all of them, when it is repeated."
+        ),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Jobs on the page. 20 unless given."),
         (
             "cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}\.[0-9a-f]{32}$",
@@ -67,6 +71,7 @@ fn query(request: &Request) -> Result<(Filter, Page)> {
         status: query.optional("status", "a status of a job", |text| text.parse().ok()),
         terminal: query.optional("terminal", "true or false", |text| text.parse().ok()),
         chute_id: query.chute_id(),
+        labels: query.labels(),
     };
     let page = query.page();
     query.end()?;

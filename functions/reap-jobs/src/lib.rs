@@ -2,6 +2,8 @@
 //! back to the queue, times out, or is completed when the miner had reported; a deleted job is swept until nothing of it can arrive any
 //! more.
 
+mod waiting;
+
 use std::time::{Duration, Instant};
 
 use aws_smithy_types::{DateTime, date_time::Format};
@@ -13,7 +15,7 @@ use shared::{
     model::{Job, PayloadKind, lease, lifecycle},
     outputs::{Seen, tidy},
     payloads::{Gone, Recorded},
-    tables::jobs::{DuePlace, Outcome},
+    tables::jobs::{Due, DuePlace, Outcome},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -39,12 +41,14 @@ pub struct Input {
 pub struct Output {
     /// Jobs that wait for another miner.
     requeued: u32,
-    /// Jobs that ended without a result.
+    /// Jobs that ended without a result: their attempts are used up, or nobody has claimed them in their time.
     timed_out: u32,
     /// Jobs that their owner had cancelled, and whose miner has not reported.
     cancelled: u32,
     /// Jobs that a miner had reported, and nobody had completed.
     completed: u32,
+    /// Jobs that were kept for their time, and are gone with their files.
+    retired: u32,
     /// Deleted jobs whose files were removed once more.
     swept: u32,
     /// Jobs whose lease goes on.
@@ -65,9 +69,10 @@ pub struct Output {
 /// What became of one job.
 enum Reaped {
     Requeued,
-    TimedOut,
+    TimedOut(u32),
     Cancelled,
     Completed,
+    Retired,
     Swept,
     Held,
     Lost,
@@ -88,14 +93,16 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    // What the last run has left, and then all from the beginning.
-    let mut rounds = vec![app.jobs.due_parts(), app.jobs.take_left_off(now)];
+    // What the last run has left, then all from the beginning, and then what was kept for its time: each of those that is done leaves it.
+    let mut rounds = vec![app.jobs.kept_parts(), app.jobs.due_parts(), app.jobs.take_left_off(now)];
     while let Some(places) = rounds.pop() {
         let next = look_at(app, &places, now, started, &mut output).await;
         rounds.extend(Some(if output.left > 0 { places } else { next }).filter(|places| !places.is_empty()));
         if started.elapsed() > RUN {
             output.more |= !rounds.is_empty();
-            if let Some(places) = rounds.pop() {
+            if rounds.len() > 1
+                && let Some(places) = rounds.pop()
+            {
                 app.jobs.leave_off(places);
             }
             break;
@@ -144,19 +151,20 @@ async fn look_at(
 
 impl Output {
     fn count(&mut self, reaped: Reaped) {
-        let counter = match reaped {
-            Reaped::Requeued => &mut self.requeued,
-            Reaped::TimedOut => &mut self.timed_out,
-            Reaped::Cancelled => &mut self.cancelled,
-            Reaped::Completed => &mut self.completed,
-            Reaped::Swept => &mut self.swept,
-            Reaped::Held => &mut self.held,
-            Reaped::Lost => &mut self.lost,
-            Reaped::Unchanged => &mut self.unchanged,
-            Reaped::Failed => &mut self.failed,
-            Reaped::Left => &mut self.left,
+        let (counter, jobs) = match reaped {
+            Reaped::Requeued => (&mut self.requeued, 1),
+            Reaped::TimedOut(jobs) => (&mut self.timed_out, jobs),
+            Reaped::Cancelled => (&mut self.cancelled, 1),
+            Reaped::Completed => (&mut self.completed, 1),
+            Reaped::Retired => (&mut self.retired, 1),
+            Reaped::Swept => (&mut self.swept, 1),
+            Reaped::Held => (&mut self.held, 1),
+            Reaped::Lost => (&mut self.lost, 1),
+            Reaped::Unchanged => (&mut self.unchanged, 1),
+            Reaped::Failed => (&mut self.failed, 1),
+            Reaped::Left => (&mut self.left, 1),
         };
-        *counter += 1;
+        *counter += jobs;
     }
 }
 
@@ -181,11 +189,19 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
 
 async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Result<Reaped> {
     // The index may be behind: the job itself tells what it is due for.
-    let Some((mut job, lease)) = app.jobs.get_with_lease(job_id).await? else { return Ok(Reaped::Unchanged) };
+    let (mut job, lease) = match app.jobs.due_row(job_id).await? {
+        None => return Ok(Reaped::Unchanged),
+        Some(Due::Alarm(alarm)) if alarm.due_at.is_none_or(|due| due > now) => return Ok(Reaped::Unchanged),
+        Some(Due::Alarm(alarm)) => return waiting::ring(app, &alarm, now, started).await.map(Reaped::TimedOut),
+        Some(Due::Job(job, lease)) => (*job, lease),
+    };
     let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };
     if let Some(gone) = job.deleted_at.and(job.gone_at) {
         app.metrics.longest(Metric::ReapDelay, due, now);
         return sweep(app, &job, gone, now).await;
+    }
+    if job.terminal {
+        return retire(app, &job, now).await;
     }
     let lease = lease.as_ref();
     let Some(held_until) = lease::held_until(&job, lease, now) else { return Ok(Reaped::Unchanged) };
@@ -218,9 +234,10 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     } else if job.cancel_requested_at.is_some() {
         (lifecycle::end_cancelled(&job, lease, now), Reaped::Cancelled)
     } else if job.attempt < job.max_attempts {
+        app.jobs.ring_for(&job, now).await?;
         (lifecycle::requeue(&job, lease, now), Reaped::Requeued)
     } else {
-        (lifecycle::time_out(&job, lease, now), Reaped::TimedOut)
+        (lifecycle::time_out(&job, lease, now), Reaped::TimedOut(1))
     };
     match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
         Outcome::Changed(after) => {
@@ -252,6 +269,23 @@ async fn gone(app: &App, job: &mut Job) -> Result<Option<Gone>> {
     match payloads.gone(job, PayloadKind::Result).await? {
         None => payloads.load(job, &[PayloadKind::Files]).await,
         gone => Ok(gone),
+    }
+}
+
+/// Ends a job that was kept for its time. What stops half-way is gone on with as if its owner had deleted it.
+async fn retire(app: &App, job: &Job, now: Timestamp) -> Result<Reaped> {
+    match app.jobs.change(job.job_id, lifecycle::retire(job, now), "retire: UpdateItem").await? {
+        Outcome::Changed(after) => {
+            if let Some(gone) = after.gone_at.filter(|_| after.due_at.is_some()) {
+                match job.known_versions() {
+                    Some(versions) => app.bucket()?.delete(versions).await?,
+                    None => app.bucket()?.delete_all(job.file_keys().job()).await?,
+                }
+                app.jobs.change(job.job_id, lifecycle::swept(&after, gone, now), "retire: UpdateItem").await?;
+            }
+            Ok(Reaped::Retired)
+        }
+        Outcome::Refused(_) | Outcome::Gone => Ok(Reaped::Unchanged),
     }
 }
 

@@ -61,6 +61,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         if was_released(&job, claims.att)? {
             return Ok(reply::json(200, &Released { released: true, job_id: job.job_id }));
         }
+        app.jobs.ring_for(&job, now).await?;
         match app.jobs.change(job.job_id, lifecycle::release(&job, now), "release job: UpdateItem").await? {
             Outcome::Changed(after) => {
                 tracing::info!(job.id = %after.job_id, attempt = claims.att, reason, "a miner gave the job back");

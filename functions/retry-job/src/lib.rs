@@ -50,6 +50,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let attempts = attempts(app, &caller, &job).await?;
     let quota = DailyQuota::of(&caller.user, job.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
+    app.jobs.ring_for(&job, now).await?;
     let retry = lifecycle::retry(&job, attempts, now);
     match app.jobs.retry(&job, &retry, &quota, caller.guard.as_ref()).await? {
         Outcome::Changed(after) => {

@@ -71,9 +71,10 @@ impl<'a> Bench<'a> {
         let job_id = self.create().await?;
         let (user, miner) = (self.user_key.clone(), self.miner_key.clone());
         let url = format!("{}/jobs/{job_id}", self.stack.url());
-        let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
-        self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
-        let own = self.claim(&job_id).await?;
+        let next = format!("{}/jobs/claim?chute_id={}", self.stack.url(), self.chute);
+        let claim = self.call("claim-next-job", Method::PUT, &next, &miner, Some(json!({"worker": job_id}))).await?;
+        ensure!(claim.body["job_id"] == job_id, "another job waits");
+        let own = claim.body["job_status_url"].as_str().map(str::to_owned).context("no job_status_url")?;
         let beat = own.replace("?token=", "/heartbeat?token=");
         self.call("heartbeat-job", Method::PUT, &beat, "", Some(json!({"progress": 0.5}))).await?;
 
@@ -103,7 +104,7 @@ impl<'a> Bench<'a> {
     }
 
     /// What is no part of a usual life: the two programs that all others are held against (one of them reads this job); a delete; a
-    /// cancel, and a retry of that; the reaper; the list; the description.
+    /// cancel, a retry of that, and its claim by its id; the reaper; the list; the description.
     pub(super) async fn others(&mut self, job_id: &str) -> Result<()> {
         let user = self.user_key.clone();
         self.call("hello", Method::GET, &format!("{}/hello", self.stack.url()), "", None).await?;
@@ -115,6 +116,10 @@ impl<'a> Bench<'a> {
         let cancel = format!("{}/jobs/{unwanted}/cancel", self.stack.url());
         self.call("cancel-job", Method::PUT, &cancel, &user, None).await?;
         self.call("retry-job", Method::PUT, &cancel.replace("/cancel", "/retry"), &user, None).await?;
+        let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
+        let miner = self.miner_key.clone();
+        self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
+        self.claim(&unwanted).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;

@@ -147,6 +147,14 @@ pub struct JobResponse<'a> {
     /// When the attempt is over.
     #[serde(serialize_with = "rfc3339_option")]
     deadline_at: Option<Timestamp>,
+    /// Until when it waits for a miner. Null once it is claimed, or over.
+    #[serde(serialize_with = "rfc3339_option")]
+    expires_at: Option<Timestamp>,
+    /// Until when it is kept, with its files. Null until it is over.
+    #[serde(serialize_with = "rfc3339_option")]
+    kept_until: Option<Timestamp>,
+    /// What its owner files it under.
+    labels: &'a [String],
     /// When its owner cancelled it while it ran: its miner is told to stop.
     #[serde(serialize_with = "rfc3339_option")]
     cancel_requested_at: Option<Timestamp>,
@@ -213,6 +221,9 @@ impl<'a> JobResponse<'a> {
             error_detail: job.error_detail.as_deref(),
             started_at: job.started_at,
             deadline_at: job.deadline_at,
+            expires_at: job.waits_until(),
+            kept_until: job.kept_until(),
+            labels: &job.labels,
             cancel_requested_at: job.cancel_requested_at,
             attempt: job.attempt,
             max_attempts: job.max_attempts,

@@ -71,6 +71,12 @@ impl<'a> ListQuery<'a> {
         chute_ids
     }
 
+    /// The labels, each of which has to be there.
+    pub fn labels(&self) -> Vec<String> {
+        let query = self.request.query_string_parameters_ref();
+        query.and_then(|query| query.all("label")).unwrap_or_default().into_iter().map(str::to_owned).collect()
+    }
+
     /// Notes that a parameter which is not there has to be.
     pub fn require(&mut self, field: &'static str) {
         if query(self.request, field).is_none() {

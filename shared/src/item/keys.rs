@@ -78,7 +78,15 @@ pub fn due(job_id: Uuid) -> String {
     due_shard(job_id.as_bytes()[0] % DUE_SHARDS)
 }
 
-/// The same, by the shard's number.
+/// Index `queue`: where a job that is over waits for the end of its retention.
+pub fn kept(job_id: Uuid) -> String {
+    due_shard(DUE_SHARDS + job_id.as_bytes()[0] % DUE_SHARDS)
+}
+
+/// The same, by the shard's number: of what is due from 0 on, of what is kept from [`DUE_SHARDS`] on.
 pub fn due_shard(shard: u8) -> String {
-    format!("due#{shard}")
+    match shard.checked_sub(DUE_SHARDS) {
+        None => format!("due#{shard}"),
+        Some(shard) => format!("kept#{shard}"),
+    }
 }

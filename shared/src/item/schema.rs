@@ -2,7 +2,10 @@
 //! all releases before it have made; what a newer one has made, before a rollback, it neither reads nor changes. (The reaper puts
 //! such a job off, so that it is in nobody's way.)
 
-use super::attribute::{Item, number};
+use super::{
+    attribute::{Item, number},
+    transition::Condition,
+};
 use crate::error::{Error, Result};
 
 /// The attribute.
@@ -21,6 +24,11 @@ pub fn stamp(item: &mut Item) {
 /// Marks a row of the registry.
 pub fn stamp_row(item: &mut Item) {
     item.insert(ATTRIBUTE.to_owned(), number(ROW_VERSION));
+}
+
+/// A row that this release understands, or none yet.
+pub fn readable() -> Condition {
+    Condition::Any(vec![Condition::Absent(ATTRIBUTE), Condition::AtMost(ATTRIBUTE, VERSION)])
 }
 
 /// The items of a list that this release understands. The log says that others were left out.

@@ -50,11 +50,22 @@ impl Condition {
     }
 }
 
+/// An attribute that becomes a number: this one, and what another attribute holds.
+#[derive(Debug, Clone, PartialEq)]
+struct Sum {
+    attribute: &'static str,
+    base: i64,
+    added: &'static str,
+    /// Where there is no such attribute.
+    default: i64,
+}
+
 /// One conditional write: all conditions hold and all changes happen, or nothing does.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transition {
     conditions: Vec<Condition>,
     set: Vec<(String, AttributeValue)>,
+    sums: Vec<Sum>,
     remove: Vec<&'static str>,
 }
 
@@ -68,6 +79,12 @@ impl Transition {
     /// Also sets an attribute, or one inside a map: `files.<file id>`.
     pub fn set(mut self, attribute: impl Into<String>, value: AttributeValue) -> Self {
         self.set.push((attribute.into(), value));
+        self
+    }
+
+    /// Also sets an attribute to a number and what another attribute holds, or `default` where that is not there.
+    pub fn set_sum(mut self, attribute: &'static str, base: i64, added: &'static str, default: i64) -> Self {
+        self.sums.push(Sum { attribute, base, added, default });
         self
     }
 
@@ -90,11 +107,16 @@ impl Transition {
         let mut expression = Expression::default();
         let conditions: Vec<_> = self.conditions.into_iter().map(|condition| expression.of(condition)).collect();
         expression.condition = conditions.join(" AND ");
-        let set: Vec<_> = self
+        let mut set: Vec<_> = self
             .set
             .into_iter()
             .map(|(attribute, value)| format!("{} = {}", expression.name(&attribute), expression.value(value)))
             .collect();
+        for Sum { attribute, base, added, default } in self.sums {
+            let (attribute, added) = (expression.name(attribute), expression.name(added));
+            let (base, default) = (expression.value(number(base)), expression.value(number(default)));
+            set.push(format!("{attribute} = if_not_exists({added}, {default}) + {base}"));
+        }
         expression.update = format!("SET {}", set.join(", "));
         if !self.remove.is_empty() {
             let remove: Vec<_> = self.remove.iter().map(|attribute| expression.name(attribute)).collect();
@@ -109,7 +131,12 @@ impl Transition {
         if !self.conditions.iter().all(|condition| condition.holds(&item)) {
             return None;
         }
-        for (path, value) in self.set {
+        let sums = self.sums.into_iter().map(|Sum { attribute, base, added, default }| {
+            let added = item.get(added).map_or(Some(default), millis)?;
+            Some((attribute.to_owned(), number(base + added)))
+        });
+        let sums: Vec<_> = sums.collect::<Option<_>>()?;
+        for (path, value) in self.set.into_iter().chain(sums) {
             set(&mut item, &path, value)?;
         }
         for attribute in self.remove {
@@ -226,6 +253,19 @@ mod tests {
             let before = before.map(|attempt| ("attempt".to_owned(), number(attempt))).into_iter().collect();
             assert_eq!(change().apply(before).is_some(), happens);
         }
+    }
+
+    #[test]
+    fn a_sum_is_of_what_another_attribute_holds_or_of_a_default() {
+        let change = || Transition::default().set("a", number(1)).set_sum("due_at", 100, "keep", 7);
+        let update = "SET #a = :v0, #due_at = if_not_exists(#keep, :v2) + :v1";
+        assert_eq!(change().expression().update, update);
+        for (keep, due_at) in [(None, 107), (Some(20), 120)] {
+            let before = keep.map(|keep| ("keep".to_owned(), number(keep))).into_iter().collect();
+            let after = change().apply(before).expect("no condition");
+            assert_eq!(after.get("due_at"), Some(&number(due_at)));
+        }
+        assert_eq!(change().apply(item([("keep", text("x"))])), None);
     }
 
     #[test]

@@ -75,6 +75,12 @@ pub struct Method {
     /// How often a job that was lost is tried again.
     #[serde(default)]
     pub retry: u32,
+    /// Days that a job is kept when it is over, if those are fewer than the deployment's: 1 to 365.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
+    /// Whether a job that its miner reports as `error` is tried again, too.
+    #[serde(default)]
+    pub retry_errors: bool,
     /// Ports that the miner has to open.
     #[serde(default)]
     pub ports: Vec<Port>,

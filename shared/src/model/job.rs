@@ -83,6 +83,30 @@ pub struct Job {
     /// Seconds that an attempt may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u32>,
+    /// What its owner files it under.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Seconds that it may wait for a miner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<i64>,
+    /// That is a time of its own: it has an alarm of its own, too ([`super::Waiting`]).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub own_wait: bool,
+    /// Milliseconds that it is kept when it is over, where that is not [`Self::KEPT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_ms: Option<i64>,
+    /// Seconds until its row goes by itself, should nobody have ended it: a day more. In a write, DynamoDB adds and does not multiply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_s: Option<i64>,
+    /// A miner's `error` has it tried again, while attempts are left.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retry_errors: bool,
+    /// How many of its attempts have ended so.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub errors: u32,
+    /// Digest of the report that has ended the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// Ports that the miner has to open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -216,8 +240,8 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Err
 }
 
 impl Job {
-    /// Seconds that a terminal job is kept: 30 days, and one more in which the last token of the longest job ends.
-    pub const RETENTION: i64 = 31 * DAY;
+    /// Seconds that a job is kept when it is over, unless its deployment or its method says otherwise: 30 days.
+    pub const KEPT: i64 = 30 * DAY;
 
     /// A job that waits for a miner: of this user, on this chute, as its method says.
     pub fn new(user: &User, chute: Chute, method: &str, job_args: String, now: Timestamp) -> Self {
@@ -246,6 +270,14 @@ impl Job {
             error_detail: None,
             progress: None,
             timeout: declared.and_then(|method| method.timeout),
+            labels: Vec::new(),
+            wait: None,
+            own_wait: false,
+            keep_ms: None,
+            keep_s: None,
+            retry_errors: declared.is_some_and(|method| method.retry_errors),
+            errors: 0,
+            failure: None,
             ports: declared.map(|method| method.ports.clone()).unwrap_or_default(),
             node_selector: chute.node_selector.clone(),
             miner: None,
@@ -270,6 +302,19 @@ impl Job {
             due_at: Some(now),
             chute: chute.into(),
         }
+    }
+
+    /// Is kept for so many days when it is over.
+    pub fn keep(&mut self, days: u32) {
+        let seconds = i64::from(days) * DAY;
+        if seconds != Self::KEPT {
+            (self.keep_ms, self.keep_s) = (Some(seconds * 1000), Some(seconds + DAY));
+        }
+    }
+
+    /// Until when it is kept, if it is over.
+    pub fn kept_until(&self) -> Option<Timestamp> {
+        self.due_at.filter(|_| self.terminal)
     }
 
     /// The state alone.
@@ -310,6 +355,17 @@ impl Job {
         } else {
             Ok(self)
         }
+    }
+
+    /// Whether it is pending after an attempt that has failed, and its next one may not begin yet.
+    pub fn is_delayed(&self, now: Timestamp) -> bool {
+        self.status == Status::Pending && self.failure.is_some() && self.due_at > Some(now)
+    }
+
+    /// Whether the miner of this attempt has reported an error for which the job is tried again, and nobody has begun yet.
+    pub fn has_failed(&self, attempt: u32) -> bool {
+        let waits = self.status == Status::Pending && self.deleted_at.is_none();
+        waits && self.attempt == attempt && self.failure.is_some()
     }
 
     /// Seconds for which somebody is at the check of its files, at most.

@@ -122,10 +122,7 @@ pub fn close_as_read(job: &Job, lease: Option<&Lease>, tokens_end: Timestamp) ->
 /// A row that this release understands, kept until then.
 pub(super) fn row_of(expires_at: Timestamp) -> Transition {
     Transition::default()
-        .when(Condition::Any(vec![
-            Condition::Absent(schema::ATTRIBUTE),
-            Condition::AtMost(schema::ATTRIBUTE, schema::VERSION),
-        ]))
+        .when(schema::readable())
         .set("expires_at", number(expires_at.seconds()))
         .set(schema::ATTRIBUTE, number(schema::VERSION))
 }

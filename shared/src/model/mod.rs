@@ -12,6 +12,8 @@ mod status;
 pub mod stopping;
 pub mod trace;
 mod user;
+mod versions;
+mod waiting;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
 pub use job::{Instance, Job, PortMapping};
@@ -20,3 +22,4 @@ pub use output_file::{FileKeys, OutputFile};
 pub use payload::{Payload, PayloadKind, Stored};
 pub use status::Status;
 pub use user::{HotkeyRow, KeyRow, Role, Usage, User};
+pub use waiting::{Alarm, Waiting};

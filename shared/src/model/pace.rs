@@ -39,11 +39,11 @@ pub fn poll(job: &Job, now: Timestamp) -> Option<i64> {
     Some((since / 10).clamp(1, 300))
 }
 
-/// Seconds after which to ask for work again, of a queue that has been empty for so many: a third of that, 2 to 15, and a little less
+/// Seconds after which to ask for work again, of a queue that has been empty for so many: half of that, 2 to 15, and a little less
 /// at random, so that miners that came together do not always do so.
 pub fn look_for_work(empty_for: i64) -> i64 {
-    let longest = (empty_for / 3).clamp(2, 15);
-    fastrand::i64((longest - (longest + 6) / 8).max(2)..=longest)
+    let longest = (empty_for / 2).clamp(2, 15);
+    fastrand::i64((longest - (longest + 10) / 16).max(2)..=longest)
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn work_is_looked_for_more_seldom_the_longer_there_was_none() {
         for (empty_for, least, most) in
-            [(-5, 2, 2), (0, 2, 2), (8, 2, 2), (9, 2, 3), (30, 8, 10), (45, 13, 15), (9999, 13, 15)]
+            [(-5, 2, 2), (0, 2, 2), (5, 2, 2), (6, 3, 3), (12, 5, 6), (29, 13, 14), (30, 14, 15), (9999, 14, 15)]
         {
             let seen: std::collections::BTreeSet<_> = (0..1000).map(|_| look_for_work(empty_for)).collect();
             assert_eq!(seen, (least..=most).collect(), "{empty_for}");

@@ -25,10 +25,10 @@ pub const RESULT_INLINE: usize = 4 << 10;
 /// time, because completing records what has arrived: two PUTs and two GETs, $11, as much as 8 KB.
 pub const FILES_INLINE: usize = 8 << 10;
 
-/// Seconds that an object lives in the bucket after it was put (`OutputsBucket` in `template.yaml`). What a report brings, its job needs for
-/// less: [`super::Job::RETENTION`], and the time of its uploads. Arguments have waited for a miner before, and their miner may run for 30
-/// days: where they would not outlive the job, a claim puts them anew.
-pub const LIFE: i64 = 64 * DAY;
+/// Seconds that an object lives in the bucket beyond those for which jobs are kept (`OutputsBucket` in `template.yaml`): 34 days. What a report
+/// brings, its job needs for the latter, and the time of its uploads. Arguments have waited for a miner before, and their miner may run
+/// for 30 days: where they would not outlive the job, a claim puts them anew.
+pub const BEYOND: i64 = 34 * DAY;
 
 /// JSON that only passes through. It is kept as the text that came: numbers of any size, the order of keys and the spelling come out as
 /// they went in, and nobody parses it twice.

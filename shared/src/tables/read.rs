@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     item::{Item, keys, text},
-    model::{Job, Lease},
+    model::{Alarm, Job, Lease},
 };
 
 /// Milliseconds before asking again for keys that were left unprocessed. ("BatchGetItem" asks for exponential backoff.)
@@ -135,6 +135,15 @@ impl Found {
     /// Takes the job out, also when it is being deleted.
     pub fn take_job(&mut self) -> Result<Option<Job>> {
         self.job.take().map(Job::from_item).transpose()
+    }
+
+    /// Takes the alarm out, where that is what was read in a job's place.
+    pub(super) fn take_alarm(&mut self) -> Result<Option<Alarm>> {
+        let alarm = self.job.as_ref().and_then(Alarm::from_item).transpose()?;
+        if alarm.is_some() {
+            self.job = None;
+        }
+        Ok(alarm)
     }
 
     /// Takes out what the job's heartbeats have written.

@@ -68,6 +68,7 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
         .set("deadline_at", number(claim.deadline.millis()))
         .set_option("miner_hotkey", claim.hotkey.map(text))
         .set_option("instance", instance)
+        .remove("failure")
         // Whoever sends no heartbeat holds it until the deadline. Whether this miner does, the reaper sees after the first lease.
         .set("queue", text(queue))
         .set("due_at", number(due_at.millis())))

@@ -54,6 +54,6 @@ pub fn end_cancelled(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revoca
         .set("error_detail", text(CANCELLED_BY_OWNER))
         .set("finished_at", number(now.millis()))
         .set("updated_at", number(now.millis()))
-        .terminal(now);
+        .terminal(job.job_id, now);
     lost(change, job, lease, now)
 }

@@ -41,5 +41,5 @@ pub fn complete(job: &Job, now: Timestamp) -> Result<Transition> {
         .set_option("error_detail", job.error_detail.as_deref().map(text))
         .set("updated_at", number(now.millis()))
         .listing(job)?
-        .terminal(now))
+        .terminal(job.job_id, now))
 }

@@ -2,10 +2,11 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    item::{Condition, Transition, number, schema},
+    item::{Condition, Transition, keys, number, schema, text},
     model::{job::Job, payload::Stored},
     time::{DAY, Timestamp},
 };
@@ -52,6 +53,11 @@ pub(super) fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
     now.plus_seconds(job.longest_run() + DAY)
 }
 
+/// The same of a job that is over: nobody gets another token, so it goes by its last attempt.
+pub(super) fn last_token(job: &Job, now: Timestamp) -> Timestamp {
+    job.deadline_at.map_or(now, |deadline| deadline.plus_seconds(DAY)).max(now)
+}
+
 pub(super) fn attribute(value: &impl Serialize) -> Result<AttributeValue> {
     serde_dynamo::to_attribute_value(value).map_err(|error| Error::internal("write: attribute", error))
 }
@@ -66,13 +72,14 @@ impl Transition {
         })
     }
 
-    /// It will never change again, and expires with its files.
-    pub(super) fn terminal(self, now: Timestamp) -> Self {
+    /// It will never change again, and is kept for a while: until `due_at`, when the reaper ends it with its files. Should the reaper not come to
+    /// it, the row goes a day later ("Using time to live"), and its files when the bucket's lifecycle says.
+    pub(super) fn terminal(self, job_id: Uuid, now: Timestamp) -> Self {
         self.set("terminal", AttributeValue::Bool(true))
-            .set("expires_at", number(now.plus_seconds(Job::RETENTION).seconds()))
+            .set("queue", text(keys::kept(job_id)))
+            .set_sum("due_at", now.millis(), "keep_ms", Job::KEPT * 1000)
+            .set_sum("expires_at", now.seconds(), "keep_s", Job::KEPT + DAY)
             .remove("lease_expires_at")
             .remove("uploads_until")
-            .remove("queue")
-            .remove("due_at")
     }
 }

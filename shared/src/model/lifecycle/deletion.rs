@@ -1,7 +1,9 @@
 //! The job is gone, and what is left of it goes.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::{
-    condition::{live_job, tokens_end},
+    condition::{last_token, live_job, tokens_end},
     revocation::Revocation,
 };
 use crate::{
@@ -22,39 +24,62 @@ const DELETE_TIME: i64 = 60;
 /// job.
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
-    let change = live_job()
+    let change = end(job, gone, tokens_end(job, now), now)
         .when(Condition::Is("user_id", text(job.user_id.to_string())))
         .when(Condition::Is("attempt", number(job.attempt.into())))
-        .when(Condition::unchanged("report", job.report.as_deref().map(text)))
+        .when(Condition::unchanged("report", job.report.as_deref().map(text)));
+    let claimed = job.attempt > 0;
+    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+}
+
+/// The same of a job that is over, when it has been kept for its time. Its upload URLs have ended long ago.
+pub fn retire(job: &Job, now: Timestamp) -> Transition {
+    end(job, now, last_token(job, now), now)
+        .when(Condition::Is("terminal", AttributeValue::Bool(true)))
+        // It may have been tried again.
+        .when(Condition::unchanged_time("due_at", job.due_at))
+        .when(Condition::Is("attempt", number(job.attempt.into())))
+}
+
+/// Without what it held, and gone when nothing of it can arrive any more, and no token of it is valid.
+fn end(job: &Job, gone: Timestamp, tokens_end: Timestamp, now: Timestamp) -> Transition {
+    let change = live_job()
         .set("deleted_at", number(now.millis()))
         .set("gone_at", number(gone.millis()))
-        .set("job_args", text("{}"))
-        .remove("result")
-        .remove("error_detail")
-        .remove("files")
-        .remove("file_list")
-        .remove("instance")
-        .remove("lease_expires_at")
-        .remove("uploads_until")
-        .remove("room")
-        .remove("checking_until")
-        .remove("owner");
-    let change = match job.has_objects() {
+        .set("job_args", text("{}"));
+    let change = HELD.iter().fold(change, |change, attribute| change.remove(attribute));
+    match job.has_objects() {
         true => change
             .set("queue", text(keys::due(job.job_id)))
             .set("due_at", number(now.plus_seconds(DELETE_TIME).millis()))
             .remove("expires_at"),
-        false => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
-    };
-    let claimed = job.attempt > 0;
-    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+        false => change.set("expires_at", number(tokens_end.seconds())).remove("queue").remove("due_at"),
+    }
 }
+
+/// What a job holds beside what tells that it was there.
+const HELD: [&str; 11] = [
+    "checking_until",
+    "error_detail",
+    "file_list",
+    "files",
+    "instance",
+    "labels",
+    "lease_expires_at",
+    "owner",
+    "result",
+    "room",
+    "uploads_until",
+];
 
 /// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.
 pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
     let change = Transition::default().when(Condition::Exists("deleted_at".to_owned()));
     match now >= gone {
-        true => change.set("expires_at", number(tokens_end(job, now).seconds())).remove("queue").remove("due_at"),
+        true => {
+            let tokens = if job.terminal { last_token(job, now) } else { tokens_end(job, now) };
+            change.set("expires_at", number(tokens.seconds())).remove("queue").remove("due_at")
+        }
         false => change.set("due_at", number(gone.millis())),
     }
 }

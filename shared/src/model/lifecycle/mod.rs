@@ -10,17 +10,20 @@
 //!     │                 │
 //!     └── requeue ──────┤  the lease ran out, attempts are left: the miner is fenced off
 //!     └── release ──────┤  its miner gives it back: the attempt does not count
+//!     └── try_again ────┤  its miner reports an error, attempts are left, and the method says so
 //!                       └─ time_out: no attempt is left ───────────────────────────────────────────────────────────────▶ timeout
 //!
 //!  cancel, by an administrator, before the report: pending | running ──────────────────────────────────────────────────▶ cancelled
 //!  cancel, by the owner: pending ends as cancelled (cancel_pending); of a running job the miner is told to stop (request_cancel). What it
 //!  then reports is kept, and the job ends as cancelled (finish_cancelled), as it does when the lease ends first (end_cancelled)
+//!  expire: nobody claimed the job in its time (pending): it ends as timeout
 //!  retry, by the owner, of a job that is over and not complete: pending again, with fresh attempts and without what was reported
 //!  the owner was disabled: cancel_pending ends what waits; last_attempt lets what runs end, and be tried no more
 //!  heartbeat: extends the lease of a running job, and of one whose uploads are under way, in a row beside the job ([`lease`]);
 //!  fresh upload URLs extend it in the job itself
 //!  check: before complete, where many files have to be opened: its miner or the reaper is at it, one at a time
 //!  the lease of a reported job ran out: complete, with the uploads that arrived
+//!  retire, by the reaper: a job that is over was kept for its time, and goes as if it were deleted
 //!  delete, from any state, by the owner: gone for everyone; what is left of it expires when nothing of it can arrive any more
 //! ```
 //!
@@ -34,6 +37,7 @@ mod cancellation;
 mod check;
 mod condition;
 mod deletion;
+mod expiry;
 mod release;
 mod report;
 mod retry;
@@ -44,10 +48,12 @@ pub use attempt::{Claim, WITHHELD, claim, is_withheld, last_attempt, postpone, r
 pub use cancellation::{CANCELLED_BY_OWNER, end_cancelled, finish_cancelled, request_cancel};
 pub use check::{begin_check, begin_check_for_lost_miner, complete, give_up_check};
 pub use condition::as_listed;
-pub use deletion::{delete, swept};
+pub use deletion::{delete, retire, swept};
+pub use expiry::expire;
 pub use release::release;
 pub use report::{
-    Report, file_arrived, file_arrived_in_list, file_declared, finish, hold_while_uploading, list_replaced,
+    Report, file_arrived, file_arrived_in_list, file_declared, finish, finish_last, hold_while_uploading,
+    list_replaced, try_again,
 };
 pub use retry::retry;
 pub use revocation::{

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use super::condition::{attempt_of, attribute, reported_by};
+use super::{
+    condition::{attempt_of, attribute, reported_by},
+    revocation::wait_again,
+};
 use crate::{
     error::Result,
     item::{Condition, Transition, number, text},
@@ -24,6 +27,8 @@ const URLS_GIVEN: i64 = 300;
 /// A miner's report.
 #[derive(Debug)]
 pub struct Report<'a> {
+    /// Of which job.
+    pub job_id: Uuid,
     /// `complete`, `error` or `cancelled`.
     pub status: Status,
     /// Any JSON.
@@ -44,9 +49,33 @@ pub struct Report<'a> {
 /// attempt's deadline to bring them, and at least as long as the URLs work. The job's place in the reaper's queue stays
 /// as it was, which saves two write units: the reaper looks into the job when it comes to it.
 pub fn finish(attempt: u32, deadline: Timestamp, upload_window: i64, report: Report<'_>) -> Result<Transition> {
+    let is_error = report.status == Status::Error;
     let change = reported(attempt, deadline, upload_window, report)?;
     // Of one that its owner has cancelled, `finish_cancelled` is right.
-    Ok(change.when(Condition::Absent("cancel_requested_at")))
+    let change = change.when(Condition::Absent("cancel_requested_at"));
+    // Of one that may be tried again, `try_again` or `finish_last`.
+    Ok(if is_error { change.when(Condition::Absent("retry_errors")) } else { change })
+}
+
+/// The same of an error of a job that is tried again after one: it was the last attempt.
+pub fn finish_last(attempt: u32, deadline: Timestamp, upload_window: i64, report: Report<'_>) -> Result<Transition> {
+    let change = reported(attempt, deadline, upload_window, report)?;
+    let change = change.when(Condition::Absent("cancel_requested_at"));
+    Ok(change.when(Condition::Is("max_attempts", number(attempt.into()))))
+}
+
+/// Seconds between an error and the next attempt, by how many there were before.
+const PAUSES: [i64; 3] = [10, 60, 600];
+
+/// `running` → `pending`: the miner reports an error, and another attempt is left. The report goes but for its detail, and the miner may
+/// repeat it. The row of heartbeats stays as it is: the miner knows.
+pub fn try_again(job: &Job, report: &Report<'_>) -> Transition {
+    let pause = PAUSES[PAUSES.len().min(job.errors as usize + 1) - 1];
+    wait_again(job, report.now.plus_seconds(pause), report.now)
+        .when(Condition::Absent("report"))
+        .set("errors", number(i64::from(job.errors) + 1))
+        .set("failure", text(report.digest))
+        .set_option("error_detail", report.detail.map(text))
 }
 
 /// The same, whether or not its owner has cancelled the job.
@@ -81,7 +110,7 @@ pub(super) fn reported(
                 .set("lease_expires_at", number(deadline.max(until).millis()))
                 .set("uploads_until", number(until.millis()))
         }
-        false => change.terminal(report.now),
+        false => change.terminal(report.job_id, report.now),
     })
 }
 

@@ -35,13 +35,15 @@ pub fn retry(job: &Job, attempts: u32, now: Timestamp) -> Revocation {
 }
 
 /// What tells of the former run, and when the job would have expired.
-const FORMER: [&str; 19] = [
+const FORMER: [&str; 21] = [
     "cancel_requested_at",
     "checking_until",
     "closed",
     "deadline_at",
     "error_detail",
+    "errors",
     "expires_at",
+    "failure",
     "file_list",
     "files",
     "finished_at",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
 
 use super::{
     attempt::is_withheld_since,
@@ -38,19 +39,24 @@ pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp)
 
 /// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
 pub fn requeue(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    lost(wait_again(job, job.created_at, now), job, lease, now)
+}
+
+/// Back to the queue, at the place of `due_at`. Whoever had the job may not have it for a while.
+pub(super) fn wait_again(job: &Job, due_at: Timestamp, now: Timestamp) -> Transition {
     let still = job.lost.iter().filter(|(_, at)| is_withheld_since(**at, now));
     let mut losers: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
     // A claim of an earlier release has not left the account.
     let loser = job.miner_account.map(|account| account.to_string()).or_else(|| job.miner.clone());
     losers.extend(loser.map(|loser| (loser, number(now.millis()))));
-    let change = lost_attempt(job)
+    lost_attempt(job)
         // That an attempt is left is as it was read: it may have become the last one.
         .when(Condition::Is("max_attempts", number(job.max_attempts.into())))
         .set("status", text(Status::Pending.as_str()))
         .set("lost", AttributeValue::M(losers))
         .set("updated_at", number(now.millis()))
         .set("queue", text(keys::claimable(job.chute_id, job.shard)))
-        .set("due_at", number(job.created_at.millis()))
+        .set("due_at", number(due_at.millis()))
         .remove("lost_by")
         .remove("lease_expires_at")
         .remove("deadline_at")
@@ -60,8 +66,7 @@ pub fn requeue(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
         .remove("miner_hotkey")
         .remove("worker")
         .remove("instance")
-        .remove("progress");
-    lost(change, job, lease, now)
+        .remove("progress")
 }
 
 /// `running` → `timeout`: the lease ran out, and no attempt is left.
@@ -71,7 +76,7 @@ pub fn time_out(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation 
         .set("error_detail", text(format!("No result after {} of {} attempts", job.attempt, job.max_attempts)))
         .set("finished_at", number(now.millis()))
         .set("updated_at", number(now.millis()))
-        .terminal(now);
+        .terminal(job.job_id, now);
     lost(change, job, lease, now)
 }
 
@@ -90,17 +95,17 @@ pub(super) fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Ti
 /// `pending` | `running` → `cancelled`, by an administrator. A miner that runs it is fenced off by the end: it can report nothing,
 /// and its next heartbeat tells it to stop. What was reported is finished work, and ends as it would have.
 pub fn cancel(job: &Job, detail: &str, now: Timestamp) -> Revocation {
-    let change = cancelled(detail, now).when(Condition::Is("attempt", number(job.attempt.into())));
+    let change = cancelled(job.job_id, detail, now).when(Condition::Is("attempt", number(job.attempt.into())));
     let claimed = job.attempt > 0;
     Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
 }
 
 /// The same, only while no miner has it.
-pub fn cancel_pending(detail: &str, now: Timestamp) -> Transition {
-    cancelled(detail, now).when(Condition::Is("status", text(Status::Pending.as_str())))
+pub fn cancel_pending(job_id: Uuid, detail: &str, now: Timestamp) -> Transition {
+    cancelled(job_id, detail, now).when(Condition::Is("status", text(Status::Pending.as_str())))
 }
 
-fn cancelled(detail: &str, now: Timestamp) -> Transition {
+fn cancelled(job_id: Uuid, detail: &str, now: Timestamp) -> Transition {
     live_job()
         .when(Condition::Is("terminal", AttributeValue::Bool(false)))
         .when(Condition::Absent("report"))
@@ -108,7 +113,7 @@ fn cancelled(detail: &str, now: Timestamp) -> Transition {
         .set("error_detail", text(detail))
         .set("finished_at", number(now.millis()))
         .set("updated_at", number(now.millis()))
-        .terminal(now)
+        .terminal(job_id, now)
 }
 
 /// Running or reported → `error`: what the job needs is gone from the bucket, where nobody but the operator can have removed it. Without
@@ -143,5 +148,5 @@ fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
         // Another may have taken its place since it was read.
         PayloadKind::Files => as_listed(change, job, job.file_list.as_ref())?.remove("file_list"),
     };
-    Ok(change.terminal(now))
+    Ok(change.terminal(job.job_id, now))
 }

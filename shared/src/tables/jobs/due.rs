@@ -42,6 +42,11 @@ impl Jobs {
         (0..keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None }).collect()
     }
 
+    /// Where what is kept waits for its end. Those are never in the way of a lease: a run looks at them when nothing else is due.
+    pub fn kept_parts(&self) -> Vec<DuePlace> {
+        (keys::DUE_SHARDS..2 * keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None }).collect()
+    }
+
     /// Where the last run of this process came no further. What is held stays in the queue: a run that always began at the beginning
     /// would never come to the end of a queue that is too long for it.
     pub fn take_left_off(&self, now: Timestamp) -> Vec<DuePlace> {

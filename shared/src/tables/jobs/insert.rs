@@ -96,7 +96,11 @@ impl Jobs {
         const DOING: &str = "create job: TransactWriteItems";
         let transaction = Transaction::new(&self.tables.client);
         let mut transaction = match change {
-            None => transaction.put(Slot::Job, self.put_new(job)?),
+            None => {
+                let transaction = transaction.put(Slot::Job, self.put_new(job)?);
+                let alarm = self.put_alarm(job)?.into_iter();
+                alarm.fold(transaction, |transaction, alarm| transaction.put(Slot::Alarm, alarm))
+            }
             Some(change) => self.revoke_in(transaction, job, change.clone(), DOING)?,
         };
         // What is counted in one row is one update: a transaction may not name a row twice.

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use uuid::Uuid;
 
-use super::store::Jobs;
+use super::{alarms::Due, store::Jobs};
 use crate::{
     error::{Error, Result, engine_error},
     item::{Transition, keys},
@@ -12,7 +12,6 @@ use crate::{
         lease::{self, Heartbeat},
         stopping,
     },
-    tables::read::Read,
 };
 
 impl Jobs {
@@ -54,11 +53,9 @@ impl Jobs {
 
     /// The job and what its heartbeats have written, in one round trip, strongly consistent; also one that is being deleted.
     pub async fn get_with_lease(&self, job_id: Uuid) -> Result<Option<(Job, Option<Lease>)>> {
-        let mut read = Read::default();
-        read.job(job_id);
-        read.lease(job_id);
-        let mut found = read.run(&self.tables).await?;
-        let Some(job) = found.take_job()? else { return Ok(None) };
-        Ok(Some((job, found.take_lease()?)))
+        match self.due_row(job_id).await? {
+            Some(Due::Job(job, lease)) => Ok(Some((*job, lease))),
+            Some(Due::Alarm(_)) | None => Ok(None),
+        }
     }
 }

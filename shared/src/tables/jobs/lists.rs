@@ -42,6 +42,10 @@ pub struct ClaimableJob {
     method: String,
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
+    /// When it may be claimed: from its creation on, unless its miner has reported an error.
+    #[serde(rename(deserialize = "due_at"), skip_serializing)]
+    #[schema(ignore)]
+    ready_at: Timestamp,
     /// Seconds that it may run. Null: the deployment's longest.
     #[serde(default)]
     timeout: Option<u32>,
@@ -68,6 +72,9 @@ pub struct ListedJob {
     status: Status,
     /// It will never change again.
     terminal: bool,
+    /// What it is filed under.
+    #[serde(default)]
+    labels: Vec<String>,
     /// Which attempt is or was the last to run; 0 before the first claim.
     attempt: u32,
     max_attempts: u32,
@@ -97,19 +104,24 @@ pub struct Filter {
     pub terminal: Option<bool>,
     /// On this chute.
     pub chute_id: Option<Uuid>,
+    /// With all of these labels.
+    pub labels: Vec<String>,
 }
 
 impl Filter {
     /// Whether it looks at what the index `by_owner` does not hold.
     pub(super) fn needs_rows(&self) -> bool {
-        self.status.is_some() || self.terminal.is_some()
+        self.status.is_some() || self.terminal.is_some() || !self.labels.is_empty()
     }
 
     /// Whether a row passes.
     pub(super) fn passes(&self, row: &Item) -> bool {
         let has = |name, value: Option<AttributeValue>| value.is_none_or(|value| row.get(name) == Some(&value));
+        let labels = row.get("labels").and_then(|labels| labels.as_l().ok());
+        let is_labelled = |label: &String| labels.is_some_and(|labels| labels.contains(&text(label)));
         has("status", self.status.map(|status| text(status.as_str())))
             && has("terminal", self.terminal.map(AttributeValue::Bool))
+            && self.labels.iter().all(is_labelled)
     }
 
     fn add_to(&self, request: QueryFluentBuilder) -> QueryFluentBuilder {
@@ -173,6 +185,11 @@ impl ClaimableJob {
         self.created_at
     }
 
+    /// Whether it waits for its own next attempt, which comes a while after one that has failed.
+    fn is_delayed(&self, now: Timestamp) -> bool {
+        self.ready_at > self.created_at.max(now)
+    }
+
     /// Ports that the miner has to open.
     pub fn ports(&self) -> &[Port] {
         &self.ports
@@ -189,10 +206,10 @@ impl ListedJob {
 impl Jobs {
     /// The first query of a page of a chute's pending jobs, which is the page unless the chute is busy. Where the caller is known to be
     /// one, it is made beside the read that tells.
-    pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page) -> Result<JobList<ClaimableJob>> {
+    pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page, now: Timestamp) -> Result<JobList<ClaimableJob>> {
         let key = keys::claimable(chute_id, 0);
         let (items, next) = self.one_shard(&CLAIMABLE, &key, &Filter::default(), page.limit, page.after).await?;
-        Ok((jobs(&CLAIMABLE, items)?, next))
+        Ok((claimable(items, now)?, next))
     }
 
     /// A page of the chute's pending jobs, oldest first. `begun` is the first query, where it was made.
@@ -201,16 +218,17 @@ impl Jobs {
         chute: &Chute,
         page: &Page,
         begun: Option<Result<JobList<ClaimableJob>>>,
+        now: Timestamp,
     ) -> Result<JobList<ClaimableJob>> {
         if !chute.busy {
             return match begun {
                 Some(begun) => begun,
-                None => self.begin_claimable(chute.chute_id, page).await,
+                None => self.begin_claimable(chute.chute_id, page, now).await,
             };
         }
         let key = |shard| keys::claimable(chute.chute_id, shard);
         let (items, next) = self.all_shards(&CLAIMABLE, key, &Filter::default(), page).await?;
-        Ok((jobs(&CLAIMABLE, items)?, next))
+        Ok((claimable(items, now)?, next))
     }
 
     /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
@@ -268,7 +286,7 @@ impl Jobs {
 
     /// The jobs that pass what the index knows of the filter, out of the next `read` ones under this key; and where the reading ended,
     /// when there is more.
-    async fn one_shard(
+    pub(super) async fn one_shard(
         &self,
         index: &Index,
         key: &str,
@@ -365,6 +383,13 @@ pub(super) fn start(index: &Index, key: &str, (at, job_id): Cursor) -> Item {
         (index.sorted_by.to_owned(), number(at)),
         ("job_id".to_owned(), text(job_id.to_string())),
     ])
+}
+
+/// What a miner may claim of what waits.
+fn claimable(items: Vec<Item>, now: Timestamp) -> Result<Vec<ClaimableJob>> {
+    let mut jobs: Vec<ClaimableJob> = jobs(&CLAIMABLE, items)?;
+    jobs.retain(|job| !job.is_delayed(now));
+    Ok(jobs)
 }
 
 fn jobs<T: DeserializeOwned>(index: &Index, items: Vec<Item>) -> Result<Vec<T>> {

@@ -1,5 +1,6 @@
 //! The store of jobs: what becomes of one, what is counted for it, and lists of many.
 
+mod alarms;
 mod change;
 mod due;
 mod idle;
@@ -19,6 +20,7 @@ mod transaction;
 mod usage;
 mod used;
 
+pub use alarms::Due;
 pub use change::{Change, Outcome};
 pub use due::DuePage;
 pub use insert::Inserted;

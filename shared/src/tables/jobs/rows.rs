@@ -14,13 +14,14 @@ use crate::{
 };
 
 /// What lists show of a row. `owner`: a job that is being deleted has none, and the index may be behind.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "attempt",
     "chute",
     "chute_id",
     "created_at",
     "finished_at",
     "job_id",
+    "labels",
     "max_attempts",
     "method",
     "owner",

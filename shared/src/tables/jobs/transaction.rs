@@ -25,6 +25,8 @@ pub(super) enum Slot {
     Job,
     /// The row of its heartbeats.
     Lease,
+    /// Its alarm.
+    Alarm,
     /// A count of usage.
     Usage,
     /// The signature that asks for it.

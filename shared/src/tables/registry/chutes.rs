@@ -13,10 +13,13 @@ use crate::{
     error::Result,
     model::{Chute, User},
     tables::read::{Found, Read},
+    time::Timestamp,
 };
 
-/// Chutes whose owner is remembered.
+/// Chutes that are remembered.
 const REMEMBERED: usize = 1000;
+/// Seconds for which a process need not read a chute again to tell a miner where its jobs wait.
+const SEEN: i64 = 60;
 
 impl Registry {
     /// Creates or replaces a chute; false when the one that is there is busy and this one is not.
@@ -57,6 +60,32 @@ impl Registry {
             }
         };
         Ok(owner.filter(|owner| !owner.disabled).map(|_| chute))
+    }
+
+    /// Asks for a chute whose jobs a miner looks for, unless this process has read it a moment ago: a miner without work asks several times
+    /// a minute, and all that matters to it is that there is such a chute, and whether it is busy, which it then stays.
+    pub fn ask_queue(&self, read: &mut Read, chute_id: Uuid, now: Timestamp) {
+        if self.seen_lately(chute_id, now).is_none() {
+            read.row::<Chute>(&chute_id);
+        }
+    }
+
+    /// The chute, for [`Self::ask_queue`].
+    pub fn queue(&self, found: &Found, chute_id: Uuid, now: Timestamp) -> Result<Option<Chute>> {
+        let Some(chute) = found.row::<Chute>(&chute_id)? else { return Ok(self.seen_lately(chute_id, now)) };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED {
+            seen.clear();
+        }
+        seen.insert(chute_id, (now, chute.clone()));
+        Ok(Some(chute))
+    }
+
+    fn seen_lately(&self, chute_id: Uuid, now: Timestamp) -> Option<Chute> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, chute) = seen.get(&chute_id)?;
+        let age = now.seconds() - at.seconds();
+        (0..SEEN).contains(&age).then(|| chute.clone())
     }
 
     fn remember_owner(&self, chute: &Chute) {

@@ -17,10 +17,12 @@ use uuid::Uuid;
 use crate::{
     error::{Context, Result, engine_error},
     item::{Condition, Item, Transition, number, schema, text},
+    model::Chute,
     tables::{
         client::Tables,
         row::{Row, from_item, to_item},
     },
+    time::Timestamp,
 };
 
 /// The store of rows. Endpoints read most of theirs with [`crate::tables::Read`].
@@ -29,6 +31,8 @@ pub struct Registry {
     pub(super) tables: Tables,
     /// Whose the chutes are that this process has read, by chute.
     pub(super) owners: Arc<Mutex<HashMap<Uuid, Uuid>>>,
+    /// Chutes that this process has read for miners, and when.
+    pub(super) seen: Arc<Mutex<HashMap<Uuid, (Timestamp, Chute)>>>,
 }
 
 /// What became of a change of a row.
@@ -43,7 +47,7 @@ pub(super) enum Changed<T> {
 impl Registry {
     /// A store over the registry table.
     pub fn new(tables: Tables) -> Self {
-        Self { tables, owners: Arc::default() }
+        Self { tables, owners: Arc::default(), seen: Arc::default() }
     }
 
     /// A row, strongly consistent.

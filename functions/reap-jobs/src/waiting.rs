@@ -1,0 +1,86 @@
+//! Alarms: what has waited too long for a miner ends.
+
+use std::time::Instant;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use shared::{
+    App, Error, Result,
+    item::shards::SHARDS,
+    model::{Alarm, Job, Waiting, lifecycle},
+    tables::jobs::Outcome,
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+use crate::{AT_ONCE, RUN};
+
+/// Ends those whose time is over, how many, and sets the alarm anew for the next one.
+pub(crate) async fn ring(app: &App, alarm: &Alarm, now: Timestamp, started: Instant) -> Result<u32> {
+    let (expired, next) = match alarm.waiting {
+        Waiting::Job(job_id) => {
+            let job = app.jobs.get(job_id).await?.into_iter().collect();
+            expire(app, job, now).await?
+        }
+        Waiting::Chute(chute_id) => {
+            let (expired, next) = expire_of_chute(app, chute_id, now, started).await?;
+            // What is created from now on waits at least as long.
+            let any = now.plus_seconds(app.config.pending);
+            (expired, Some(next.map_or(any, |next| next.min(any))))
+        }
+    };
+    let change = match next {
+        Some(next) => alarm.waiting.ring_again(alarm, next),
+        None => Waiting::silence(alarm, now),
+    };
+    app.jobs.change_alarm(alarm.waiting, change).await?;
+    Ok(expired)
+}
+
+/// What waits in the chute's queue, the longest-waiting first, as far as it may have expired, and a page in any case: jobs may have been
+/// created when the deployment let them wait for less. How many have, and when the next one does.
+async fn expire_of_chute(
+    app: &App,
+    chute_id: Uuid,
+    now: Timestamp,
+    started: Instant,
+) -> Result<(u32, Option<Timestamp>)> {
+    let (mut expired, mut next) = (0, None);
+    for shard in 0..SHARDS {
+        let mut after = None;
+        loop {
+            let ((places, more), jobs) = app.jobs.waiting(chute_id, shard, after).await?;
+            let (ended, first) = expire(app, jobs, now).await?;
+            expired += ended;
+            // Those behind the page wait for as long as the last one of it, at least.
+            let behind = places.last().filter(|_| more.is_some());
+            let behind = behind.map(|(since, _)| Timestamp::from_millis(*since).plus_seconds(app.config.pending));
+            next = [next, first, behind].into_iter().flatten().min();
+            if behind.is_none_or(|behind| behind > now) || started.elapsed() > RUN {
+                break;
+            }
+            after = more;
+        }
+    }
+    Ok((expired, next))
+}
+
+/// Ends those of these jobs whose time is over. How many, and when the time of the next one is.
+async fn expire(app: &App, jobs: Vec<Job>, now: Timestamp) -> Result<(u32, Option<Timestamp>)> {
+    let (over, waiting): (Vec<_>, Vec<_>) = jobs
+        .into_iter()
+        .filter(|job| job.deleted_at.is_none())
+        .filter_map(|job| job.waits_until().map(|until| (until, job)))
+        .partition(|(until, _)| *until <= now);
+    let ended = stream::iter(over).map(|(_, job)| async move {
+        match app.jobs.change(job.job_id, lifecycle::expire(&job, now), "expire: UpdateItem").await? {
+            Outcome::Changed(job) => {
+                job.count_end(&app.metrics);
+                Ok::<_, Error>(1)
+            }
+            // Claimed a moment ago, perhaps.
+            Outcome::Refused(_) | Outcome::Gone => Ok(0),
+        }
+    });
+    let ended: Vec<u32> = ended.buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok((ended.iter().sum(), waiting.into_iter().map(|(until, _)| until).min()))
+}
