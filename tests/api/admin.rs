@@ -246,7 +246,7 @@ async fn a_malformed_command_says_what_is_wrong() {
     missing field `chute`
     unknown field `shared` of a chute
     node_selector is not an object of at most 4096 bytes
-    unknown field `time_out`, expected one of `name`, `timeout`, `retry`, `ports`, `upload`
+    unknown field `time_out`, expected one of `name`, `timeout`, `retry`, `retention_days`, `retry_errors`, `ports`, `upload`
     "yesterday" is no cursor of this list
     reason is not a text of 1 to 1000 characters
     unknown field `why`, expected `job_id` or `reason`

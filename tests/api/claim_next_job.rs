@@ -326,9 +326,9 @@ async fn who_finds_nothing_is_told_when_to_ask_again() {
         assert_eq!(answer.engine_calls(), (4, 0));
         is_nothing(&answer)
     };
-    assert_eq!((after(0).await, after(8).await), (2, 2));
-    assert!((8..=10).contains(&after(30).await));
-    assert!((13..=15).contains(&after(5000).await));
+    assert_eq!((after(0).await, after(8).await), (2, 4));
+    assert!((14..=15).contains(&after(30).await));
+    assert!((14..=15).contains(&after(5000).await));
     let job_id = night.create("train").await;
     assert_eq!(id(next_of(&night, &miner, Some("a")).await), job_id);
     night.stack.shutdown().await;

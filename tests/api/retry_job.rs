@@ -38,6 +38,8 @@ async fn a_failed_job_is_pending_as_it_was_created_and_its_former_miner_is_fence
         ("verified", json!(false)),
         ("max_attempts", json!(2)),
         ("updated_at", after["updated_at"].clone()),
+        ("expires_at", after["expires_at"].clone()),
+        ("kept_until", Value::Null),
     ] {
         expected[field] = value;
     }

@@ -2,9 +2,10 @@
 //! back to the queue, times out, or is completed when the miner had reported; a deleted job is swept until nothing of it can arrive any
 //! more.
 
+mod run;
 mod waiting;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_smithy_types::{DateTime, date_time::Format};
 use futures_util::{StreamExt, future::join_all, stream};
@@ -20,14 +21,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// Jobs looked after at the same time.
-const AT_ONCE: usize = 8;
-/// Time after which a run begins with no further job; the next run goes on.
-const RUN: Duration = Duration::from_secs(15);
-/// Time after which a run gives up the jobs that it is at, so that it can put them off before Lambda ends it.
-const GIVE_UP: Duration = Duration::from_secs(25);
-/// The part of that which is left to the check of a job's files to say that it has failed, and to write down what was found if it has not.
-const RECORDING: Duration = Duration::from_secs(3);
+use crate::run::{AT_ONCE, GIVE_UP, RECORDING, RUN};
 
 /// The schedule's event.
 #[derive(Deserialize)]
@@ -93,21 +87,25 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     };
     let mut output = Output::default();
-    // What the last run has left, then all from the beginning, and then what was kept for its time: each of those that is done leaves it.
-    let mut rounds = vec![app.jobs.kept_parts(), app.jobs.due_parts(), app.jobs.take_left_off(now)];
+    // What the last run has left, and then all from the beginning.
+    let mut rounds = vec![app.jobs.due_parts(), app.jobs.take_left_off(now)];
     while let Some(places) = rounds.pop() {
         let next = look_at(app, &places, now, started, &mut output).await;
         rounds.extend(Some(if output.left > 0 { places } else { next }).filter(|places| !places.is_empty()));
         if started.elapsed() > RUN {
             output.more |= !rounds.is_empty();
-            if rounds.len() > 1
-                && let Some(places) = rounds.pop()
-            {
+            if let Some(places) = rounds.pop() {
                 app.jobs.leave_off(places);
             }
-            break;
+            return Ok(output);
         }
     }
+    // Then what was kept for its time, which no lease has to wait for. What is done leaves the queue.
+    let mut places = app.jobs.kept_parts();
+    while !places.is_empty() && started.elapsed() <= RUN {
+        places = look_at(app, &places, now, started, &mut output).await;
+    }
+    output.more |= !places.is_empty() || output.left > 0;
     Ok(output)
 }
 

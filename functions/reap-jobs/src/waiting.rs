@@ -12,13 +12,13 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::{AT_ONCE, RUN};
+use crate::run::{AT_ONCE, RUN};
 
 /// Ends those whose time is over, how many, and sets the alarm anew for the next one.
 pub(crate) async fn ring(app: &App, alarm: &Alarm, now: Timestamp, started: Instant) -> Result<u32> {
     let (expired, next) = match alarm.waiting {
         Waiting::Job(job_id) => {
-            let job = app.jobs.get(job_id).await?.into_iter().collect();
+            let job = app.jobs.get_with_lease(job_id).await?.into_iter().map(|(job, _)| job).collect();
             expire(app, job, now).await?
         }
         Waiting::Chute(chute_id) => {

@@ -239,6 +239,7 @@ impl Simulation {
     /// Claim, heartbeat, report and end. The claim moves an entry of the index, which is two writes, and the end takes it out. Nothing
     /// else is in an index.
     fn step(&mut self, now: u64, number: usize, step: usize) {
+        // At its end it moves on to the keys of what is kept, which are as many.
         let (claimable, due) = [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0), (0.0, 1.0)][step];
         let units = [(Limit::UsageRow, 0.0), (Limit::ByOwner, 0.0), (Limit::Claimable, claimable), (Limit::Due, due)];
         let next = match self.write(now, self.jobs[number], units) {

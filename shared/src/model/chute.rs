@@ -76,10 +76,10 @@ pub struct Method {
     #[serde(default)]
     pub retry: u32,
     /// Days that a job is kept when it is over, if those are fewer than the deployment's: 1 to 365.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
     /// Whether a job that its miner reports as `error` is tried again, too.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry_errors: bool,
     /// Ports that the miner has to open.
     #[serde(default)]
