@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde::{
-    Deserialize, Deserializer as _,
+    Deserialize,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Deserializer, json};
