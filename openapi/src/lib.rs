@@ -154,7 +154,7 @@ fn complete(operation: &mut Value, examples: &Value) -> BTreeSet<u16> {
     if let Some(body) = operation.get_mut("requestBody") {
         add_examples(body, &examples["request"]);
         // No body is an empty object.
-        body["required"] = (id == "upload-job-file").into();
+        body["required"] = matches!(id.as_str(), "create-input" | "upload-job-file").into();
     }
     let own = object(&mut operation["responses"]).filter_map(|(status, _)| status.parse().ok());
     let refusals: BTreeSet<u16> = own.filter(|status| *status >= 400).chain(refusals::ALWAYS).collect();

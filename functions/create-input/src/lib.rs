@@ -7,10 +7,7 @@ use shared::{
     error::Invalid,
     http::{Fields, InputResponse, object, reply, request::now},
     model::{Input, OutputFile, filename},
-    outputs::{
-        allowance, cut,
-        declaration::{Declaration, declare},
-    },
+    outputs::{allowance, cut, declaration::declare},
     tables::Read,
 };
 use utoipa::ToSchema;
@@ -19,16 +16,30 @@ use uuid::Uuid;
 /// Bytes of the largest request body: 16 KiB.
 const BODY_LIMIT: usize = 16 << 10;
 
-/// A file that a user will upload. Its size has to be told.
+/// A file that a user will upload. The rules are those of output files, but its size has to be told.
 #[derive(ToSchema)]
 #[schema(as = DeclaredInput)]
 #[expect(dead_code, reason = "read by `declared`")]
 struct InputBody {
-    /// A relative path, by the rules of output files.
-    #[schema(min_length = 1, max_length = 926)]
+    /// A relative path. Segments are not empty, `.` or `..`; no backslash and no control characters. At most 926 bytes.
+    #[schema(
+        pattern = r"^(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$",
+        min_length = 1,
+        max_length = 926
+    )]
     filename: String,
-    #[serde(flatten)]
-    declaration: Declaration,
+    /// Bytes, up to 5 TiB, and not more than the files of a job may have together.
+    #[schema(minimum = 0, maximum = 5497558138880_i64)]
+    size: u64,
+    /// SHA-256 in hex.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
+    sha256: Option<String>,
+    /// A media type of at most 80 printable ASCII characters.
+    #[schema(pattern = "^[ -~]*/[ -~]*$", max_length = 80)]
+    content_type: Option<String>,
+    /// Bytes of each part of a file that goes in parts: 5 MiB to 5 GiB, and not more than 10,000 of them.
+    #[schema(minimum = 5242880, maximum = 5368709120_i64)]
+    part_size: Option<u64>,
 }
 
 /// Keeps what is declared of the file, and answers where it goes. With a hash, the same file is the same input, and is uploaded once. Two
@@ -43,7 +54,7 @@ struct InputBody {
     description = "Jobs name the file by its `uri`: in their arguments, at any depth, a string that is exactly the `uri`. A miner sees a URL \
                    of the file in its place. With a `sha256`, the same request gives the same input, with `upload` null once the file is \
                    there. A file that is there is never replaced.",
-    request_body(content = InputBody, description = "At most 16 KiB. `filename` and `size` are required."),
+    request_body(content = InputBody, description = "At most 16 KiB."),
     responses(
         (status = 200, description = "The input, and where its file goes.", body = InputResponse),
         (status = 401), (status = 413), (status = 422),
