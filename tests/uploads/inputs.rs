@@ -1,12 +1,18 @@
 //! Inputs on their way from a user to a miner: in parts, in a bucket without versions, and through functions that die.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use local::{Fault, Stack};
 use serde_json::{Value, json};
 use tests::{
     Night,
     input::{declared, fetched, uploaded},
-    objects, template_with, text, unfinished_uploads, upload, upload_to,
+    objects, s3, template_with, text, unfinished_uploads, upload, upload_to,
 };
+use tokio::{runtime::Handle, task::block_in_place};
 
 use crate::{MIB, content};
 
@@ -75,31 +81,48 @@ async fn an_input_in_parts_goes_on_where_it_stopped_and_is_there_once_all_parts_
     night.stack.shutdown().await;
 }
 
-#[tokio::test]
-async fn two_uploads_of_one_input_at_once_make_one_file() {
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_uploads_of_one_input_the_first_that_ends_is_the_file() {
     let night = night().await;
     let (content, other) = (content(SIZE), vec![7; SIZE]);
     let (url, file) = (night.url("/inputs"), large(&content));
     // Neither knows of the other's.
-    night.fail(Some("PutItem"), Fault::Delay(std::time::Duration::from_millis(500)));
+    night.fail(Some("PutItem"), Fault::Delay(Duration::from_millis(500)));
     let (one, two) = tokio::join!(night.user.post(&url, file.clone()), night.user.post(&url, file.clone()));
     night.fail(None, Fault::None);
     let (one, two) = (one.ok(), two.ok());
     assert_eq!(one["input_id"], two["input_id"]);
-    assert_eq!(unfinished_uploads(&night.stack, &text(&one["input_id"])).await.len(), 2);
+    // Of two that have all parts, a function takes the one that S3 lists first.
+    let bucket = night.stack.resource("OutputsBucket").unwrap();
+    let uploads = s3(&night.stack).list_multipart_uploads().bucket(bucket).send().await.unwrap().uploads.unwrap();
+    assert_eq!(uploads.len(), 2);
+    let is_first = |input: &Value| {
+        let url = text(&input["upload"]["parts"][0]["url"]);
+        url.contains(uploads[0].upload_id().unwrap())
+    };
+    let (first, second) = if is_first(&one) { (one, two) } else { (two, one) };
     for number in 1..=3 {
-        send(&one, number, &content).await;
-        send(&two, number, &other).await;
+        send(&second, number, &other).await;
     }
-    // Both see that nothing is there.
-    night.fail(Some("CompleteMultipartUpload"), Fault::Delay(std::time::Duration::from_millis(500)));
-    let renew = text(&one["upload"]["renew_url"]);
-    let (first, second) = tokio::join!(night.user.put(&renew, Value::Null), night.user.put(&renew, Value::Null));
-    night.fail(None, Fault::None);
-    assert_eq!((first.ok()["upload"].clone(), second.ok()["upload"].clone()), (Value::Null, Value::Null));
-    assert_eq!(objects(&night.stack, &text(&one["input_id"])).await.len(), 1);
-    let got = delivered(&night, &one["uri"]).await;
-    assert!(got == content || got == other);
+    // While the second is made a file, the first gets its last part, and is made one, too.
+    send(&first, 1, &content).await;
+    send(&first, 2, &content).await;
+    let renew = text(&first["upload"]["renew_url"]);
+    let (user, again, last, bytes) = (night.user.clone(), renew.clone(), first.clone(), content.clone());
+    let armed = AtomicBool::new(true);
+    night.stack.set_faults(move |call| {
+        if call.operation == "CompleteMultipartUpload" && armed.swap(false, Ordering::SeqCst) {
+            let faster = async {
+                send(&last, 3, &bytes).await;
+                user.put(&again, Value::Null).await.ok()
+            };
+            assert_eq!(block_in_place(|| Handle::current().block_on(faster))["upload"], Value::Null);
+        }
+        Fault::None
+    });
+    assert_eq!(night.user.put(&renew, Value::Null).await.ok()["upload"], Value::Null);
+    assert_eq!(objects(&night.stack, &text(&first["input_id"])).await.len(), 1, "nothing was covered");
+    assert!(delivered(&night, &first["uri"]).await == content);
     night.stack.shutdown().await;
 }
 
