@@ -6,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use futures_util::{StreamExt, stream};
 use local::{Fault, Stack};
 use serde_json::{Value, json};
-use tests::{Client, Night, World, item, objects, s3, text, upload};
+use tests::{Client, Night, World, input::uploaded, item, objects, s3, stack, text, upload};
 
 #[tokio::test]
 async fn defect_1_a_deleted_job_is_gone_for_everyone_with_its_files() {
@@ -213,4 +213,15 @@ async fn unfinished_uploads_in_parts_go_with_their_job() {
     night.user.delete(&path).await.ok();
     assert_eq!(uploads().await, 0);
     night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_of_what_a_job_held_is_left_in_its_row() {
+    let world = World::new().await;
+    let uri = uploaded("", &world.user, "private.bin", b"hello").await;
+    let path = format!("/jobs/{}/train?label=private", world.chute_id);
+    let job = world.user.post(&path, json!({"file": uri, "prompt": "private"})).await.ok();
+    world.user.delete(&format!("/jobs/{}", text(&job["job_id"]))).await.ok();
+    let row = item(stack(), "JobsTable", "job_id", &text(&job["job_id"])).await;
+    assert!(!row.to_string().contains("private"), "{row}");
 }

@@ -34,7 +34,7 @@ enum View {
         ("job_id" = Uuid, Path, description = "The job."),
         (
             "view" = Option<String>, Query, pattern = "^status$",
-            description = "`status` leaves out `job_args`, `result` and `output_files` (null): what pollers ask."
+            description = "`status` leaves out `job_args`, `inputs`, `result` and `output_files` (null): what pollers ask."
         ),
     ),
     responses(

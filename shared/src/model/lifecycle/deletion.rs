@@ -58,11 +58,12 @@ fn end(job: &Job, gone: Timestamp, tokens_end: Timestamp, now: Timestamp) -> Tra
 }
 
 /// What a job holds beside what tells that it was there.
-const HELD: [&str; 11] = [
+const HELD: [&str; 12] = [
     "checking_until",
     "error_detail",
     "file_list",
     "files",
+    "inputs",
     "instance",
     "labels",
     "lease_expires_at",
