@@ -173,7 +173,7 @@ test("the dialog is about the job that it names, and ends with a look at another
   await job.getByRole("button", { name: "Delete…" }).click();
   await page.goBack();
   await job.getByText(first).waitFor();
-  await page.evaluate(() => document.getElementById("delete").click());
+  await page.evaluate(() => document.getElementById("confirm-yes").click());
   await page.locator(`[data-job="${second}"]`).waitFor({ state: "detached" });
   const left = jobchute(stack.env, "list");
   assert.ok(left.includes(first) && !left.includes(second), left);
