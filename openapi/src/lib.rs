@@ -21,7 +21,7 @@ const EXAMPLES: &str = include_str!("../examples.json");
 
 /// Schemas of what clients send. All others are of answers, which name every field, null or not.
 const REQUESTS: &[&str] =
-    &["Arguments", "Claim", "DeclaredFile", "Heartbeat", "Release", "Renewal", "Report", "UploadForm"];
+    &["Arguments", "Claim", "DeclaredFile", "DeclaredInput", "Heartbeat", "Release", "Renewal", "Report", "UploadForm"];
 /// Fields that answers leave out.
 const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url", "uploads"];
 
@@ -37,6 +37,8 @@ const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url",
     ),
     servers((url = "/")),
     paths(
+        create_input::handle,
+        renew_input::handle,
         create_job::handle,
         list_jobs::handle,
         get_job::handle,
@@ -50,6 +52,7 @@ const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url",
         claim_next_job::handle,
         heartbeat_job::handle,
         release_job::handle,
+        download_input::handle,
         finish_job::handle,
         upload_job_file::handle,
         complete_job::handle,

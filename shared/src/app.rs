@@ -13,7 +13,7 @@ use crate::{
     outputs::{Bucket, Signer},
     payloads::Payloads,
     tables::{Registry, Tables, jobs::Jobs},
-    uploads::Uploads,
+    uploads::{InputUploads, Uploads},
 };
 
 /// Configuration and stores, made once when the function starts. No connection is opened yet.
@@ -89,6 +89,16 @@ impl App {
     /// The keys of job tokens.
     pub fn job_tokens(&self) -> Result<&JobTokens> {
         self.job_tokens.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the job tokens"))
+    }
+
+    /// The uploads of inputs.
+    pub fn input_uploads(&self, request: &Request) -> Result<InputUploads<'_>> {
+        Ok(InputUploads {
+            bucket: self.bucket()?,
+            api_base: api_base(request, &self.config),
+            window: self.config.upload_window,
+            threshold: self.config.multipart_threshold,
+        })
     }
 
     /// The uploads of the attempt that these claims are for.

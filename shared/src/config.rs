@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::quotas::Quotas;
+use crate::{quotas::Quotas, time::DAY};
 
 /// Reads variables; a test hands in its own.
 pub struct Environment<F>(pub F);
@@ -78,6 +78,8 @@ pub struct Config {
     pub multipart_threshold: u64,
     /// Bytes that the files of a job may have together (`MAX_JOB_BYTES`; 0 for any number).
     pub max_job_bytes: u64,
+    /// Seconds for which jobs can name an input (`INPUT_RETENTION_DAYS`).
+    pub input_retention: i64,
     /// The CloudFormation stack that metrics are of (`STACK_NAME`).
     pub stack_name: String,
     /// The API's public address, when it is not the one that API Gateway names (`API_BASE_URL`).
@@ -126,6 +128,7 @@ impl Config {
                 0 => u64::MAX,
                 most => most,
             },
+            input_retention: DAY * env.parsed("INPUT_RETENTION_DAYS", 30)?,
             stack_name: env.optional("STACK_NAME").unwrap_or_else(|| "jobchute".to_owned()),
             api_base_url: env.optional("API_BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
         })

@@ -97,12 +97,21 @@ impl App {
 
     /// The claims of the request's job token, which may be one for a single file.
     pub async fn file_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
-        self.job_tokens()?.verify(job_token(request)?, path_uuid(request, "job_id"), now).await
+        self.any_claims(request, now).await?.for_upload()
+    }
+
+    /// The claims of the request's job token, which may be one for the input in the path.
+    pub async fn input_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
+        self.any_claims(request, now).await?.for_download_of(path_uuid(request, "input_id"))
     }
 
     /// The claims of the request's job token, which has to be for the whole job.
     pub async fn job_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
-        self.file_claims(request, now).await?.for_job()
+        self.any_claims(request, now).await?.for_job()
+    }
+
+    async fn any_claims(&self, request: &Request, now: Timestamp) -> Result<JobClaims> {
+        self.job_tokens()?.verify(job_token(request)?, path_uuid(request, "job_id"), now).await
     }
 }
 

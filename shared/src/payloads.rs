@@ -14,8 +14,8 @@ use crate::{
     error::{Error, Result},
     http::{PayloadUrls, UploadTargets, reply, request::header},
     model::{
-        FileKeys, Job, OutputFile, Payload, PayloadKind, Stored,
-        payload::{ARGUMENTS_INLINE, FILES_INLINE, LIFE, RESULT_INLINE},
+        FileKeys, Inputs, Job, OutputFile, Payload, PayloadKind, Stored,
+        payload::{ARGUMENTS_INLINE, FILES_INLINE, INPUTS_INLINE, LIFE, RESULT_INLINE},
     },
     outputs::Bucket,
     tables::jobs::Change,
@@ -79,23 +79,40 @@ impl Payloads<'_> {
         Ok(())
     }
 
-    /// Puts the arguments of a job anew that is about to be claimed until this deadline, if they would not outlive it where they are. A job
-    /// whose arguments are gone is as it was.
-    pub async fn renew_arguments(&self, job: &mut Job, now: Timestamp, deadline: Timestamp) -> Result<Option<Stored>> {
+    /// Puts the list of a new job's inputs apart, if it is too long for its item.
+    pub async fn store_inputs(&self, job: &mut Job, inputs: &Inputs) -> Result<()> {
+        let list = serde_json::to_string(inputs).map_err(|error| Error::internal("payload: list of inputs", error))?;
+        job.inputs = Some(match list.len() > INPUTS_INLINE {
+            true => Payload::Stored(self.bucket.put_payload(&job.file_keys(), list).await?),
+            false => Payload::Inline(list),
+        });
+        Ok(())
+    }
+
+    /// Puts anew what a job was created with that is about to be claimed until this deadline, where it would not outlive it. A job of which
+    /// some is gone is as it was.
+    pub async fn renew(
+        &self,
+        job: &mut Job,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<Vec<(PayloadKind, Stored)>> {
         /// Seconds for what is not known to the second: when S3 removes what has expired, and how long uploads are held.
         const MARGIN: i64 = 2 * DAY;
         let needed = deadline.plus_seconds(Job::RETENTION + MARGIN);
-        let Some(stored) = job.job_args.stored() else { return Ok(None) };
-        if needed <= stored.put_at.unwrap_or(job.created_at).plus_seconds(LIFE) {
-            return Ok(None);
+        let ends = |stored: &Stored| stored.put_at.unwrap_or(job.created_at).plus_seconds(LIFE);
+        let old = job.stored().filter(|(kind, stored)| kind.is_given() && needed > ends(stored));
+        let old: Vec<_> = old.map(|(kind, _)| kind).collect();
+        if old.is_empty() || self.load(job, &old).await?.is_some() {
+            return Ok(Vec::new());
         }
-        match (self.load(job, &[PayloadKind::Arguments]).await?, job.job_args.text()) {
-            (None, Some(text)) => {
-                let stored = self.bucket.put_payload(&job.file_keys(), text.to_owned()).await?;
-                Ok(Some(Stored { put_at: Some(now), ..stored }))
-            }
-            _ => Ok(None),
+        let texts: Vec<_> = job.stored().filter_map(|(kind, stored)| Some((kind, stored.text.clone()?))).collect();
+        let mut put = Vec::new();
+        for (kind, text) in texts.into_iter().filter(|(kind, _)| old.contains(kind)) {
+            let stored = self.bucket.put_payload(&job.file_keys(), text).await?;
+            put.push((kind, Stored { put_at: Some(now), ..stored }));
         }
+        Ok(put)
     }
 
     /// Puts a result apart, if it is too large for an item.
@@ -264,6 +281,13 @@ impl Payloads<'_> {
         reply::job_with_uploads(job, &urls, uploads, header(request, "accept-encoding"))
     }
 
+    /// Puts a text that only an answer refers to, and answers its URL. It goes with the job, or by the bucket's lifecycle.
+    pub async fn url_of(&self, job: &Job, text: String) -> Result<String> {
+        let keys = job.file_keys();
+        let stored = self.bucket.put_payload(&keys, text).await?;
+        self.bucket.presign_payload(&keys, &stored).await
+    }
+
     /// Where one of the job's payloads is, if it is stored apart.
     pub async fn url(&self, job: &Job, kind: PayloadKind) -> Result<Option<String>> {
         match job.stored_apart(kind) {
@@ -277,7 +301,7 @@ impl Payloads<'_> {
         match kind {
             PayloadKind::Arguments => urls.job_args = url,
             PayloadKind::Result => urls.result = url,
-            PayloadKind::Files => {}
+            PayloadKind::Files | PayloadKind::Inputs => {}
         }
         Ok(())
     }

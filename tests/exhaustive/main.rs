@@ -326,17 +326,8 @@ impl World {
 fn claim_of(job: &Job, miner: usize, now: Timestamp) -> Transition {
     let deadline = Timestamp::from_millis(DEADLINES[miner] * 1000);
     let (miner, account) = (MINERS[miner], ACCOUNTS[miner]);
-    let claim = Claim {
-        miner,
-        account,
-        worker: None,
-        hotkey: None,
-        instance: None,
-        arguments: None,
-        trace: None,
-        now,
-        deadline,
-    };
+    let claim =
+        Claim { miner, account, worker: None, hotkey: None, instance: None, renewed: &[], trace: None, now, deadline };
     lifecycle::claim(job, &claim).expect("a transition")
 }
 

@@ -1,5 +1,7 @@
 //! `POST /jobs/{chute_id}/{method}`: a user creates a job on a chute.
 
+mod inputs;
+
 use std::collections::BTreeMap;
 
 use lambda_http::{Body, Request, Response, http::HeaderValue};
@@ -47,7 +49,9 @@ pub struct Arguments {
     operation_id = "create-job",
     tag = "user",
     summary = "Create a job",
-    description = "The body is the job's arguments: any JSON object of at most 4 MiB, nested at most 100 levels deep. It counts against the day's quota (UTC).",
+    description = "The body is the job's arguments: any JSON object of at most 4 MiB, nested at most 100 levels deep. A string that \
+                   is exactly the `uri` of an input of the caller's, at any depth, names that input: it has to be there, and a miner sees \
+                   its URL instead. It counts against the day's quota (UTC).",
     params(
         ("chute_id" = Uuid, Path, description = "A chute that is public, the caller's own or shared with the caller."),
         ("method" = String, Path, description = "One of the chute's jobs."),
@@ -98,15 +102,22 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
 
-    let mut job = Job::new(&caller.user, chute, method, arguments(object(&request, BODY_LIMIT)?)?, now);
+    let arguments = arguments(object(&request, BODY_LIMIT)?)?;
+    let inputs = inputs::named(app, caller.user.user_id, &arguments, now).await?;
+    let mut job = Job::new(&caller.user, chute, method, arguments, now);
     if let Some(key) = &key {
         job.job_id = Job::id_of_key(caller.user.user_id, key.key);
         job.request = Some(key.request.clone());
     }
     let payloads = app.payloads()?;
     payloads.store_arguments(&mut job).await?;
+    if !inputs.is_empty() {
+        payloads.store_inputs(&mut job, &inputs).await?;
+    }
+    // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
+    let put: Vec<_> = job.stored().map(|(_, stored)| stored).collect();
     let inserted = app.jobs.insert(&job, &quota, caller.guard.as_ref()).await;
-    payloads.settle_put(&job.file_keys(), job.job_args.stored(), inserted.as_ref().map(Inserted::refused)).await;
+    payloads.settle_put(&job.file_keys(), put, inserted.as_ref().map(Inserted::refused)).await;
     match inserted? {
         Inserted::Created => {
             app.metrics.add(Metric::JobsCreated, 1);

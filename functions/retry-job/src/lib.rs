@@ -9,7 +9,7 @@ use shared::{
         request::{now, path, path_uuid},
     },
     metrics::Metric,
-    model::{Job, PayloadKind, lifecycle},
+    model::{Job, lifecycle},
     tables::{
         Read,
         jobs::{DailyQuota, Outcome},
@@ -94,7 +94,7 @@ async fn clear(app: &App, former: &Job) {
 
 async fn try_clear(app: &App, former: &Job) -> Result<()> {
     let (bucket, keys) = (app.bucket()?, former.file_keys());
-    let reported = former.stored().filter(|(kind, _)| *kind != PayloadKind::Arguments);
+    let reported = former.stored().filter(|(kind, _)| !kind.is_given());
     let reported = reported.map(|(_, stored)| (keys.payload(stored), stored.version_id.clone())).collect();
     bucket.delete(reported).await?;
     // Only a report has files; they are in a place of their own.

@@ -39,6 +39,9 @@ pub struct JobClaims {
     /// In a file token: the one file that it opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+    /// In an input token: the one input that it opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Uuid>,
 }
 
 impl JobClaims {
@@ -52,6 +55,7 @@ impl JobClaims {
             iat: job.started_at?.seconds(),
             exp: job.deadline_at?.plus_seconds(upload_window).seconds(),
             filename: None,
+            input: None,
         })
     }
 
@@ -70,14 +74,33 @@ impl JobClaims {
         self.ends_at().plus_seconds(-upload_window)
     }
 
-    /// The claims, when they open the whole job: a file token does not.
+    /// The claims, when they open the whole job: the token of a file or of an input does not.
     pub fn for_job(self) -> Result<Self> {
-        if self.filename.is_none() { Ok(self) } else { Err(Error::bad_job_token()) }
+        if self.filename.is_none() && self.input.is_none() { Ok(self) } else { Err(Error::bad_job_token()) }
+    }
+
+    /// The claims, when they open the upload of some file: the token of an input does not.
+    pub fn for_upload(self) -> Result<Self> {
+        if self.input.is_none() { Ok(self) } else { Err(Error::bad_job_token()) }
+    }
+
+    /// The claims, when they open this input.
+    pub fn for_download_of(self, input_id: Option<Uuid>) -> Result<Self> {
+        match self.input {
+            None => self.for_job(),
+            of if of == input_id => Ok(self),
+            Some(_) => Err(Error::bad_job_token()),
+        }
     }
 
     /// The same, for one file only.
     pub fn for_file(&self, filename: &str) -> Self {
         Self { filename: Some(filename.to_owned()), ..self.clone() }
+    }
+
+    /// The same, for one input only.
+    pub fn for_input(&self, input_id: Uuid) -> Self {
+        Self { input: Some(input_id), ..self.clone() }
     }
 }
 
@@ -222,7 +245,7 @@ mod tests {
 
     fn claims() -> JobClaims {
         let (iat, exp) = (NOW.seconds(), NOW.seconds() + 10);
-        JobClaims { iss: ISSUER.to_owned(), sub: Uuid::from_u128(7), att: 1, iat, exp, filename: None }
+        JobClaims { iss: ISSUER.to_owned(), sub: Uuid::from_u128(7), att: 1, iat, exp, filename: None, input: None }
     }
 
     fn forge(header: serde_json::Value, claims: &impl Serialize, secret: &str) -> String {

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     metrics::Metric,
     model::{
-        Instance, Job, Lease, PayloadKind, Status,
+        Instance, Job, Lease, Status,
         lifecycle::{self, Claim},
         trace::{REPEATED, Trace},
     },
@@ -54,25 +54,27 @@ impl Claimant<'_> {
     pub async fn claim(&self, app: &App, mut job: Job) -> Result<Outcome> {
         let (miner, payloads, now) = (self.caller.miner(), app.payloads()?, self.now);
         let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
-        let put = payloads.renew_arguments(&mut job, now, deadline).await?;
+        let put = payloads.renew(&mut job, now, deadline).await?;
         let claim = Claim {
             miner: &miner,
             account: self.caller.user.user_id,
             worker: self.worker,
             hotkey: self.caller.hotkey.as_deref(),
             instance: Some(self.instance.clone()),
-            arguments: put.as_ref(),
+            renewed: &put,
             trace: self.trace.as_ref(),
             now,
             deadline,
         };
         let guard = self.caller.guard.as_ref();
         let claimed = app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await;
-        payloads.settle_put(&job.file_keys(), put.as_ref(), claimed.as_ref().map(Outcome::refused)).await;
+        // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
+        let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
+        payloads.settle_put(&job.file_keys(), stored, claimed.as_ref().map(Outcome::refused)).await;
         let mut outcome = claimed?;
         if let Outcome::Changed(claimed) = &mut outcome {
-            if let Some(text) = put.and_then(|put| put.text) {
-                claimed.set_loaded(PayloadKind::Arguments, text)?;
+            for (kind, stored) in put {
+                claimed.set_loaded(kind, stored.text.unwrap_or_default())?;
             }
             app.metrics.add(Metric::JobsClaimed, 1);
             app.metrics.longest(Metric::QueueAge, job.updated_at, now);

@@ -118,6 +118,9 @@ pub struct JobResponse<'a> {
     /// completion, when they are large.
     #[serde(skip_serializing_if = "Option::is_none")]
     job_args_url: Option<&'a str>,
+    /// The inputs that the arguments name, by id. Null where they name none, where only the state was asked for, and in the answers to a
+    /// report and to its completion where the list is long.
+    inputs: Option<BTreeMap<Uuid, JobInput>>,
     /// What the miner reported: any JSON.
     #[schema(value_type = Option<Value>)]
     result: Option<&'a RawValue>,
@@ -192,6 +195,9 @@ impl<'a> JobResponse<'a> {
             finished_at: job.finished_at,
             job_args: raw(Some(&job.job_args), &urls.job_args)?,
             job_args_url: urls.job_args.as_deref(),
+            inputs: job
+                .named_inputs()?
+                .map(|inputs| inputs.into_iter().map(|(input_id, file)| (input_id, JobInput::from(file))).collect()),
             result: raw(job.result.as_ref(), &urls.result)?,
             result_url: urls.result.as_deref(),
             output_files: job
@@ -245,6 +251,22 @@ impl<'a> FileResponse<'a> {
             sha256: file.sha256.as_deref(),
             content_type: file.content_type.as_deref(),
         }
+    }
+}
+
+/// One of JobResponse's `inputs`.
+#[derive(Debug, Serialize, ToSchema)]
+struct JobInput {
+    filename: String,
+    /// Bytes.
+    size: Option<u64>,
+    /// In hex, when the user declared it.
+    sha256: Option<String>,
+}
+
+impl From<OutputFile> for JobInput {
+    fn from(OutputFile { filename, size, sha256, .. }: OutputFile) -> Self {
+        Self { filename, size, sha256 }
     }
 }
 

@@ -3,6 +3,7 @@
 mod body;
 pub(crate) mod compress;
 mod decode;
+mod input_response;
 mod job_response;
 mod json;
 mod list_query;
@@ -13,6 +14,7 @@ pub mod request;
 
 pub use body::Fields;
 pub use decode::decoded;
+pub use input_response::InputResponse;
 pub use job_response::{JobResponse, PayloadUrls, UploadPart, UploadTarget, UploadTargets};
 pub use json::{Object, echo, object, python_object};
 pub use list_query::{ListQuery, parse_cursor, show_cursor};

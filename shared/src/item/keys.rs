@@ -17,6 +17,8 @@ pub const API_KEYS: &str = "key#";
 pub const HOTKEYS: &str = "hotkey#";
 /// What the `pk` of every chute begins with.
 pub const CHUTES: &str = "chute#";
+/// What the `pk` of every input begins with.
+pub const INPUTS: &str = "input#";
 
 /// `pk` of an account.
 pub fn user(user_id: Uuid) -> String {
@@ -36,6 +38,11 @@ pub fn hotkey(address: &str) -> String {
 /// `pk` of a chute.
 pub fn chute(chute_id: Uuid) -> String {
     format!("{CHUTES}{chute_id}")
+}
+
+/// `pk` of a user's input.
+pub fn input(user_id: Uuid, input_id: Uuid) -> String {
+    format!("{INPUTS}{user_id}#{input_id}")
 }
 
 /// `pk` of what one shard has counted of a user's jobs on a day, `YYYY-MM-DD`.

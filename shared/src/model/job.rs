@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     chute::{Chute, ChuteSnapshot, Port},
+    input::Inputs,
     output_file::{FileKeys, OutputFile},
     payload::{Payload, PayloadKind, Stored},
     status::Status,
@@ -69,6 +70,9 @@ pub struct Job {
     pub uploads_until: Option<Timestamp>,
     /// The arguments: a JSON object.
     pub job_args: Payload,
+    /// The inputs that the arguments name, as [`Inputs`] in JSON. None when they name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Payload>,
     /// The result: any JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Payload>,
@@ -242,6 +246,7 @@ impl Job {
             lease_expires_at: None,
             uploads_until: None,
             job_args: Payload::Inline(job_args),
+            inputs: None,
             result: None,
             error_detail: None,
             progress: None,
@@ -274,7 +279,8 @@ impl Job {
 
     /// The state alone.
     pub fn without_payloads(self) -> Self {
-        Self { job_args: Payload::Inline("null".to_owned()), result: None, files: None, file_list: None, ..self }
+        let job_args = Payload::Inline("null".to_owned());
+        Self { job_args, inputs: None, result: None, files: None, file_list: None, ..self }
     }
 
     /// Seconds that an attempt may run: the method's timeout, or 30 days.
@@ -327,11 +333,11 @@ impl Job {
 
     /// What it has in objects of its own.
     pub fn stored(&self) -> impl Iterator<Item = (PayloadKind, &Stored)> {
-        let result = self.result.as_ref().and_then(Payload::stored);
         let all = [
             (PayloadKind::Arguments, self.job_args.stored()),
-            (PayloadKind::Result, result),
+            (PayloadKind::Result, self.result.as_ref().and_then(Payload::stored)),
             (PayloadKind::Files, self.file_list.as_ref()),
+            (PayloadKind::Inputs, self.inputs.as_ref().and_then(Payload::stored)),
         ];
         all.into_iter().filter_map(|(kind, stored)| Some((kind, stored?)))
     }
@@ -350,12 +356,23 @@ impl Job {
                     result.set_loaded(text);
                 }
             }
+            PayloadKind::Inputs => {
+                if let Some(inputs) = &mut self.inputs {
+                    inputs.set_loaded(text);
+                }
+            }
             PayloadKind::Files => {
                 let files = serde_json::from_str(&text);
                 self.files = Some(files.map_err(|error| Error::internal("payload: list of files", error))?);
             }
         }
         Ok(())
+    }
+
+    /// The inputs that its arguments name. None where they name none, or their list was not loaded.
+    pub fn named_inputs(&self) -> Result<Option<Inputs>> {
+        let inputs = self.inputs.as_ref().and_then(Payload::text).map(serde_json::from_str).transpose();
+        inputs.map_err(|error| Error::internal("payload: list of inputs", error))
     }
 
     /// The job as it is now, with the list of files that was loaded of it as it was, if that is still the list.

@@ -2,9 +2,11 @@
 
 mod chute;
 pub mod filename;
+pub mod input;
 mod job;
 pub mod lease;
 pub mod lifecycle;
+pub mod mention;
 mod output_file;
 pub mod pace;
 pub mod payload;
@@ -14,6 +16,7 @@ pub mod trace;
 mod user;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
+pub use input::{Input, Inputs};
 pub use job::{Instance, Job, PortMapping};
 pub use lease::Lease;
 pub use output_file::{FileKeys, OutputFile};

@@ -1,4 +1,4 @@
-//! What a job carries beside its state: arguments, result, and the list of its files. DynamoDB bills the whole item at every write, so
+//! What a job carries beside its state: arguments, result, and the lists of its files and inputs. DynamoDB bills the whole item at every write, so
 //! what is larger than a bound is an object of its own in the outputs bucket, written once, and the item refers to it.
 //!
 //! The bounds are where both cost the same by the list prices (`local/src/bench/prices.json`), per million jobs: a write of 1 KB $0.625, a
@@ -24,6 +24,9 @@ pub const RESULT_INLINE: usize = 4 << 10;
 /// Bytes of the longest list of files that is in the item, some 60 files. It is written as often as a result, but as another one each
 /// time, because completing records what has arrived: two PUTs and two GETs, $11, as much as 8 KB.
 pub const FILES_INLINE: usize = 8 << 10;
+
+/// Bytes of the longest list of inputs that is in the item, some five inputs: as arguments, it is there from the beginning.
+pub const INPUTS_INLINE: usize = ARGUMENTS_INLINE;
 
 /// Seconds that an object lives in the bucket after it was put (`OutputsBucket` in `template.yaml`). What a report brings, its job needs for
 /// less: [`super::Job::RETENTION`], and the time of its uploads. Arguments have waited for a miner before, and their miner may run for 30
@@ -77,11 +80,28 @@ pub enum PayloadKind {
     Result,
     /// The files that the miner announced.
     Files,
+    /// The inputs that the arguments name.
+    Inputs,
 }
 
 impl PayloadKind {
     /// All that a job may carry.
-    pub const ALL: &[Self] = &[Self::Arguments, Self::Result, Self::Files];
+    pub const ALL: &[Self] = &[Self::Arguments, Self::Result, Self::Files, Self::Inputs];
+
+    /// Whether a job has it from its creation, and keeps it.
+    pub fn is_given(self) -> bool {
+        matches!(self, Self::Arguments | Self::Inputs)
+    }
+
+    /// The item's attribute that refers to it.
+    pub fn attribute(self) -> &'static str {
+        match self {
+            Self::Arguments => "job_args",
+            Self::Result => "result",
+            Self::Files => "file_list",
+            Self::Inputs => "inputs",
+        }
+    }
 }
 
 impl Payload {
@@ -127,6 +147,7 @@ impl fmt::Display for PayloadKind {
             Self::Arguments => "arguments",
             Self::Result => "result",
             Self::Files => "list of files",
+            Self::Inputs => "list of inputs",
         })
     }
 }

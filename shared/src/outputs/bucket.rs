@@ -72,11 +72,13 @@ pub struct Presigner<'a> {
 }
 
 impl Presigner<'_> {
-    /// Where to PUT one file, and with which headers. What was declared is signed: S3 refuses any other bytes.
-    pub fn put(&self, key: &str, file: &OutputFile) -> Result<(String, BTreeMap<&'static str, String>)> {
+    /// Where to PUT one file, and with which headers. What was declared is signed: S3 refuses any other bytes. With `once`, S3 refuses it
+    /// where there is a file already ("Add preconditions to S3 operations with conditional requests").
+    pub fn put(&self, key: &str, file: &OutputFile, once: bool) -> Result<(String, BTreeMap<&'static str, String>)> {
         let headers = [
             ("content-length", file.size.map(|size| size.to_string())),
             ("content-type", file.content_type.clone()),
+            ("if-none-match", once.then(|| "*".to_owned())),
             ("x-amz-checksum-sha256", file.sha256.as_deref().and_then(checksum)),
             (SHA256_HEADER, file.sha256.clone()),
         ];

@@ -5,6 +5,7 @@ mod bucket;
 mod check;
 pub mod declaration;
 pub mod envelope;
+mod inputs;
 mod multipart;
 mod origin;
 mod parts;

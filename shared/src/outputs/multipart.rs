@@ -97,6 +97,11 @@ impl Bucket {
         Ok(parts)
     }
 
+    /// Makes the object out of its parts, unless there is one by now.
+    pub async fn assemble_first(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<()> {
+        self.assemble_if(upload, parts, (None, Some("*".to_owned()))).await.map(drop)
+    }
+
     /// Makes the object out of its parts.
     pub async fn assemble(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<Object> {
         let object = self.assemble_over(upload, parts, None).await?;
@@ -110,6 +115,15 @@ impl Bucket {
         parts: ArrivedParts,
         over: Option<String>,
     ) -> Result<Option<Object>> {
+        self.assemble_if(upload, parts, (over, None)).await
+    }
+
+    async fn assemble_if(
+        &self,
+        upload: &MultipartUpload,
+        parts: ArrivedParts,
+        (matches, none_matches): (Option<String>, Option<String>),
+    ) -> Result<Option<Object>> {
         let size = parts.values().map(|(size, _)| size).sum();
         let parts = parts
             .into_iter()
@@ -117,7 +131,8 @@ impl Bucket {
             .collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
-        let request = request.upload_id(&upload.upload_id).multipart_upload(parts).set_if_match(over);
+        let request = request.upload_id(&upload.upload_id).multipart_upload(parts);
+        let request = request.set_if_match(matches).set_if_none_match(none_matches);
         match request.send().await {
             Ok(answer) => {
                 let version_id = Some(version(answer.version_id));

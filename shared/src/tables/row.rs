@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     item::{Item, keys, schema, text},
-    model::{Chute, HotkeyRow, KeyRow, User},
+    model::{Chute, HotkeyRow, Input, KeyRow, User},
 };
 
 /// A kind of row.
@@ -54,6 +54,16 @@ impl Row for Chute {
 
     fn pk(chute_id: &Uuid) -> String {
         keys::chute(*chute_id)
+    }
+}
+
+impl Row for Input {
+    /// The user's, and its own.
+    type Id = (Uuid, Uuid);
+    const KIND: &'static str = keys::INPUTS;
+
+    fn pk((user_id, input_id): &(Uuid, Uuid)) -> String {
+        keys::input(*user_id, *input_id)
     }
 }
 

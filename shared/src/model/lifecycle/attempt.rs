@@ -10,7 +10,7 @@ use crate::{
     model::{
         job::{Instance, Job},
         pace,
-        payload::Stored,
+        payload::{PayloadKind, Stored},
         status::Status,
         trace::Trace,
     },
@@ -33,8 +33,8 @@ pub struct Claim<'a> {
     pub hotkey: Option<&'a str>,
     /// What the miner says about where it runs.
     pub instance: Option<Instance>,
-    /// Where the arguments are from now on, if they were put anew.
-    pub arguments: Option<&'a Stored>,
+    /// Where that is from now on which was put anew.
+    pub renewed: &'a [(PayloadKind, Stored)],
     /// Leaves it in the reaper's queue, where the worker's last jobs are found.
     pub trace: Option<&'a Trace>,
     /// When.
@@ -51,10 +51,10 @@ pub fn claim(job: &Job, claim: &Claim<'_>) -> Result<Transition> {
         None => (keys::due(job.job_id), first_look),
     };
     let instance = claim.instance.as_ref().map(Instance::to_attribute).transpose()?;
-    let change = match claim.arguments {
-        Some(stored) => live_job().set("job_args", attribute(stored)?),
-        None => live_job(),
-    };
+    let mut change = live_job();
+    for (kind, stored) in claim.renewed {
+        change = change.set(kind.attribute(), attribute(stored)?);
+    }
     Ok(change
         .when(Condition::Is("status", text(Status::Pending.as_str())))
         .when(Condition::Is("attempt", number(job.attempt.into())))

@@ -140,6 +140,7 @@ fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
     let change = match gone {
         PayloadKind::Arguments => change.set_option("job_args", marked(job.job_args.stored())?),
         PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
+        PayloadKind::Inputs => change.set_option("inputs", marked(job.inputs.as_ref().and_then(Payload::stored))?),
         // Another may have taken its place since it was read.
         PayloadKind::Files => as_listed(change, job, job.file_list.as_ref())?.remove("file_list"),
     };

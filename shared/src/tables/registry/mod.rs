@@ -1,7 +1,8 @@
 //! The store of the registry table: users, keys, hotkeys and chutes, as the administrator changes and lists them, and as endpoints
-//! ask whether a chute is open.
+//! ask whether a chute is open; and the inputs that users upload.
 
 mod chutes;
+mod inputs;
 mod lists;
 mod store;
 mod users;

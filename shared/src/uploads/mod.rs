@@ -1,19 +1,22 @@
-//! Where a miner sends the files that it has announced, and the hold on the job meanwhile.
+//! Where a miner sends the files that it has announced, and the hold on the job meanwhile; and where a user sends inputs.
+
+mod inputs;
+mod targets;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::value::RawValue;
 use uuid::Uuid;
+
+pub use inputs::InputUploads;
+use targets::{Targets, bytes, furthest};
 
 use crate::{
     auth::{JobClaims, JobTokenKeys, JobTokens},
-    error::{Error, Result},
-    http::{UploadPart, UploadTarget, UploadTargets},
+    error::Result,
+    http::{UploadTarget, UploadTargets},
     model::{FileKeys, Job, OutputFile, lifecycle},
-    outputs::{
-        ArrivedParts, Bucket, Head, MultipartUpload, PARTS_IN_AN_ANSWER, Presigner, is_in_parts, missing_parts, parts,
-    },
+    outputs::{ArrivedParts, Bucket, Head, MultipartUpload, PARTS_IN_AN_ANSWER, is_in_parts, parts},
     payloads::Payloads,
     tables::jobs::{Change, Jobs},
     time::Timestamp,
@@ -108,12 +111,15 @@ impl Uploads<'_> {
     async fn maker<'a>(&'a self, job: &Job) -> Result<Maker<'a>> {
         Ok(Maker {
             bucket: self.bucket,
-            presigner: self.bucket.presigner(self.window).await?,
+            targets: Targets {
+                presigner: self.bucket.presigner(self.window).await?,
+                threshold: self.threshold,
+                once: false,
+            },
             token_keys: self.tokens.keys().await?,
             claims: self.claims,
             keys: job.file_keys(),
             renew_url: format!("{}/jobs/{}/upload?token=", self.api_base, job.job_id),
-            threshold: self.threshold,
         })
     }
 }
@@ -121,13 +127,12 @@ impl Uploads<'_> {
 /// Makes upload targets for the files of one job.
 struct Maker<'a> {
     bucket: &'a Bucket,
-    presigner: Presigner<'a>,
+    targets: Targets<'a>,
     token_keys: Arc<JobTokenKeys>,
     claims: &'a JobClaims,
     keys: FileKeys,
     /// Where a fresh target is to be had, but for the token.
     renew_url: String,
-    threshold: u64,
 }
 
 impl Maker<'_> {
@@ -137,25 +142,8 @@ impl Maker<'_> {
 
     /// The target of a file; when the file goes in parts, without them and without a URL.
     fn target(&self, file_id: Uuid, file: &OutputFile) -> Result<UploadTarget> {
-        let (url, headers) = match is_in_parts(file, self.threshold) {
-            true => (None, BTreeMap::new()),
-            false => {
-                let (url, headers) = self.presigner.put(&self.key(file), file)?;
-                // Percent-encoded: nothing in it has to be escaped.
-                let url = RawValue::from_string(["\"", &url, "\""].concat());
-                (Some(url.map_err(|error| Error::internal("presign", error))?), headers)
-            }
-        };
-        Ok(UploadTarget {
-            filename: file.filename.clone(),
-            file_id,
-            method: "PUT",
-            url,
-            headers,
-            expires_at: self.presigner.expires_at,
-            parts: None,
-            renew_url: format!("{}{}", self.renew_url, self.token_keys.sign(&self.claims.for_file(&file.filename))?),
-        })
+        let renew_url = format!("{}{}", self.renew_url, self.token_keys.sign(&self.claims.for_file(&file.filename))?);
+        self.targets.target(&self.key(file), file_id, file, renew_url)
     }
 
     /// Adds the parts that are missing. `begun` are uploads that can be gone on with; None when there cannot be any.
@@ -166,13 +154,9 @@ impl Maker<'_> {
         begun: Option<Vec<MultipartUpload>>,
     ) -> Result<()> {
         let parts = target.parts.insert(Vec::new());
-        let key = self.key(file);
         // On the heap: a thousand of these futures are made at once, and few are under way.
-        if let Some((upload, arrived)) = Box::pin(upload(self.bucket, &key, file, begun)).await? {
-            for part in missing_parts(file, &arrived).into_iter().take(PARTS_IN_AN_ANSWER) {
-                let url = self.presigner.part(&upload, part.number, part.size)?;
-                parts.push(UploadPart { part_number: part.number, offset: part.offset, size: part.size, url });
-            }
+        if let Some((upload, arrived)) = Box::pin(upload(self.bucket, &self.key(file), file, begun)).await? {
+            *parts = self.targets.parts(file, &upload, &arrived)?;
         }
         Ok(())
     }
@@ -186,16 +170,10 @@ async fn upload(
     begun: Option<Vec<MultipartUpload>>,
 ) -> Result<Option<(MultipartUpload, ArrivedParts)>> {
     let repeated = begun.is_some();
-    let (mut best, mut most) = (None, 0);
-    for upload in begun.unwrap_or_default() {
-        let arrived = bucket.parts(&upload).await?;
-        let bytes = arrived.values().map(|(size, _)| size).sum();
-        if best.is_none() || bytes > most {
-            (best, most) = (Some((upload, arrived)), bytes);
-        }
-    }
+    let best = furthest(bucket, begun.unwrap_or_default()).await?;
+    let has_some = best.as_ref().is_some_and(|(_, arrived)| bytes(arrived) > 0);
     let is_it = |head: Head| Some(head.object.size) == file.size && head.may_be(file, true);
-    if repeated && most == 0 && bucket.head(key, None).await?.is_some_and(is_it) {
+    if repeated && !has_some && bucket.head(key, None).await?.is_some_and(is_it) {
         return Ok(None);
     }
     match best {

@@ -1,0 +1,12 @@
+//! Inputs in the bucket.
+
+use super::bucket::{Bucket, Object};
+use crate::{error::Result, model::OutputFile};
+
+impl Bucket {
+    /// An input's object, once it is there. S3 took no other bytes than those declared.
+    pub async fn input(&self, key: &str, file: &OutputFile) -> Result<Option<Object>> {
+        let head = self.head(key, None).await?;
+        Ok(head.map(|head| head.object).filter(|object| Some(object.size) == file.size))
+    }
+}
