@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { claim, findings, jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
+import { claim, findings, jobchute, jobchuteBeside, newAccounts, openConsole, openPage, screenshots, startBrowser, startStack } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -22,13 +22,7 @@ function work(script) {
   return jobchuteBeside(stack.env, "work", "--chute", stack.env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
 }
 
-async function signedIn(options, env = stack.env) {
-  const opened = await openPage(browser, stack.url, "/console", options);
-  await opened.page.getByLabel("API key or JWT").fill(env.JOBCHUTE_KEY);
-  await opened.page.keyboard.press("Enter");
-  await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();
-  return opened;
-}
+const signedIn = (options, env) => openConsole(browser, stack, options, env);
 
 test("a job is watched from pending to complete, and its file downloaded", async () => {
   const { page, context, foreign, complaints } = await signedIn();

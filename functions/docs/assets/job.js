@@ -59,9 +59,9 @@ function hasReported(it) {
   return it.terminal || it.status === "complete_pending_uploads";
 }
 
-/** The arguments, which never change, if they were read. */
+/** The arguments and the inputs that they name, which never change, if they were read. */
 function readArguments(it) {
-  return { written: it?.written, job_args_url: it?.job_args_url };
+  return { written: it?.written, job_args_url: it?.job_args_url, inputs: it?.inputs };
 }
 
 function label(it) {

@@ -70,7 +70,7 @@ function files(job, handlers) {
   return element("div", {}, element("h3", {}, `Files (${all.length})`), element("ul", { className: "files" }, rows));
 }
 
-/** What the job was given beside its arguments. */
+/** The files that the arguments name. */
 function inputs(job, { onCopy }) {
   const all = byName(job.inputs);
   if (!all.length) return null;
@@ -101,7 +101,7 @@ function payload(job, field, name, { onSave, onCopy, onStored }) {
 /** Closed at first. What is in it is asked for when somebody opens it. */
 function args(job, handlers) {
   const details = element("details", {}, element("summary", {}, "Arguments"));
-  if (job.written) details.append(...[payload(job, "job_args", "Arguments", handlers)].flat());
+  if (job.written) details.append(...[payload(job, "job_args", "Arguments", handlers), inputs(job, handlers)].flat().filter(Boolean));
   else details.addEventListener("toggle", () => details.open && handlers.onArguments());
   return details;
 }
@@ -161,7 +161,6 @@ export function whole(job, handlers) {
     ),
     files(job, handlers),
     hasResult ? element("div", {}, element("h3", {}, "Result"), payload(job, "result", "Result", handlers)) : null,
-    inputs(job, handlers),
     args(job, handlers),
     actions(job, handlers),
   ];

@@ -11,7 +11,7 @@ use lambda_http::{
     http::{StatusCode, response::Builder},
 };
 
-pub use policy::Policy;
+use crate::policy::CONTENT_SECURITY_POLICY;
 
 /// Ask every time whether it changed.
 const REVALIDATE: &str = "no-cache";
@@ -74,8 +74,7 @@ const FILES: &[File] = &[
 
 /// Answers a file, or that the client's copy of it is still good. Compressed for who can read it: all browsers. The vendored bundle
 /// is always compressed.
-pub async fn handle(policy: &Policy, request: Request) -> Result<Response<Body>, lambda_http::Error> {
-    let common = |status| common(policy, status);
+pub async fn handle(request: Request) -> Result<Response<Body>, lambda_http::Error> {
     let Some(file) = FILES.iter().find(|file| file.path == request.raw_http_path()) else {
         let answer = common(StatusCode::NOT_FOUND).header("content-type", "application/json");
         return Ok(answer.body(r#"{"detail":"Not Found"}"#.into())?);
@@ -98,10 +97,10 @@ pub async fn handle(policy: &Policy, request: Request) -> Result<Response<Body>,
     Ok(answer.body(Body::Binary(plain.unwrap_or(file.gzip).to_vec()))?)
 }
 
-fn common(policy: &Policy, status: StatusCode) -> Builder {
+fn common(status: StatusCode) -> Builder {
     Response::builder()
         .status(status)
-        .header("content-security-policy", policy.as_str())
+        .header("content-security-policy", &*CONTENT_SECURITY_POLICY)
         .header("referrer-policy", "no-referrer")
         .header("x-content-type-options", "nosniff")
 }
