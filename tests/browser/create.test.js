@@ -155,6 +155,22 @@ test("a refusal stands at the field that it is about", async () => {
   await context.close();
 });
 
+test("megabytes of arguments are sent as they are, and more than may be are refused at once", async () => {
+  const { page, context, requests, create } = await newJob();
+  const area = page.getByLabel("Arguments, a JSON object");
+  const fill = (text) => area.evaluate((it, value) => (it.value = value), text);
+  await fill(`{"mesh": [${"1.10, ".repeat(800_000)}1]}`);
+  await create();
+  await page.getByText("They have 4.6 MiB, and may have 4.0 MiB.").waitFor();
+  assert.equal(requests.length, 0);
+  const text = `{"mesh": [${"1.10, ".repeat(600_000)}1], "s": "${"x".repeat(100_000)}"}`;
+  await fill(text);
+  await create();
+  await page.locator("#job").getByText("Pending").waitFor();
+  assert.ok(requests[0].postData() === text);
+  await context.close();
+});
+
 /** A file of the page's, as somebody chooses it. */
 const choose = (page, name, text) => page.getByLabel("Input files").setInputFiles({ name, mimeType: "", buffer: Buffer.from(text) });
 
@@ -270,6 +286,15 @@ test("what was typed outlives a reload, and nothing of it is left for who signs 
   await page.getByRole("heading", { name: "New job" }).waitFor();
   assert.equal(await page.getByLabel("Arguments, a JSON object").inputValue(), '{"half": ');
   assert.equal(await page.getByLabel("Chute id").inputValue(), stack.env.JOBCHUTE_CHUTE);
+  // A key that ends while somebody types: they sign in again, and go on.
+  await page.getByLabel("Arguments, a JSON object").fill('{"half": 1}');
+  await page.route("**/jobs/*/run", (route) => route.fulfill({ status: 401, json: { detail: "Token expired." } }), { times: 1 });
+  await page.getByRole("button", { name: "Create" }).click();
+  await page.getByRole("alert").getByText("does not know this key").waitFor();
+  await page.getByLabel("API key or JWT").fill(stack.env.JOBCHUTE_KEY);
+  await page.keyboard.press("Enter");
+  await page.getByRole("link", { name: "New job" }).click();
+  assert.equal(await page.getByLabel("Arguments, a JSON object").inputValue(), '{"half": 1}');
   await page.getByRole("button", { name: "Sign out" }).click();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await page.reload();

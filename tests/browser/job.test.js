@@ -223,7 +223,7 @@ test("images, sounds, text and JSON are shown in place, and nothing that an uplo
   await show("long.log");
   await row("long.log").getByText("The beginning of 488.3 KiB.").waitFor();
   await show("wrong.png");
-  await row("wrong.png").getByText("can't show it as image").waitFor();
+  await row("wrong.png").getByText("can't show it as an image").waitFor();
   for (const name of ["page.html", "disguised.txt"]) {
     assert.equal(await job.getByRole("button", { name: `Show: ${name}` }).count(), 0, name);
     assert.ok(await job.getByRole("button", { name: `Download: ${name}` }).isEnabled(), name);

@@ -41,12 +41,12 @@ async function call(method, path, { body, headers, signal } = {}) {
     answer = await fetch(path, { method, headers: sent, body, signal, cache: "no-store" });
   } catch {
     signal?.throwIfAborted();
-    throw new Refused(0, "The API can't be reached. Trying again…");
+    throw new Refused(0, `The API can't be reached.${method === "GET" ? " Trying again…" : ""}`);
   }
   const text = await answer.text().catch(() => null);
   const said = parsed(text ?? "");
   const wait = waitOf(answer);
-  if (answer.ok && text === null) throw new Refused(0, "The API's answer was cut off. Trying again…");
+  if (answer.ok && text === null) throw new Refused(0, "The API's answer was cut off.");
   if (answer.ok) return { body: said, text, wait };
   const errors = Array.isArray(said.detail) ? said.detail : [];
   const detail = errors.length ? errors.map((error) => error.msg).join(". ") : said.detail;

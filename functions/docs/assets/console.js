@@ -38,7 +38,7 @@ function navigate() {
   const [signedIn, { name, id }] = [key.get() !== null, place()];
   $("sign-in").hidden = signedIn;
   $("jobs").hidden = !signedIn;
-  $("menu").hidden = !signedIn;
+  for (const it of ["menu", "sign-out"]) $(it).hidden = !signedIn;
   document.body.classList.toggle("one-job", name !== "list");
   for (const [where, [section]] of Object.entries(SECTIONS)) {
     $(section).hidden = name !== where;
@@ -51,10 +51,11 @@ function navigate() {
   if (name === "usage") showUsage((chute) => knownChutes().get(chute)?.name);
 }
 
+/** Forgets the key and what it has shown. What was typed is kept for a key that works, unless somebody wants to go. */
 function signOut(why) {
   key.forget();
   forgetOwner();
-  forgetDraft();
+  if (!why) forgetDraft();
   stopLooking();
   leaveJob(null);
   location.hash = "#/";

@@ -125,7 +125,7 @@ async function submit(event) {
     if (key.get() !== signedIn) return;
     notice("The job was created");
     if (place().name === "new") location.hash = `#/jobs/${id}`;
-    document.dispatchEvent(new Event("jobs-changed"));
+    else document.dispatchEvent(new Event("jobs-changed"));
   } catch (error) {
     if (!error.isOpen) open = null;
     if (error.status === 401) trouble("create", error);

@@ -10,7 +10,7 @@ let files = [];
 let line = Promise.resolve();
 
 /** The string in the arguments that stands for a file until it is there. */
-export const standsFor = (name) => JSON.stringify(`@${name}`);
+const standsFor = (name) => JSON.stringify(`@${name}`);
 
 /** Puts a file's `uri` into the arguments: for the strings that stand for it, else for the selection. */
 function insert(it) {
@@ -73,7 +73,7 @@ function enqueue(it) {
   line = line.then(() => sendOne(it));
 }
 
-export function offer(offered) {
+function offer(offered) {
   for (const file of offered) {
     const it = { file, row: element("li"), abort: new AbortController(), uri: null, isSending: false };
     files.push(it);
@@ -98,14 +98,19 @@ $("files").addEventListener("change", () => {
   offer($("files").files);
   $("files").value = "";
 });
-// Anywhere on the page: a file that misses the place must not take the page's place.
+// Anywhere on the page: a browser would open a file that misses the form, and leave the page.
+const hasFiles = (event) => event.dataTransfer.types.includes("Files");
 addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
   event.preventDefault();
   $("drop").classList.toggle("over", !$("create").hidden);
 });
-addEventListener("dragleave", (event) => event.relatedTarget ?? $("drop").classList.remove("over"));
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) $("drop").classList.remove("over");
+});
 addEventListener("drop", (event) => {
-  if (event.dataTransfer.files.length || event.target.id !== "args") event.preventDefault();
+  if (!hasFiles(event)) return;
+  event.preventDefault();
   $("drop").classList.remove("over");
   if (!$("create").hidden) offer(event.dataTransfer.files);
 });

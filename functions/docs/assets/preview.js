@@ -25,6 +25,7 @@ const NAMES = {
   text: /\.(txt|log|csv|tsv|md|ndjson|jsonl|ya?ml|toml|ini)$/i,
   json: /\.json$/i,
 };
+const CALLED = { image: "an image", video: "a video", audio: "a sound" };
 /** Said of files of which nobody knew what they are: then the name tells. */
 const UNKNOWN = [null, undefined, "", "application/octet-stream", "binary/octet-stream"];
 
@@ -41,7 +42,7 @@ function player(kind, filename, url) {
   const name = visible(filename);
   const properties = kind === "image" ? { alt: name } : { controls: true, preload: "metadata", ariaLabel: name };
   const made = element({ image: "img" }[kind] ?? kind, properties);
-  made.addEventListener("error", () => made.replaceWith(element("p", { className: "quiet" }, `The browser can't show it as ${kind}.`)));
+  made.addEventListener("error", () => made.replaceWith(element("p", { className: "quiet" }, `The browser can't show it as ${CALLED[kind]}.`)));
   made.src = url;
   return made;
 }
