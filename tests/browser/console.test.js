@@ -57,29 +57,46 @@ test("a job is watched from pending to complete, and its file downloaded", async
   await context.close();
 });
 
+const PLANET = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 180" width="480" height="180">
+  <defs>
+    <radialGradient id="lit" cx="0.35" cy="0.3" r="0.8">
+      <stop offset="0" stop-color="#ffe0a3"/><stop offset="0.5" stop-color="#d9633b"/><stop offset="1" stop-color="#2a0f2e"/>
+    </radialGradient>
+    <linearGradient id="sky" x2="0" y2="1"><stop offset="0" stop-color="#0b1026"/><stop offset="1" stop-color="#26355f"/></linearGradient>
+  </defs>
+  <rect width="480" height="180" fill="url(#sky)"/>
+  <path d="M40 40h1M95 120h1M150 30h1M400 50h1M440 130h1M350 150h1M70 160h1M420 20h1" stroke="#fff" stroke-width="2"/>
+  <g fill="none" stroke="#e8c9a0" stroke-width="7" opacity="0.8"><path d="M180 75a120 26-12 1 0 150-20"/></g>
+  <circle cx="240" cy="88" r="62" fill="url(#lit)"/>
+  <path d="M128 112c30 16 180-6 222-48" fill="none" stroke="#e8c9a0" stroke-width="7"/>
+</svg>`;
+
 // `npm run screenshot` writes the README's picture with it.
 test("jobs in different states stand in one list, and a finished one shows its result and files", async () => {
   const env = { ...stack.env, ...newAccounts(stack.env) };
   const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 720 } }, env);
   const jobs = {};
-  const made = (state, script, args) => {
-    jobs[state] = jobchute(env, "create", env.JOBCHUTE_CHUTE, "run", args);
-    return script && jobchuteBeside(env, "work", "--chute", env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
+  const made = async (state, args, ...labels) => {
+    const query = new URLSearchParams(labels.map((label) => ["label", label]));
+    const headers = { authorization: `Bearer ${env.JOBCHUTE_KEY}` };
+    const url = `${env.JOBCHUTE_URL}/jobs/${env.JOBCHUTE_CHUTE}/run?${query}`;
+    jobs[state] = (await (await fetch(url, { method: "POST", headers, body: args })).json()).job_id;
+    return state === "Pending" ? null : claim(env, jobs[state]);
   };
-  await made("Error", "echo 'CUDA out of memory' >&2; exit 1", '{"scene":"city","samples":4096}');
-  const files = 'cd "$JOBCHUTE_OUTPUT"; head -c 734003 /dev/zero >teapot.png; head -c 90211 /dev/zero >depth/teapot.exr';
-  const result = `echo '{"samples":512,"seconds":148.2,"noise":0.013}' >"$JOBCHUTE_RESULT"`;
-  await made("Complete", `mkdir "$JOBCHUTE_OUTPUT/depth"; ${files}; ${result}`, '{"scene":"teapot","samples":512}');
-  made("Running", null, '{"scene":"forest","samples":512}');
-  await claim(env, jobs.Running);
+  await (await made("Error", '{"scene":"city","samples":4096}', "nightly")).fail("CUDA out of memory");
+  const complete = await made("Complete", '{"scene":"planet","samples":512}', "nightly", "for review");
+  const files = { "planet.svg": PLANET, "depth/planet.exr": Buffer.alloc(90211) };
+  await complete.complete({ samples: 512, seconds: 148.2, noise: 0.013 }, files, { "planet.svg": "image/svg+xml" });
+  await made("Running", '{"scene":"forest","samples":512}');
   await page.locator(`[data-job="${jobs.Running}"]`).getByText("Running").waitFor();
-  made("Pending", null, '{"scene":"harbour"}');
+  await made("Pending", '{"scene":"harbour"}');
 
   for (const [state, id] of Object.entries(jobs)) await page.locator(`[data-job="${id}"]`).getByText(state).waitFor();
   await page.locator(`[data-job="${jobs.Complete}"]`).click();
   const job = page.locator("#job");
-  await job.getByText("teapot.png").waitFor();
-  assert.match(await job.innerText(), /depth\/teapot\.exr/);
+  await job.getByRole("button", { name: "Show: planet.svg" }).click();
+  await page.waitForFunction(() => document.querySelector("#job img")?.complete);
+  assert.match(await job.innerText(), /depth\/planet\.exr/);
   assert.match(await job.innerText(), /"noise": 0\.013/);
   await page.screenshot({ path: process.env.SCREENSHOT ?? `${screenshots}/console-states.png` });
   assert.deepEqual(complaints, []);

@@ -85,6 +85,7 @@ test("what is no JSON object is told with its place, and not sent", async () => 
     ['{"a": 1,\n "b": x}', 'Unexpected "x": line 2, column 7'],
     ['{"a": [1, 2}', 'Unexpected "}": line 1, column 12'],
     ["{'a': 1}", `Unexpected "'": line 1, column 2`],
+    ['{"a": [1,,2]}', 'Unexpected ",": line 1, column 10'],
     ['{"a": 01}', 'Unexpected "1": line 1, column 8'],
     ['{"a": "\t"}', 'Unexpected "\\t": line 1, column 8'],
     ['{"a": 1,}', 'Unexpected "}": line 1, column 9'],

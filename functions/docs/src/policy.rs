@@ -13,10 +13,11 @@ fn policy(bucket: &str) -> String {
     )
 }
 
-/// The origin of the bucket's URLs: `OUTPUTS_ORIGIN`, unless the SDK was told to reach S3 elsewhere, as presigned URLs then say, too.
-/// Without either, pages have no use for it.
+/// The origin of the bucket's URLs: of its domain (`OUTPUTS_DOMAIN`), unless the SDK was told to reach S3 elsewhere, as presigned URLs
+/// then say, too. Without either, pages have no use for it.
 fn bucket() -> String {
     let told = |variable| env::var(variable).ok().filter(|value| !value.is_empty());
-    let origin = told("AWS_ENDPOINT_URL_S3").or_else(|| told("OUTPUTS_ORIGIN")).unwrap_or_default();
+    let of_domain = || told("OUTPUTS_DOMAIN").map(|domain| format!("https://{domain}"));
+    let origin = told("AWS_ENDPOINT_URL_S3").or_else(of_domain).unwrap_or_default();
     origin.trim_end_matches('/').to_owned()
 }
