@@ -8,7 +8,7 @@ use lexopt::{
 };
 use uuid::Uuid;
 
-use crate::work::command::SUPERVISE;
+use crate::{inputs::Named, work::command::SUPERVISE};
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -25,6 +25,7 @@ pub(crate) enum Command {
         chute: Uuid,
         method: String,
         arguments: String,
+        inputs: Vec<Named>,
     },
     List,
     Usage,
@@ -68,6 +69,7 @@ struct Given {
     options: Vec<&'static str>,
     to: Option<PathBuf>,
     chutes: Vec<String>,
+    inputs: Vec<Named>,
     resume: Option<PathBuf>,
     /// What `work` runs.
     command: Vec<OsString>,
@@ -99,6 +101,10 @@ pub(crate) fn parse(mut arguments: Parser) -> Result<Command, Error> {
                 given.chutes.push(arguments.value()?.string()?);
                 given.options.push("--chute");
             }
+            Long("input") => {
+                given.inputs.push(input(&arguments.value()?.string()?)?);
+                given.options.push("--input");
+            }
             Long("once") => given.options.push("--once"),
             Long("resume") => {
                 given.resume = Some(arguments.value()?.into());
@@ -117,6 +123,7 @@ pub(crate) fn parse(mut arguments: Parser) -> Result<Command, Error> {
         return if given.options.is_empty() { Ok(Command::Help) } else { Err("COMMAND is missing; see --help".into()) };
     };
     let known: &[&str] = match name.as_str() {
+        "create" => &["--input"],
         "download" => &["--to", "--force"],
         "work" => &["--chute", "--once", "--resume"],
         _ => &[],
@@ -138,6 +145,7 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
             method: given.word("METHOD")?,
             // Whether they are good, the API decides.
             arguments: given.words.pop_front().unwrap_or_else(|| "{}".to_owned()),
+            inputs: inputs(given)?,
         },
         "list" => Command::List,
         "usage" => Command::Usage,
@@ -151,6 +159,30 @@ fn command(name: &str, given: &mut Given) -> Result<Command, Error> {
         "work" => work(given)?,
         other => return Err(format!("there is no command {other:?}; see --help").into()),
     })
+}
+
+/// `NAME=FILE`. A name has nothing that JSON could spell in another way.
+fn input(word: &str) -> Result<Named, Error> {
+    let is_name = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    match word.split_once('=') {
+        Some((name, file)) if is_name(name) && !file.is_empty() => {
+            Ok(Named { name: name.to_owned(), file: file.into() })
+        }
+        _ => Err(format!("--input is not NAME=FILE, with letters, digits, _ - and . in NAME: {word:?}").into()),
+    }
+}
+
+fn inputs(given: &mut Given) -> Result<Vec<Named>, Error> {
+    let inputs = std::mem::take(&mut given.inputs);
+    for (at, Named { name, .. }) in inputs.iter().enumerate() {
+        if inputs[..at].iter().any(|other| other.name == *name) {
+            return Err(format!("--input {name} is given twice").into());
+        }
+    }
+    Ok(inputs)
 }
 
 fn work(given: &mut Given) -> Result<Command, Error> {
@@ -222,6 +254,19 @@ mod tests {
             };
             assert_eq!(arguments, text);
         }
+    }
+
+    #[test]
+    fn an_input_has_a_name_and_a_file() {
+        let Ok(Command::Create { inputs, .. }) = read(&["create", ID, "m", "--input", "a.b-c_1=x=y", "{}"]) else {
+            panic!("valid")
+        };
+        assert_eq!(inputs, [Named { name: "a.b-c_1".to_owned(), file: "x=y".into() }]);
+        for wrong in ["a", "=f", "a=", "a b=f", "é=f", "\"=f"] {
+            assert!(read(&["create", ID, "m", "--input", wrong]).is_err(), "{wrong}");
+        }
+        assert!(read(&["create", ID, "m", "--input", "a=f", "--input", "a=g"]).is_err());
+        assert!(read(&["list", "--input", "a=f"]).is_err());
     }
 
     #[test]

@@ -11,7 +11,11 @@ use reqwest::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use crate::{api::Api, screen};
+use crate::{
+    api::Api,
+    inputs::{Named, in_place},
+    screen,
+};
 
 /// Bytes of the arguments that the API takes.
 const LARGEST_ARGUMENTS: u64 = 4 << 20;
@@ -21,12 +25,16 @@ struct Created {
     job_id: String,
 }
 
-/// Creates a job and prints its id.
-pub(crate) async fn create(api: &Api, chute: Uuid, method: &str, arguments: &str) -> Result<()> {
+/// Creates a job, with these inputs in its arguments, and prints its id.
+pub(crate) async fn create(api: &Api, chute: Uuid, method: &str, arguments: &str, inputs: &[Named]) -> Result<()> {
     let arguments = match arguments.strip_prefix('@') {
         Some("-") => &content("standard input", stdin())?,
         Some(file) => &content(file, File::open(file).with_context(|| format!("{file} can't be opened"))?)?,
         None => arguments,
+    };
+    let arguments = match inputs {
+        [] => arguments,
+        inputs => &in_place(api, arguments, inputs).await?,
     };
     let method = utf8_percent_encode(method, NON_ALPHANUMERIC);
     let job: Created = api.json(Method::POST, &format!("/jobs/{chute}/{method}"), Some(arguments)).await?;

@@ -4,7 +4,9 @@ mod api;
 mod arguments;
 mod beneath;
 mod body;
+mod digest;
 mod download;
+mod inputs;
 mod jobs;
 mod keys;
 mod pace;
@@ -14,6 +16,7 @@ mod screen;
 mod secrets;
 mod settings;
 mod signals;
+mod upload;
 mod usage;
 mod watch;
 mod work;
@@ -64,7 +67,9 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Help => screen::line(arguments::HELP.trim_end())?,
         Command::Keys => keys::print(&settings.aws()?).await?,
         Command::Hotkey => keys::hotkey()?,
-        Command::Create { chute, method, arguments } => jobs::create(&user()?, chute, &method, &arguments).await?,
+        Command::Create { chute, method, arguments, inputs } => {
+            jobs::create(&user()?, chute, &method, &arguments, &inputs).await?;
+        }
         Command::Usage => usage::print(&user()?).await?,
         Command::List => jobs::list(&user()?).await?,
         Command::Watch { job } => return watch::until_over(&user()?, job).await,

@@ -78,7 +78,7 @@ pub struct Config {
     pub multipart_threshold: u64,
     /// Bytes that the files of a job may have together (`MAX_JOB_BYTES`; 0 for any number).
     pub max_job_bytes: u64,
-    /// Seconds for which jobs can name an input (`INPUT_RETENTION_DAYS`).
+    /// Seconds for which jobs can name an input (`INPUT_DAYS`).
     pub input_retention: i64,
     /// The CloudFormation stack that metrics are of (`STACK_NAME`).
     pub stack_name: String,
@@ -128,7 +128,7 @@ impl Config {
                 0 => u64::MAX,
                 most => most,
             },
-            input_retention: DAY * env.parsed("INPUT_RETENTION_DAYS", 30)?,
+            input_retention: DAY * env.parsed("INPUT_DAYS", 30)?,
             stack_name: env.optional("STACK_NAME").unwrap_or_else(|| "jobchute".to_owned()),
             api_base_url: env.optional("API_BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
         })

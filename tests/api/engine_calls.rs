@@ -174,6 +174,9 @@ async fn a_stranger_costs_no_call() {
         Client::with_key("cpk_nonsense").get(&format!("/jobs/claimable?chute_id={}", world.chute_id)).await,
         Client::nobody().put(&format!("{a_job}/claim"), Value::Null).await,
         Client::nobody().delete(&a_job).await,
+        Client::nobody().post("/inputs", json!({"filename": "a", "size": 1})).await,
+        Client::nobody().put(&format!("/inputs/{}", Uuid::nil()), Value::Null).await,
+        Client::nobody().get(&format!("{a_job}/inputs/{}?token=a.b.c", Uuid::nil())).await,
         Client::with_key("cpk_nonsense").get(&a_job).await,
         Client::nobody().send(Method::GET, &a_job, Vec::new(), &[("authorization", "Bearer a.b.c")]).await,
         other.finish(json!({})).await,
@@ -213,6 +216,7 @@ async fn a_caller_who_is_made_up_costs_one_read_of_items_and_no_query() {
             (Method::PUT, format!("{job}/cancel")),
             (Method::PUT, format!("{job}/retry")),
             (Method::POST, format!("/jobs/{chute_id}/train")),
+            (Method::PUT, format!("/inputs/{}", Uuid::nil())),
             (Method::PUT, format!("/jobs/{pending}/claim")),
         ] {
             let signed = hotkey.headers(method.as_str(), &path, b"");

@@ -50,13 +50,18 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
     let own = event("create-job");
     let mut known = vec![(text(&own["headers"]["authorization"]), format!("Bearer {key}"))];
     let job = event("download-output-file")["pathParameters"].take();
+    let input = event("renew-input")["pathParameters"].take();
     let token = text(&event("complete-job")["queryStringParameters"]["token"]);
     for (package, status) in [
+        ("create-input", 200),
+        ("renew-input", 200),
         ("create-job", 200),
         ("list-claimable-jobs", 200),
         ("claim-job", 200),
         ("claim-next-job", 204),
         ("heartbeat-job", 200),
+        // It names none.
+        ("download-input", 404),
         ("list-jobs", 200),
         ("get-usage", 200),
         ("finish-job", 200),
@@ -78,6 +83,7 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
         assert_eq!(answer["statusCode"], status, "{package}: {answer}");
         let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
         match package {
+            "create-input" => known.push((text(&input["input_id"]), text(&body["input_id"]))),
             "create-job" => known.push((text(&job["job_id"]), text(&body["job_id"]))),
             "list-claimable-jobs" | "list-jobs" => assert_eq!(body["jobs"].as_array().unwrap().len(), 1, "{package}"),
             "claim-job" => {

@@ -132,10 +132,12 @@ impl Fixed {
         if shape == "0000-00-00T00:00:00.000Z" {
             return "2026-11-18T11:06:40.000Z".to_owned();
         }
-        if let Some((_, key)) = text.split_once("/jobs/").filter(|_| text.contains("X-Amz-")) {
-            let key = key.split('?').next().unwrap_or_default();
-            let url = format!("https://outputs.s3.us-east-1.amazonaws.com/jobs/{key}?X-Amz-Signature=0123456789abcdef");
-            return self.names(&url);
+        for folder in ["/jobs/", "/inputs/"] {
+            if let Some((_, key)) = text.split_once(folder).filter(|_| text.contains("X-Amz-")) {
+                let key = key.split('?').next().unwrap_or_default();
+                let bucket = "https://outputs.s3.us-east-1.amazonaws.com";
+                return self.names(&format!("{bucket}{folder}{key}?X-Amz-Signature=0123456789abcdef"));
+            }
         }
         let text = match text.split_once("?token=") {
             Some((url, _)) => format!("{url}?token=eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"),
@@ -157,7 +159,16 @@ async fn record() -> Value {
         examples[operation][status][name] = value.clone();
     };
 
-    let arguments = json!({"epochs": 3, "_disk_gb": 50});
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let file = json!({"filename": "images.tar", "size": 5, "sha256": sha256});
+    let input = world.user.post("/inputs", file.clone()).await.ok();
+    example("create-input", "request", "file", &file);
+    example("create-input", "200", "upload", &input);
+    assert_eq!(upload_to(&input["upload"], b"hello").await.status, 200);
+    let there = world.user.put(&format!("/inputs/{}", text(&input["input_id"])), Value::Null).await.ok();
+    example("renew-input", "200", "there", &there);
+
+    let arguments = json!({"epochs": 3, "images": input["uri"], "_disk_gb": 50});
     let path = format!("/jobs/{}/train", world.chute_id);
     let job = world.user.post(&path, arguments.clone()).await.ok();
     let job_id = text(&job["job_id"]);
@@ -193,7 +204,6 @@ async fn record() -> Value {
     example("release-job", "200", "released", &back);
     world.user.delete(&format!("/jobs/{}", released.job_id)).await.ok();
 
-    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     let files = json!([{"filename": "model.bin", "size": 5, "sha256": sha256}]);
     let report = json!({"status": "complete", "result": {"loss": 0.5}, "output_files": files});
     let finished = miner.post(&path, report.clone()).await.ok();
@@ -258,6 +268,7 @@ async fn record() -> Value {
         (&world.user_id, "9b2e4c10-0000-4000-8000-00000000000a"),
         (&world.chute_id, "3f0a1f6e-0000-4000-8000-000000000001"),
         (&unwanted_id, "7c1d0a52-0000-4000-8000-000000000004"),
+        (&text(&input["input_id"]), "9b0c8a52-0000-5000-8000-000000000001"),
         (&file_id, "e5a1d3b7-0000-5000-8000-000000000003"),
         (address, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"),
         (&format!("/{day}/"), "/2026-11-18/"),

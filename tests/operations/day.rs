@@ -102,6 +102,7 @@ impl Day {
         let unwanted = self.claimed("train").await;
         self.sign(Method::PUT, &format!("/jobs/{}/cancel", unwanted.job_id), b"").await.ok();
         self.user().get(&self.at("/usage")).await.ok();
+        self.give_inputs().await;
         self.retry().await;
         self.administer().await;
         self.lose_miners().await;
@@ -231,6 +232,47 @@ impl Day {
 
     async fn delete_with_a_signature(&mut self, job_id: &str) {
         self.sign(Method::DELETE, &format!("/jobs/{job_id}"), b"").await.ok();
+    }
+
+    /// Inputs in one piece and in parts, and a job that names so many that their list is stored apart.
+    async fn give_inputs(&mut self) {
+        let (user, inputs) = (self.user(), self.at("/inputs"));
+        let declared = |name: String, content: &[u8]| json!({"filename": name, "size": content.len(), "sha256": hex::encode(Sha256::digest(content))});
+        let large = declared("in parts".to_owned(), &[7; 20]);
+        let first = self.sign(Method::POST, "/inputs", large.to_string().as_bytes()).await.ok();
+        let again = user.post(&inputs, large).await.ok();
+        self.remember_signatures([&first["upload"]["parts"][0]["url"], &again["upload"]["parts"][0]["url"]]);
+        assert_eq!(upload(&text(&again["upload"]["parts"][0]["url"]), &[7; 20]).await.status, 200);
+        let path = format!("/inputs/{}", text(&first["input_id"]));
+        assert_eq!(self.sign(Method::PUT, &path, b"").await.ok()["upload"], Value::Null);
+        let (mut uris, mut half) = (vec![first["uri"].clone()], Value::Null);
+        for number in 0..8 {
+            let file = declared(number.to_string(), number.to_string().as_bytes());
+            let input = user.post(&inputs, file).await.ok();
+            self.remember_signatures([&input["upload"]["url"]]);
+            half = input["uri"].clone();
+            if number < 7 {
+                assert_eq!(upload_to(&input["upload"], number.to_string().as_bytes()).await.status, 200);
+                uris.push(input["uri"].clone());
+            }
+        }
+        let create = self.at(&format!("/jobs/{}/train", self.chute_id));
+        assert_eq!(user.post(&create, json!({"a": half})).await.status, 422);
+        for uris in [&uris[..1], &uris[..]] {
+            let job_id = text(&user.post(&create, json!({"a": uris})).await.ok()["job_id"]);
+            let claimed = self.sign(Method::PUT, &format!("/jobs/{job_id}/claim"), b"").await.ok();
+            let url = text(&claimed["job_data"]["a"][0]);
+            self.remember_token(&text(&claimed["job_status_url"]));
+            self.remember_token(&url);
+            let found = Client::nobody().get(&url).await;
+            let file = found.header("location").expect("a presigned URL").to_owned();
+            self.remember_signatures([&file.as_str().into()]);
+            assert_eq!(Client::nobody().get(&file).await.status, 200);
+            // Of what is in the item nothing is lost with it.
+            self.remove(&job_id).await;
+            let status = if uris.len() == 1 { 307 } else { 500 };
+            assert_eq!(Client::nobody().get(&url).await.status, status);
+        }
     }
 
     /// Hours in which miners die, at every stage, and nobody but the reaper is awake.

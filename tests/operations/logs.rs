@@ -4,6 +4,7 @@ use local::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Client, functions};
+use uuid::Uuid;
 
 use crate::day::Day;
 
@@ -38,6 +39,11 @@ async fn no_line_has_a_secret() {
         assert_eq!(Client::nobody().put(&job.route("heartbeat"), json!({})).await.status, 503);
         assert_eq!(Client::nobody().put(&job.route("release"), json!({})).await.status, 503);
         assert_eq!(Client::nobody().put(&job.route("upload"), json!({"path": "twice"})).await.status, 503);
+        let input = format!("/inputs/{}", Uuid::nil());
+        assert_eq!(Client::nobody().get(&job.route(&input[1..])).await.status, 503);
+        assert_eq!(day.sign(Method::PUT, &input, b"").await.status, 503);
+        let declared = json!({"filename": "a", "size": 1});
+        assert_eq!(day.user().post(&day.at("/inputs"), declared).await.status, 503);
         assert_eq!(day.stack.run_schedule("reap-jobs").await.unwrap()["more"], true);
         let command = json!({"command": "create_key", "user_id": day.user_id});
         assert!(day.stack.invoke("admin", command).await.is_err());

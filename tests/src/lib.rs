@@ -11,6 +11,7 @@ mod description;
 mod engine;
 mod envelope;
 mod form;
+pub mod input;
 mod night;
 mod redact;
 mod sdk;

@@ -9,6 +9,7 @@ mod credentials;
 mod deadline;
 mod declared;
 mod envelopes;
+mod inputs;
 mod killed;
 mod many;
 mod memory;

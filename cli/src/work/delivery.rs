@@ -16,11 +16,12 @@ use crate::{
     pace,
     refusal::{refused, wait},
     screen::tell,
+    upload::Target,
     work::{
         folder::{Assignment, Folder},
         outputs::{self, Output},
         report::{LARGEST_RESULT, Report},
-        upload::{self, Target},
+        upload,
     },
 };
 

@@ -1,16 +1,12 @@
 //! What a command has left in its output folder.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
     beneath::{Entry, Root, Unusable},
+    digest::digest,
     screen,
 };
 
@@ -20,8 +16,6 @@ const MOST_FILES: usize = 1000;
 const MOST_ENTRIES: usize = 100_000;
 /// Bytes of a path that no name of an output can have, so that nothing below it is one either.
 const LONGEST_NAME: usize = 926;
-/// Bytes of the largest file that S3 stores: 5 TiB.
-const LARGEST_FILE: u64 = 5 << 40;
 /// Bytes of what is told of the skipped.
 const LONGEST_LIST: usize = 6 << 10;
 
@@ -126,25 +120,6 @@ fn names(root: &Root) -> (Vec<String>, Vec<Skipped>) {
     (names, skipped)
 }
 
-/// Size and SHA-256 of a file, as large as it is now.
-fn digest(file: File) -> io::Result<(u64, String)> {
-    let size = file.metadata()?.len();
-    if size > LARGEST_FILE {
-        return Err(io::Error::other("larger than 5 TiB"));
-    }
-    let (mut file, mut hash, mut buffer) = (file.take(size), Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    if file.limit() > 0 {
-        return Err(io::Error::other("it is being written to"));
-    }
-    Ok((size, hex::encode(hash.finalize())))
-}
-
 /// What is told of the skipped, a line each, as far as there is room; empty when nothing was skipped.
 pub(crate) fn told(skipped: &[Skipped]) -> String {
     let mut text = String::new();
@@ -162,7 +137,7 @@ pub(crate) fn told(skipped: &[Skipped]) -> String {
 #[cfg(test)]
 mod tests {
     use std::{
-        fs,
+        fs, io,
         os::unix::{ffi::OsStrExt, fs::symlink, net::UnixListener},
         process::Command,
     };

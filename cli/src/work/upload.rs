@@ -1,73 +1,25 @@
-//! A miner's uploads: straight to S3, in one PUT or in parts, with a progress bar.
+//! A miner's uploads.
 
-use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
-use anyhow::{Context, Error, Result, bail, ensure};
-use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt, stream::try_unfold};
-use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::{Body, Method, StatusCode};
-use serde::Deserialize;
+use anyhow::{Error, Result, ensure};
+use indicatif::ProgressBar;
+use reqwest::Method;
 use serde_json::json;
-use time::OffsetDateTime;
-use tokio::{
-    sync::watch,
-    task::spawn_blocking,
-    time::{sleep, timeout},
-};
 
 use crate::{
-    api::{Api, time},
-    pace,
-    refusal::{Refusal, StoreRefusal, refused, wait},
-    screen::{self, BAR, tell},
+    api::Api,
+    screen::{self, tell},
+    upload::{self, Target},
     work::outputs::{self, Output},
 };
-
-/// How often a file may fail without a byte of it being done in between. Its URLs are renewed each time.
-const TRIES: u32 = 5;
-/// How long S3 may take nothing and answer nothing.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Bytes that are read at once.
-const PIECE: u64 = 64 << 10;
-
-/// Where a file goes.
-#[derive(Deserialize)]
-pub(crate) struct Target {
-    filename: String,
-    /// None when it goes in parts.
-    url: Option<String>,
-    #[serde(default)]
-    headers: HashMap<String, String>,
-    expires_at: Option<String>,
-    /// Those that are still missing.
-    parts: Option<Vec<Part>>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    offset: u64,
-    size: u64,
-    url: String,
-}
-
-impl Target {
-    /// Whether its URLs end in less than a minute.
-    fn ends(&self) -> bool {
-        let end = self.expires_at.as_deref().and_then(time);
-        end.is_some_and(|end| end - OffsetDateTime::now_utc() < Duration::from_secs(60))
-    }
-}
 
 /// Sends every file where finish's answer says. One that fails does not keep the others: whether all arrived, the API knows.
 pub(crate) async fn all(api: &Api, job_url: &str, targets: Vec<Target>, job: &Path, files: &[Output]) {
     let mut targets: HashMap<_, _> = targets.into_iter().map(|target| (target.filename.clone(), target)).collect();
     for file in files {
         let shown = screen::name(&file.filename);
-        let bar = ProgressBar::new(file.size).with_message(shown.clone());
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style);
-        }
+        let bar = upload::bar(shown.clone(), file.size);
         let sent = one(api, job_url, targets.remove(&file.filename), job, file, &bar).await;
         bar.finish_and_clear();
         match sent {
@@ -90,135 +42,10 @@ async fn one(
     let source = source.map_err(|why| Error::msg(why.to_string()))?;
     ensure!(source.metadata()?.len() == file.size, "it has changed since it was reported");
     let source = Arc::new(source);
-    // An answer that would be too long leaves the targets out.
-    let mut target = first.filter(|target| !target.ends());
-    let mut failures = 0;
-    loop {
-        bar.set_position(0);
-        let sent = async {
-            let target = match target.take() {
-                Some(target) => target,
-                None => renew(api, job_url, &file.filename).await?,
-            };
-            send(api, &target, &source, file.size, bar, &mut failures).await
-        };
-        match sent.await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) if failures + 1 == TRIES || refused(&error).is_some() => return Err(error),
-            Err(error) => {
-                failures += 1;
-                pace::retry(wait(&error), failures).await;
-            }
-        }
-    }
-}
-
-async fn renew(api: &Api, job_url: &str, name: &str) -> Result<Target> {
-    let url = job_url.replacen("?token=", "/upload?token=", 1);
-    Ok(api.at(Method::PUT, &url, Some(&json!({ "path": name }).to_string())).await?.body)
-}
-
-/// One PUT, or one per part that is still missing. False: the URLs end before all parts are sent.
-async fn send(
-    api: &Api,
-    target: &Target,
-    source: &Arc<File>,
-    size: u64,
-    bar: &ProgressBar,
-    failures: &mut u32,
-) -> Result<bool> {
-    let Some(parts) = &target.parts else {
-        let url = target.url.as_deref().context("no URL")?;
-        put(api, url, &target.headers, source, (0, size), bar).await?;
-        return Ok(true);
+    let renew = async || {
+        let url = job_url.replacen("?token=", "/upload?token=", 1);
+        let body = json!({ "path": file.filename }).to_string();
+        api.at(Method::PUT, &url, Some(&body)).await.map(|answer| Some(answer.body))
     };
-    let missing: u64 = parts.iter().map(|part| part.size).sum();
-    bar.set_position(size.saturating_sub(missing));
-    for (index, part) in parts.iter().enumerate() {
-        // Never before the first, so that every renewal is some progress.
-        if index > 0 && target.ends() {
-            return Ok(false);
-        }
-        put(api, &part.url, &HashMap::new(), source, (part.offset, part.size), bar).await?;
-        *failures = 0;
-    }
-    Ok(true)
-}
-
-/// So many bytes from an offset on, whatever else reads the same handle.
-fn content(source: Arc<File>, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
-    try_unfold((offset, size), move |(offset, left)| {
-        let source = Arc::clone(&source);
-        async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let piece = spawn_blocking(move || {
-                let mut piece = vec![0; left.min(PIECE) as usize];
-                source.read_exact_at(&mut piece, offset).map(|()| piece)
-            });
-            let piece = piece.await??;
-            let read = piece.len() as u64;
-            Ok(Some((Bytes::from(piece), (offset + read, left - read))))
-        }
-    })
-}
-
-/// Sends so many bytes from an offset on.
-async fn put(
-    api: &Api,
-    url: &str,
-    headers: &HashMap<String, String>,
-    source: &Arc<File>,
-    (offset, size): (u64, u64),
-    bar: &ProgressBar,
-) -> Result<()> {
-    let bar = bar.clone();
-    let (moved, mut moves) = watch::channel(());
-    let stream = content(Arc::clone(source), offset, size).inspect_ok(move |bytes| {
-        bar.inc(bytes.len() as u64);
-        moved.send_replace(());
-    });
-    let mut request = api.http.put(url).body(Body::wrap_stream(stream)).header("content-length", size);
-    for (name, value) in headers.iter().filter(|(name, _)| *name != "content-length") {
-        request = request.header(name, value);
-    }
-    let silence = async {
-        while let Ok(moved) = timeout(SILENCE, moves.changed()).await {
-            if moved.is_err() {
-                // All is sent.
-                return sleep(SILENCE).await;
-            }
-        }
-    };
-    let answer = tokio::select! {
-        answer = request.send() => answer.map_err(reqwest::Error::without_url)?,
-        () = silence => bail!("S3 is silent"),
-    };
-    if answer.status() != StatusCode::OK {
-        bail!(StoreRefusal(Refusal::of(answer).await));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use ::time::format_description::well_known::Rfc3339;
-
-    use super::*;
-
-    #[test]
-    fn urls_end_in_their_last_minute_and_ever_after() -> Result<()> {
-        let ends = |expires_at: Option<String>| {
-            Target { filename: String::new(), url: None, headers: HashMap::new(), expires_at, parts: None }.ends()
-        };
-        let within = |seconds| {
-            let time = OffsetDateTime::now_utc() + Duration::from_secs(seconds);
-            anyhow::Ok(Some(time.format(&Rfc3339)?))
-        };
-        assert!(ends(Some("2020-01-01T00:00:00.000Z".to_owned())) && ends(within(50)?));
-        assert!(!ends(within(70)?) && !ends(None));
-        Ok(())
-    }
+    upload::file(api, &source, file.size, first, renew, bar).await
 }

@@ -4,6 +4,7 @@ mod cancel;
 mod claims;
 mod commands;
 mod download;
+mod inputs;
 mod outputs;
 mod pace;
 mod processes;

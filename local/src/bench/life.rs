@@ -119,8 +119,29 @@ impl<'a> Bench<'a> {
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;
         self.call("get-usage", Method::GET, &format!("{}/usage", self.stack.url()), &user, None).await?;
+        self.input().await?;
         self.call("docs", Method::GET, &format!("{}/openapi.json", self.stack.url()), "", None).await?;
         Ok(())
+    }
+
+    /// An input, and a job that names it: as its miner fetches it.
+    async fn input(&mut self) -> Result<()> {
+        let (user, inputs) = (self.user_key.clone(), format!("{}/inputs", self.stack.url()));
+        let file = json!({"filename": "input", "size": 7});
+        let input = self.call("create-input", Method::POST, &inputs, &user, Some(file)).await?.body;
+        let id = input["input_id"].as_str().context("no input_id")?;
+        self.call("renew-input", Method::PUT, &format!("{inputs}/{id}"), &user, None).await?;
+        let headers = input["upload"]["headers"].as_object().context("no headers")?;
+        let mut put = self.http.put(input["upload"]["url"].as_str().context("no upload URL")?).body(vec![7; 7]);
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "content-length") {
+            put = put.header(name, value.as_str().context("no header")?);
+        }
+        put.send().await?.error_for_status()?;
+        let create = format!("{}/jobs/{}/run", self.stack.url(), self.chute);
+        let job = self.call("create-job", Method::POST, &create, &user, Some(json!({"a": input["uri"]}))).await?.body;
+        let own = self.claim(job["job_id"].as_str().context("no job_id")?).await?;
+        let url = own.replace("?token=", &format!("/inputs/{id}?token="));
+        self.call("download-input", Method::GET, &url, "", None).await.map(drop)
     }
 
     /// The first page of the user's jobs.

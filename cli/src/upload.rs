@@ -1,0 +1,212 @@
+//! Uploads straight to S3, in one PUT or in parts, with a progress bar.
+
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt, stream::try_unfold};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::{Body, StatusCode};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    api::{Api, time},
+    pace,
+    refusal::{Refusal, StoreRefusal, refused, wait},
+    screen::BAR,
+};
+
+/// How often a file may fail without a byte of it being done in between. Its URLs are renewed each time.
+const TRIES: u32 = 5;
+/// How long S3 may take nothing and answer nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Bytes that are read at once.
+const PIECE: u64 = 64 << 10;
+
+/// Where a file goes.
+#[derive(Deserialize)]
+pub(crate) struct Target {
+    pub(crate) filename: String,
+    /// None when it goes in parts.
+    url: Option<String>,
+    #[serde(default)]
+    headers: HashMap<String, String>,
+    expires_at: Option<String>,
+    /// Those that are still missing.
+    parts: Option<Vec<Part>>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    offset: u64,
+    size: u64,
+    url: String,
+}
+
+impl Target {
+    /// Whether the file goes in parts.
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.parts.is_some()
+    }
+
+    /// Whether its URLs end in less than a minute.
+    fn ends(&self) -> bool {
+        let end = self.expires_at.as_deref().and_then(time);
+        end.is_some_and(|end| end - OffsetDateTime::now_utc() < Duration::from_secs(60))
+    }
+}
+
+/// The progress bar of a file.
+pub(crate) fn bar(shown: String, size: u64) -> ProgressBar {
+    let bar = ProgressBar::new(size).with_message(shown);
+    match ProgressStyle::with_template(BAR) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Sends a file where its target says; where there is none, or its URLs end, where `renew` says, which answers None when the file is there.
+pub(crate) async fn file<F: Future<Output = Result<Option<Target>>>>(
+    api: &Api,
+    source: &Arc<File>,
+    size: u64,
+    first: Option<Target>,
+    renew: impl Fn() -> F,
+    bar: &ProgressBar,
+) -> Result<()> {
+    // An answer that would be too long leaves the targets out.
+    let mut target = first.filter(|target| !target.ends());
+    let mut failures = 0;
+    loop {
+        bar.set_position(0);
+        let sent = async {
+            let target = match target.take() {
+                Some(target) => Some(target),
+                None => renew().await?,
+            };
+            match target {
+                Some(target) => send(api, &target, source, size, bar, &mut failures).await,
+                None => Ok(true),
+            }
+        };
+        match sent.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if failures + 1 == TRIES || refused(&error).is_some() => return Err(error),
+            Err(error) => {
+                failures += 1;
+                pace::retry(wait(&error), failures).await;
+            }
+        }
+    }
+}
+
+/// One PUT, or one per part that is still missing. False: the URLs end before all parts are sent.
+async fn send(
+    api: &Api,
+    target: &Target,
+    source: &Arc<File>,
+    size: u64,
+    bar: &ProgressBar,
+    failures: &mut u32,
+) -> Result<bool> {
+    let Some(parts) = &target.parts else {
+        let url = target.url.as_deref().context("no URL")?;
+        put(api, url, &target.headers, source, (0, size), bar).await?;
+        return Ok(true);
+    };
+    let missing: u64 = parts.iter().map(|part| part.size).sum();
+    bar.set_position(size.saturating_sub(missing));
+    for (index, part) in parts.iter().enumerate() {
+        // Never before the first, so that every renewal is some progress.
+        if index > 0 && target.ends() {
+            return Ok(false);
+        }
+        put(api, &part.url, &HashMap::new(), source, (part.offset, part.size), bar).await?;
+        *failures = 0;
+    }
+    Ok(true)
+}
+
+/// So many bytes from an offset on, whatever else reads the same handle.
+fn content(source: Arc<File>, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold((offset, size), move |(offset, left)| {
+        let source = Arc::clone(&source);
+        async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let piece = spawn_blocking(move || {
+                let mut piece = vec![0; left.min(PIECE) as usize];
+                source.read_exact_at(&mut piece, offset).map(|()| piece)
+            });
+            let piece = piece.await??;
+            let read = piece.len() as u64;
+            Ok(Some((Bytes::from(piece), (offset + read, left - read))))
+        }
+    })
+}
+
+/// Sends so many bytes from an offset on.
+async fn put(
+    api: &Api,
+    url: &str,
+    headers: &HashMap<String, String>,
+    source: &Arc<File>,
+    (offset, size): (u64, u64),
+    bar: &ProgressBar,
+) -> Result<()> {
+    let bar = bar.clone();
+    let (moved, mut moves) = watch::channel(());
+    let stream = content(Arc::clone(source), offset, size).inspect_ok(move |bytes| {
+        bar.inc(bytes.len() as u64);
+        moved.send_replace(());
+    });
+    let mut request = api.http.put(url).body(Body::wrap_stream(stream)).header("content-length", size);
+    for (name, value) in headers.iter().filter(|(name, _)| *name != "content-length") {
+        request = request.header(name, value);
+    }
+    let silence = async {
+        while let Ok(moved) = timeout(SILENCE, moves.changed()).await {
+            if moved.is_err() {
+                // All is sent.
+                return sleep(SILENCE).await;
+            }
+        }
+    };
+    let answer = tokio::select! {
+        answer = request.send() => answer.map_err(reqwest::Error::without_url)?,
+        () = silence => bail!("S3 is silent"),
+    };
+    if answer.status() != StatusCode::OK {
+        bail!(StoreRefusal(Refusal::of(answer).await));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ::time::format_description::well_known::Rfc3339;
+
+    use super::*;
+
+    #[test]
+    fn urls_end_in_their_last_minute_and_ever_after() -> Result<()> {
+        let ends = |expires_at: Option<String>| {
+            Target { filename: String::new(), url: None, headers: HashMap::new(), expires_at, parts: None }.ends()
+        };
+        let within = |seconds| {
+            let time = OffsetDateTime::now_utc() + Duration::from_secs(seconds);
+            anyhow::Ok(Some(time.format(&Rfc3339)?))
+        };
+        assert!(ends(Some("2020-01-01T00:00:00.000Z".to_owned())) && ends(within(50)?));
+        assert!(!ends(within(70)?) && !ends(None));
+        Ok(())
+    }
+}
