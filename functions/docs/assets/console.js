@@ -86,6 +86,7 @@ $("open").addEventListener("submit", (event) => {
   if (parts) location.hash = `#/jobs/${parts.slice(1).join("-")}`;
 });
 $("sign-out").addEventListener("click", () => signOut());
+$("chute").addEventListener("change", () => suggest(knownChutes()));
 for (const filter of ["filter", "label"]) {
   $(filter).addEventListener("change", () => {
     forgetList();

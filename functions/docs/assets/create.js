@@ -161,17 +161,15 @@ export function forgetDraft() {
   $("create").reset();
 }
 
-/** Suggests the chutes that are known, and the jobs of the one that was chosen. */
+/** Suggests the chutes that are known, and the jobs of the one that was chosen. What does not change stays: it may be open. */
 export function suggest(chutes) {
-  const options = (all) => all.map(([value, label]) => element("option", { value, label: label ?? "" }));
-  $("chutes").replaceChildren(...options([...chutes].map(([id, { name }]) => [id, name])));
-  const methods = () => {
-    const known = chutes.get($("chute").value.trim());
-    const all = known ? [known] : [...chutes.values()];
-    $("methods").replaceChildren(...options([...new Set(all.flatMap((it) => [...it.methods]))].map((name) => [name])));
-  };
-  $("method").onfocus = methods;
-  methods();
+  const chosen = chutes.get($("chute").value.trim());
+  const methods = new Set((chosen ? [chosen] : [...chutes.values()]).flatMap((it) => [...it.methods]));
+  const all = { chutes: [...chutes].map(([id, { name }]) => [id, name]), methods: [...methods].map((name) => [name, name]) };
+  for (const [list, values] of Object.entries(all)) {
+    const made = element("datalist", { id: list }, values.map(([value, label]) => element("option", { value, label })));
+    if (!$(list).isEqualNode(made)) $(list).replaceChildren(...made.children);
+  }
 }
 
 $("create").addEventListener("submit", submit);

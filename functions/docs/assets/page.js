@@ -60,14 +60,13 @@ export function forgetTroubles() {
   trouble("list", null);
 }
 
-/** Does what was asked for; tells what goes wrong. */
+/** Does what was asked for; tells what goes wrong, also somebody who has moved on meanwhile. */
 export async function act(work) {
-  const isCurrent = sameRound();
   trouble("action", null);
   try {
-    await work(isCurrent);
+    await work(sameRound());
   } catch (error) {
-    if (isCurrent() || error.status === 401) trouble("action", error);
+    trouble("action", error);
   }
 }
 

@@ -6,10 +6,10 @@ import { $, sameRound, trouble } from "./page.js";
 
 const count = (number) => number.toLocaleString("en");
 
-/** A quota: how much of it was used, as a bar and in words. */
+/** A quota: how much of it was used, as a bar and in words. A browser cuts off what is more than all, and takes nothing for one. */
 function row(name, id, { used, quota }) {
   const words = `${count(used)} of ${count(quota)} jobs`;
-  const bar = element("progress", { max: Math.max(quota, 1), value: Math.min(used, Math.max(quota, 1)), ariaLabel: `${name}: ${words}` }, words);
+  const bar = element("progress", { max: quota, value: used, ariaLabel: `${name}: ${words}` }, words);
   if (used >= quota) bar.className = "full";
   const code = id && element("code", { className: "quiet" }, id);
   return element("li", {}, element("div", { className: "bar" }, element("bdi", {}, name), element("span", {}, words)), bar, code);
