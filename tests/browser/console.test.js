@@ -57,24 +57,26 @@ test("a job is watched from pending to complete, and its file downloaded", async
   await context.close();
 });
 
-const PLANET = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 180" width="480" height="180">
+const PLANET = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 150" width="480" height="150">
   <defs>
     <radialGradient id="lit" cx="0.35" cy="0.3" r="0.8">
       <stop offset="0" stop-color="#ffe0a3"/><stop offset="0.5" stop-color="#d9633b"/><stop offset="1" stop-color="#2a0f2e"/>
     </radialGradient>
     <linearGradient id="sky" x2="0" y2="1"><stop offset="0" stop-color="#0b1026"/><stop offset="1" stop-color="#26355f"/></linearGradient>
   </defs>
-  <rect width="480" height="180" fill="url(#sky)"/>
-  <path d="M40 40h1M95 120h1M150 30h1M400 50h1M440 130h1M350 150h1M70 160h1M420 20h1" stroke="#fff" stroke-width="2"/>
-  <g fill="none" stroke="#e8c9a0" stroke-width="7" opacity="0.8"><path d="M180 75a120 26-12 1 0 150-20"/></g>
-  <circle cx="240" cy="88" r="62" fill="url(#lit)"/>
-  <path d="M128 112c30 16 180-6 222-48" fill="none" stroke="#e8c9a0" stroke-width="7"/>
+  <rect width="480" height="150" fill="url(#sky)"/>
+  <path d="M40 40h1M95 110h1M150 25h1M400 50h1M440 120h1M350 130h1M70 140h1M420 20h1" stroke="#fff" stroke-width="2"/>
+  <g transform="rotate(-14 240 75)" fill="none" stroke="#e8c9a0" stroke-width="7">
+    <path d="M130 75a110 22 0 0 1 220 0" opacity="0.7"/>
+    <circle cx="240" cy="75" r="54" fill="url(#lit)" stroke="none"/>
+    <path d="M130 75a110 22 0 0 0 220 0"/>
+  </g>
 </svg>`;
 
 // `npm run screenshot` writes the README's picture with it.
 test("jobs in different states stand in one list, and a finished one shows its result and files", async () => {
   const env = { ...stack.env, ...newAccounts(stack.env) };
-  const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 720 } }, env);
+  const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 800 } }, env);
   const jobs = {};
   const made = async (state, args, ...labels) => {
     const query = new URLSearchParams(labels.map((label) => ["label", label]));
