@@ -56,6 +56,7 @@ const FILES: &[File] = &[
     file!("/docs/swagger-ui-bundle.js", "swagger-ui-bundle.js", "text/javascript; charset=utf-8", A_YEAR, None),
     file!("/console", "assets/", "console.html", "text/html; charset=utf-8"),
     file!("/console/console.css", "assets/", "console.css", "text/css; charset=utf-8"),
+    file!("/console/form.css", "assets/", "form.css", "text/css; charset=utf-8"),
     file!("/console/api.js", "assets/", "api.js", "text/javascript; charset=utf-8"),
     file!("/console/console.js", "assets/", "console.js", "text/javascript; charset=utf-8"),
     file!("/console/create.js", "assets/", "create.js", "text/javascript; charset=utf-8"),
