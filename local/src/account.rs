@@ -11,6 +11,11 @@ pub(crate) fn bucket_arn(name: &str) -> String {
     format!("arn:aws:s3:::{name}")
 }
 
+/// Where the bucket is in AWS. Here, functions are told to reach S3 elsewhere.
+pub(crate) fn bucket_domain(name: &str) -> String {
+    format!("{name}.s3.{REGION}.amazonaws.com")
+}
+
 pub(crate) fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { claim, findings, jobchute, jobchuteBeside, newAccounts, openPage, screenshots, startBrowser, startStack } from "./stack.js";
+import { claim, findings, jobchute, jobchuteBeside, newAccounts, openConsole, openPage, screenshots, startBrowser, startStack } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -22,13 +22,7 @@ function work(script) {
   return jobchuteBeside(stack.env, "work", "--chute", stack.env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
 }
 
-async function signedIn(options, env = stack.env) {
-  const opened = await openPage(browser, stack.url, "/console", options);
-  await opened.page.getByLabel("API key or JWT").fill(env.JOBCHUTE_KEY);
-  await opened.page.keyboard.press("Enter");
-  await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();
-  return opened;
-}
+const signedIn = (options, env) => openConsole(browser, stack, options, env);
 
 test("a job is watched from pending to complete, and its file downloaded", async () => {
   const { page, context, foreign, complaints } = await signedIn();
@@ -63,29 +57,48 @@ test("a job is watched from pending to complete, and its file downloaded", async
   await context.close();
 });
 
+const PLANET = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 150" width="480" height="150">
+  <defs>
+    <radialGradient id="lit" cx="0.35" cy="0.3" r="0.8">
+      <stop offset="0" stop-color="#ffe0a3"/><stop offset="0.5" stop-color="#d9633b"/><stop offset="1" stop-color="#2a0f2e"/>
+    </radialGradient>
+    <linearGradient id="sky" x2="0" y2="1"><stop offset="0" stop-color="#0b1026"/><stop offset="1" stop-color="#26355f"/></linearGradient>
+  </defs>
+  <rect width="480" height="150" fill="url(#sky)"/>
+  <path d="M40 40h1M95 110h1M150 25h1M400 50h1M440 120h1M350 130h1M70 140h1M420 20h1" stroke="#fff" stroke-width="2"/>
+  <g transform="rotate(-14 240 75)" fill="none" stroke="#e8c9a0" stroke-width="7">
+    <path d="M130 75a110 22 0 0 1 220 0" opacity="0.7"/>
+    <circle cx="240" cy="75" r="54" fill="url(#lit)" stroke="none"/>
+    <path d="M130 75a110 22 0 0 0 220 0"/>
+  </g>
+</svg>`;
+
 // `npm run screenshot` writes the README's picture with it.
 test("jobs in different states stand in one list, and a finished one shows its result and files", async () => {
   const env = { ...stack.env, ...newAccounts(stack.env) };
-  const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 720 } }, env);
+  const { page, context, complaints } = await signedIn({ viewport: { width: 1200, height: 800 } }, env);
   const jobs = {};
-  const made = (state, script, args) => {
-    jobs[state] = jobchute(env, "create", env.JOBCHUTE_CHUTE, "run", args);
-    return script && jobchuteBeside(env, "work", "--chute", env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", script);
+  const made = async (state, args, ...labels) => {
+    const query = new URLSearchParams(labels.map((label) => ["label", label]));
+    const headers = { authorization: `Bearer ${env.JOBCHUTE_KEY}` };
+    const url = `${env.JOBCHUTE_URL}/jobs/${env.JOBCHUTE_CHUTE}/run?${query}`;
+    jobs[state] = (await (await fetch(url, { method: "POST", headers, body: args })).json()).job_id;
+    return state === "Pending" ? null : claim(env, jobs[state]);
   };
-  await made("Error", "echo 'CUDA out of memory' >&2; exit 1", '{"scene":"city","samples":4096}');
-  const files = 'cd "$JOBCHUTE_OUTPUT"; head -c 734003 /dev/zero >teapot.png; head -c 90211 /dev/zero >depth/teapot.exr';
-  const result = `echo '{"samples":512,"seconds":148.2,"noise":0.013}' >"$JOBCHUTE_RESULT"`;
-  await made("Complete", `mkdir "$JOBCHUTE_OUTPUT/depth"; ${files}; ${result}`, '{"scene":"teapot","samples":512}');
-  made("Running", null, '{"scene":"forest","samples":512}');
-  await claim(env, jobs.Running);
+  await (await made("Error", '{"scene":"city","samples":4096}', "nightly")).fail("CUDA out of memory");
+  const complete = await made("Complete", '{"scene":"planet","samples":512}', "nightly", "for review");
+  const files = { "planet.svg": PLANET, "depth/planet.exr": Buffer.alloc(90211) };
+  await complete.complete({ samples: 512, seconds: 148.2, noise: 0.013 }, files, { "planet.svg": "image/svg+xml" });
+  await made("Running", '{"scene":"forest","samples":512}');
   await page.locator(`[data-job="${jobs.Running}"]`).getByText("Running").waitFor();
-  made("Pending", null, '{"scene":"harbour"}');
+  await made("Pending", '{"scene":"harbour"}');
 
   for (const [state, id] of Object.entries(jobs)) await page.locator(`[data-job="${id}"]`).getByText(state).waitFor();
   await page.locator(`[data-job="${jobs.Complete}"]`).click();
   const job = page.locator("#job");
-  await job.getByText("teapot.png").waitFor();
-  assert.match(await job.innerText(), /depth\/teapot\.exr/);
+  await job.getByRole("button", { name: "Show: planet.svg" }).click();
+  await page.waitForFunction(() => document.querySelector("#job img")?.complete);
+  assert.match(await job.innerText(), /depth\/planet\.exr/);
   assert.match(await job.innerText(), /"noise": 0\.013/);
   await page.screenshot({ path: process.env.SCREENSHOT ?? `${screenshots}/console-states.png` });
   assert.deepEqual(complaints, []);
@@ -173,7 +186,7 @@ test("the dialog is about the job that it names, and ends with a look at another
   await job.getByRole("button", { name: "Delete…" }).click();
   await page.goBack();
   await job.getByText(first).waitFor();
-  await page.evaluate(() => document.getElementById("delete").click());
+  await page.evaluate(() => document.getElementById("confirm-yes").click());
   await page.locator(`[data-job="${second}"]`).waitFor({ state: "detached" });
   const left = jobchute(stack.env, "list");
   assert.ok(left.includes(first) && !left.includes(second), left);

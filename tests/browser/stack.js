@@ -50,12 +50,16 @@ export async function claim(env, id) {
   };
   const { job_status_url: url } = await ask("PUT", `${env.JOBCHUTE_URL}/jobs/${id}/claim`);
   return {
+    /** Reports that it failed. */
+    fail: (detail) => ask("POST", url, { status: "error", detail }),
     progress: (progress) => ask("PUT", url.replace("?", "/heartbeat?"), { progress }),
-    /** Reports its result and files, by name, and sends them. */
-    complete: async (result, files = {}) => {
-      const output_filenames = Object.keys(files);
-      const { uploads, terminal } = await ask("POST", url, { status: "complete", result, output_filenames });
-      for (const { method, url, headers, filename } of uploads ?? []) await fetch(url, { method, headers, body: files[filename] });
+    /** Reports its result and files, by name, and sends those that are not null. `types` has what it says that they are. */
+    complete: async (result, files = {}, types = {}) => {
+      const output_files = Object.keys(files).map((filename) => ({ filename, content_type: types[filename] }));
+      const { uploads, terminal } = await ask("POST", url, { status: "complete", result, output_files });
+      for (const { method, url, headers, filename } of uploads ?? []) {
+        if (files[filename] !== null) await fetch(url, { method, headers, body: files[filename] });
+      }
       if (!terminal) await ask("PUT", url);
     },
   };
@@ -91,6 +95,20 @@ export async function openPage(browser, url, path, options = {}) {
   page.on("pageerror", (error) => complaints.push(String(error)));
   await page.goto(path);
   return { page, context, foreign, complaints };
+}
+
+/** The console, with the list of the jobs of a user. */
+export async function openConsole(browser, stack, options = {}, env = stack.env) {
+  const opened = await openPage(browser, stack.url, "/console", options);
+  await opened.page.getByLabel("API key or JWT").fill(env.JOBCHUTE_KEY);
+  await opened.page.keyboard.press("Enter");
+  await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();
+  return opened;
+}
+
+/** How many pixels the page is wider than the screen: 0 when it fits. */
+export function tooWide(page) {
+  return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth));
 }
 
 /** What axe-core finds on the page, by rule. Rules are facts of WCAG and good practice; none is left out. */

@@ -17,6 +17,10 @@ fn longest(template: &Value, value: &Value) -> u64 {
             let values = either.value.as_sequence().expect("a condition and two values");
             return values[1..].iter().map(|value| longest(template, value)).max().expect("two values");
         }
+        // Bucket, `.s3.`, a region of at most 14 characters, and the longest suffix, that of China.
+        Value::Tagged(domain) if domain.tag == "GetAtt" && domain.value == "OutputsBucket.RegionalDomainName" => {
+            return 63 + 4 + 14 + ".amazonaws.com.cn".len() as u64;
+        }
         other => panic!("no way to tell how long {other:?} may be"),
     };
     let parameter = &template["Parameters"][name];

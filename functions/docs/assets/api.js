@@ -13,11 +13,16 @@ export const key = {
 /** The longest that an answer makes the page wait, in seconds. */
 const LONGEST = 300;
 
-/** An answer that is not a success. `status` is 0 when there was no answer; `wait` as in an answer. */
+/** An answer that is not a success. `status` is 0 when there was no answer; `wait` as in an answer; `errors` when they have places. */
 export class Refused extends Error {
-  constructor(status, detail, wait = null) {
+  constructor(status, detail, wait = null, errors = []) {
     super(detail);
-    Object.assign(this, { status, wait });
+    Object.assign(this, { status, wait, errors });
+  }
+
+  /** Nobody knows whether it was done: it may be asked for again. */
+  get isOpen() {
+    return this.status === 0 || this.status >= 500;
   }
 }
 
@@ -27,21 +32,25 @@ function waitOf(answer) {
   return seconds > 0 ? Math.min(seconds, LONGEST) * 1000 : null;
 }
 
-/** What a request answers: the JSON, its text, and when to ask again. */
-async function call(method, path) {
-  const headers = { authorization: `Bearer ${key.get()}`, accept: "application/json" };
+/** What a request answers: the JSON, its text, and when to ask again. A body that is a text is sent as it is. */
+async function call(method, path, { body, headers, signal } = {}) {
+  const sent = { authorization: `Bearer ${key.get()}`, accept: "application/json", ...headers };
+  if (body !== undefined) sent["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers, cache: "no-store" });
+    answer = await fetch(path, { method, headers: sent, body, signal, cache: "no-store" });
   } catch {
-    throw new Refused(0, "The API can't be reached. Trying again…");
+    signal?.throwIfAborted();
+    throw new Refused(0, `The API can't be reached.${method === "GET" ? " Trying again…" : ""}`);
   }
-  const text = await answer.text().catch(() => "");
-  const body = parsed(text);
+  const text = await answer.text().catch(() => null);
+  const said = parsed(text ?? "");
   const wait = waitOf(answer);
-  if (answer.ok) return { body, text, wait };
-  const detail = Array.isArray(body.detail) ? body.detail.map((error) => error.msg).join(". ") : body.detail;
-  throw new Refused(answer.status, detail ?? body.message ?? `Status ${answer.status}`, wait);
+  if (answer.ok && text === null) throw new Refused(0, "The API's answer was cut off.");
+  if (answer.ok) return { body: said, text, wait };
+  const errors = Array.isArray(said.detail) ? said.detail : [];
+  const detail = errors.length ? errors.map((error) => error.msg).join(". ") : said.detail;
+  throw new Refused(answer.status, detail ?? said.message ?? `Status ${answer.status}`, wait, errors);
 }
 
 function parsed(text) {
@@ -68,4 +77,19 @@ export async function getState(id) {
   return { ...body, text, wait };
 }
 export const deleteJob = (id) => call("DELETE", `/jobs/${id}`);
+export const cancelJob = (id) => call("PUT", `/jobs/${id}/cancel`);
+export const retryJob = (id) => call("PUT", `/jobs/${id}/retry`);
 export const download = async (id, file) => (await call("GET", `/jobs/${id}/download/${file}`)).body;
+export const getUsage = async () => (await call("GET", "/usage")).body;
+
+/** Creates a job. `target` is the path with its query; a repeat with the same `idempotencyKey` makes no second one. */
+export async function createJob(target, args, idempotencyKey) {
+  return (await call("POST", target, { body: args, headers: { "idempotency-key": idempotencyKey } })).body;
+}
+
+/** A place for an input: its id, its uri, and where to send it, which is null when it is there. */
+export async function newInput(file, signal) {
+  return (await call("POST", "/inputs", { body: JSON.stringify(file), signal })).body;
+}
+/** The same as it is now. */
+export const getInput = async (id, signal) => (await call("PUT", `/inputs/${id}`, { signal })).body;

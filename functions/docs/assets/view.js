@@ -1,19 +1,11 @@
-// What jobs look like. Everything that comes from a job is set as text, never as HTML.
+// What jobs look like.
 
-import { pretty, visible } from "./text.js";
+import { button, bytes, duration, element, time } from "./element.js";
+import { fileRow } from "./preview.js";
+import { pretty } from "./text.js";
 
 /** Characters of a JSON text that are shown. */
 const SHOWN = 50_000;
-
-const shown = (it) => (typeof it === "string" ? visible(it) : it);
-
-/** An element with properties and children; null children are left out. Whatever a text says, all of it can be seen. */
-function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [property, value] of Object.entries(properties)) made[property] = shown(value);
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map(shown));
-  return made;
-}
 
 const WORDS = {
   pending: "Pending",
@@ -34,43 +26,6 @@ function badge(status) {
   return element("span", { className: `badge ${status}` }, words(status));
 }
 
-function bytes(size) {
-  if (size === null) return "";
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  while (size >= 1024 && unit < units.length - 1) {
-    size /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
-}
-
-function ago(text) {
-  const seconds = Math.max(0, (Date.now() - Date.parse(text)) / 1000);
-  for (const [unit, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
-    if (seconds >= length) return new Intl.RelativeTimeFormat("en").format(-Math.floor(seconds / length), unit);
-  }
-  return "just now";
-}
-
-function duration(milliseconds) {
-  const seconds = Math.max(0, Math.round(milliseconds / 1000));
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
-}
-
-function time(text) {
-  return element("time", { dateTime: text, title: text }, ago(text));
-}
-
-/** Lets time pass in what is shown. */
-export function passTime() {
-  for (const it of document.querySelectorAll("time")) {
-    if (it.textContent !== ago(it.dateTime)) it.textContent = ago(it.dateTime);
-  }
-}
-
 function progress(job) {
   if (job.terminal || job.progress === null) return null;
   const percent = `${Math.round(job.progress * 100)} %`;
@@ -79,12 +34,14 @@ function progress(job) {
 
 /** A job in the list. */
 export function listed(job, current) {
+  const labels = (job.labels ?? []).map((label) => element("bdi", { className: "label" }, label));
   const link = element(
     "a",
     { href: `#/jobs/${job.job_id}` },
     element("span", { className: "what" }, `${job.chute_name} · ${job.method}`),
     badge(job.status),
     element("span", { className: "quiet" }, element("code", {}, job.job_id.slice(0, 8)), " · ", time(job.created_at)),
+    labels.length ? element("span", { className: "labels" }, labels) : null,
   );
   link.dataset.job = job.job_id;
   if (job.job_id === current) link.ariaCurrent = "true";
@@ -101,46 +58,50 @@ export function runs(job) {
   return duration((job.finished_at ? Date.parse(job.finished_at) : Date.now()) - Date.parse(job.started_at));
 }
 
-function files(job, onDownload) {
-  const all = Object.entries(job.output_files ?? {}).sort(([, a], [, b]) => a.filename.localeCompare(b.filename));
+/** Where everybody finds them: by name. */
+function byName(files) {
+  return Object.entries(files ?? {}).sort(([, a], [, b]) => a.filename.localeCompare(b.filename));
+}
+
+function files(job, handlers) {
+  const all = byName(job.output_files);
+  if (!all.length) return null;
+  const rows = all.map(([id, file]) => fileRow(id, file, handlers));
+  return element("div", {}, element("h3", {}, `Files (${all.length})`), element("ul", { className: "files" }, rows));
+}
+
+/** The files that the arguments name. */
+function inputs(job, { onCopy }) {
+  const all = byName(job.inputs);
   if (!all.length) return null;
   const row = ([id, file]) => {
-    const get = element("button", { type: "button", disabled: !file.uploaded }, file.uploaded ? "Download" : "Not there");
-    get.ariaLabel = visible(`${get.textContent}: ${file.filename}`);
-    get.addEventListener("click", () => onDownload(id, get));
-    const about = [bytes(file.size), file.content_type, file.sha256 && `SHA-256 ${file.sha256.slice(0, 12)}…`];
-    const quiet = element("span", { className: "quiet", title: file.sha256 ?? "" }, about.filter(Boolean).join(" · "));
-    return element("li", {}, element("span", { className: "file" }, element("bdi", {}, file.filename), quiet), get);
+    const quiet = element("span", { className: "quiet" }, [bytes(file.size), id].filter(Boolean).join(" · "));
+    const copy = file.sha256 && button("Copy SHA-256", `Copy SHA-256: ${file.filename}`, () => onCopy("SHA-256", file.sha256), "small");
+    return element("li", {}, element("span", { className: "file" }, element("bdi", {}, file.filename), quiet), copy);
   };
-  return element("div", {}, element("h3", {}, `Files (${all.length})`), element("ul", { className: "files" }, all.map(row)));
+  return element("div", {}, element("h3", {}, `Inputs (${all.length})`), element("ul", { className: "files" }, all.map(row)));
 }
 
-function button(name, label, onClick) {
-  const made = element("button", { type: "button", ariaLabel: label }, name);
-  made.addEventListener("click", () => onClick(made));
-  return made;
-}
-
-/** What a job carries: its beginning, and when there is more, that to take away. `field` is `job_args` or `result`. */
+/** What a job carries: its beginning, and all of it to take away. `field` is `job_args` or `result`. */
 function payload(job, field, name, { onSave, onCopy, onStored }) {
   const text = job.written.get(field);
   if (text === "null" && job[`${field}_url`]) {
-    const save = button("Download", `Download: ${name}`, (it) => onStored(field, it));
+    const save = button("Download", `Download: ${name}`, (it) => onStored(field, it), "small");
     return element("p", { className: "bar" }, element("span", { className: "quiet" }, "Too large to be shown."), save);
   }
   const shown = pretty(text, SHOWN);
   const region = element("pre", { tabIndex: 0, role: "region", ariaLabel: name }, shown);
-  if (text.length <= SHOWN && shown.length < SHOWN) return region;
+  const copy = button("Copy", `Copy: ${name}`, () => onCopy(name, text), "small");
+  if (text.length <= SHOWN && shown.length < SHOWN) return [region, element("p", { className: "bar end" }, copy)];
   const about = element("span", { className: "quiet" }, `The beginning of ${bytes(new Blob([text]).size)}.`);
-  const save = button("Download", `Download: ${name}`, () => onSave(field, text));
-  const copy = button("Copy", `Copy: ${name}`, () => onCopy(name, text));
-  return [region, element("p", { className: "bar" }, about, element("span", {}, save, " ", copy))];
+  const save = button("Download", `Download: ${name}`, () => onSave(field, text), "small");
+  return [region, element("p", { className: "bar" }, about, element("span", { className: "buttons" }, save, copy))];
 }
 
 /** Closed at first. What is in it is asked for when somebody opens it. */
 function args(job, handlers) {
   const details = element("details", {}, element("summary", {}, "Arguments"));
-  if (job.written) details.append(...[payload(job, "job_args", "Arguments", handlers)].flat());
+  if (job.written) details.append(...[payload(job, "job_args", "Arguments", handlers), inputs(job, handlers)].flat().filter(Boolean));
   else details.addEventListener("toggle", () => details.open && handlers.onArguments());
   return details;
 }
@@ -149,17 +110,37 @@ function back() {
   return element("a", { href: "#/", className: "back" }, "← All jobs");
 }
 
-/** In place of a job that is not there. */
-export function gone() {
-  return [back(), element("h2", { tabIndex: -1 }, "This job is gone")];
+/** In place of a job that is not there, or not any more. */
+export function gone(id, wasThere) {
+  const title = wasThere ? "This job is gone" : "There is no such job";
+  const why = `No job of yours has the id ${id}: it was deleted, or is somebody else's.`;
+  return [back(), element("h2", { tabIndex: -1 }, title), element("p", { className: "quiet" }, why)];
+}
+
+/** What may be done with the job, as it is. */
+function actions(job, { onCancel, onRetry, onDelete }) {
+  const isTold = Boolean(job.cancel_requested_at);
+  const mayCancel = !isTold && (job.status === "pending" || job.status === "running");
+  return element(
+    "div",
+    { className: "buttons" },
+    mayCancel ? button("Cancel…", null, () => onCancel(job)) : null,
+    job.terminal && job.status !== "complete" ? button("Retry", null, (it) => onRetry(job, it)) : null,
+    button("Delete…", null, () => onDelete(job), "danger"),
+  );
+}
+
+function labels(job, { onLabel }) {
+  if (!job.labels?.length) return null;
+  const all = job.labels.map((label) => button(label, `Jobs with the label ${label}`, () => onLabel(label), "label"));
+  return element("span", { className: "labels" }, all);
 }
 
 /** One job, with what it carries if that is there. */
 export function whole(job, handlers) {
-  const remove = element("button", { type: "button", className: "danger" }, "Delete…");
-  remove.addEventListener("click", () => handlers.onDelete(job));
   const hasResult = job.result !== null || Boolean(job.result_url);
   const attempt = job.attempt > 0 ? `${job.attempt} of ${job.max_attempts}` : null;
+  const copyId = button("Copy", "Copy: Job id", () => handlers.onCopy("Job id", job.job_id), "small");
   return [
     back(),
     element("div", { className: "bar" }, element("h2", { tabIndex: -1 }, `${job.chute.name} · ${job.method}`), badge(job.status)),
@@ -168,16 +149,19 @@ export function whole(job, handlers) {
     element(
       "dl",
       {},
-      fact("Job", element("code", {}, job.job_id)),
+      fact("Job", [element("code", {}, job.job_id), " ", copyId]),
+      fact("Labels", labels(job, handlers)),
       fact("Created", time(job.created_at)),
+      fact("Waits until", !job.terminal && job.expires_at ? time(job.expires_at) : null),
+      fact("Cancelled", !job.terminal && job.cancel_requested_at ? ["Its miner is told to stop, ", time(job.cancel_requested_at)] : null),
       fact(job.finished_at ? "Ran for" : "Running for", job.started_at && element("span", { id: "runs" }, runs(job))),
       fact("Attempt", attempt),
       fact("Miner", job.miner_hotkey && element("code", {}, job.miner_hotkey)),
       fact("Region", job.instance?.region),
     ),
-    files(job, handlers.onDownload),
+    files(job, handlers),
     hasResult ? element("div", {}, element("h3", {}, "Result"), payload(job, "result", "Result", handlers)) : null,
     args(job, handlers),
-    remove,
+    actions(job, handlers),
   ];
 }

@@ -3,6 +3,7 @@
 //!
 //! All of it is in the binary: no database, no bucket, and no other server is asked, neither here nor in the browser.
 
+mod policy;
 pub mod routes;
 
 use lambda_http::{
@@ -10,9 +11,8 @@ use lambda_http::{
     http::{StatusCode, response::Builder},
 };
 
-/// What pages may do: load and call this API and nothing else. Downloads are navigations, which a policy does not restrict.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+use crate::policy::CONTENT_SECURITY_POLICY;
+
 /// Ask every time whether it changed.
 const REVALIDATE: &str = "no-cache";
 /// The page asks for another address when it wants another version.
@@ -56,9 +56,20 @@ const FILES: &[File] = &[
     file!("/docs/swagger-ui-bundle.js", "swagger-ui-bundle.js", "text/javascript; charset=utf-8", A_YEAR, None),
     file!("/console", "assets/", "console.html", "text/html; charset=utf-8"),
     file!("/console/console.css", "assets/", "console.css", "text/css; charset=utf-8"),
-    file!("/console/console.js", "assets/", "console.js", "text/javascript; charset=utf-8"),
+    file!("/console/form.css", "assets/", "form.css", "text/css; charset=utf-8"),
     file!("/console/api.js", "assets/", "api.js", "text/javascript; charset=utf-8"),
+    file!("/console/console.js", "assets/", "console.js", "text/javascript; charset=utf-8"),
+    file!("/console/create.js", "assets/", "create.js", "text/javascript; charset=utf-8"),
+    file!("/console/element.js", "assets/", "element.js", "text/javascript; charset=utf-8"),
+    file!("/console/inputs.js", "assets/", "inputs.js", "text/javascript; charset=utf-8"),
+    file!("/console/job.js", "assets/", "job.js", "text/javascript; charset=utf-8"),
+    file!("/console/json.js", "assets/", "json.js", "text/javascript; charset=utf-8"),
+    file!("/console/list.js", "assets/", "list.js", "text/javascript; charset=utf-8"),
+    file!("/console/page.js", "assets/", "page.js", "text/javascript; charset=utf-8"),
+    file!("/console/preview.js", "assets/", "preview.js", "text/javascript; charset=utf-8"),
     file!("/console/text.js", "assets/", "text.js", "text/javascript; charset=utf-8"),
+    file!("/console/upload.js", "assets/", "upload.js", "text/javascript; charset=utf-8"),
+    file!("/console/usage.js", "assets/", "usage.js", "text/javascript; charset=utf-8"),
     file!("/console/view.js", "assets/", "view.js", "text/javascript; charset=utf-8"),
 ];
 
@@ -90,7 +101,7 @@ pub async fn handle(request: Request) -> Result<Response<Body>, lambda_http::Err
 fn common(status: StatusCode) -> Builder {
     Response::builder()
         .status(status)
-        .header("content-security-policy", CONTENT_SECURITY_POLICY)
+        .header("content-security-policy", &*CONTENT_SECURITY_POLICY)
         .header("referrer-policy", "no-referrer")
         .header("x-content-type-options", "nosniff")
 }

@@ -200,6 +200,7 @@ impl<'a> Resolver<'a> {
             ("AWS::DynamoDB::Table", "Arn") => table.into(),
             ("AWS::DynamoDB::Table", "StreamArn") => format!("{table}/stream/local").into(),
             ("AWS::S3::Bucket", "Arn") => account::bucket_arn(reference).into(),
+            ("AWS::S3::Bucket", "RegionalDomainName") => account::bucket_domain(reference).into(),
             ("AWS::Serverless::Function", "Arn") => account::function_arn(reference).into(),
             ("AWS::SecretsManager::Secret", "Id") => reference.clone().into(),
             _ => bail!("the local stack can't resolve {path}"),

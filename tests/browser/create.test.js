@@ -1,0 +1,328 @@
+// The console: a new job, as somebody types it, and the files that go with it.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { findings, jobchute, newAccounts, openConsole, screenshots, startBrowser, startStack, tooWide } from "./stack.js";
+
+let stack, browser;
+before(async () => {
+  stack = await startStack();
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.close();
+  stack?.stop();
+});
+
+/** The form, with a chute and its method. `requests` are those that create a job. */
+async function newJob(args = "", options = {}, env = stack.env) {
+  const opened = await openConsole(browser, stack, options, env);
+  const { page } = opened;
+  const requests = [];
+  page.on("request", (it) => it.method() === "POST" && it.url().includes("/jobs/") && requests.push(it));
+  await page.getByRole("link", { name: "New job" }).click();
+  await page.getByLabel("Chute id").fill(env.JOBCHUTE_CHUTE);
+  await page.getByLabel("Method").fill("run");
+  await page.getByLabel("Arguments, a JSON object").fill(args);
+  return { ...opened, requests, create: () => page.getByRole("button", { name: "Create" }).click() };
+}
+
+const wrong = (page, field) => page.locator(`#${field}-wrong`).innerText();
+
+test("a job is created as it was typed, and once, although the first answer was lost", async () => {
+  const env = { ...stack.env, ...newAccounts(stack.env) };
+  const args = '{ "10": 18446744073709551616,\n  "9": 1.0e5, "seed": 123456789012345678901234567890 }';
+  const { page, context, requests, create } = await newJob(args, {}, env);
+  await page.getByLabel("Labels, one on each line").fill("nightly, all\n  caf\u00e9 & tea \n");
+  await page.getByLabel("Give up when no miner takes it for").fill("2h");
+  const lose = async (route) => {
+    await route.fetch();
+    await route.abort();
+  };
+  await page.route("**/jobs/*/run?*", lose, { times: 1 });
+  await create();
+  await page.getByRole("alert").getByText("No answer came. Create it again").waitFor();
+  // Not even when the page is loaded again meanwhile.
+  await page.reload();
+  await create();
+  await page.locator("#job").getByText("Pending").waitFor();
+
+  const [first, second, ...more] = requests;
+  assert.deepEqual([first.postData(), second.postData(), more.length], [args, args, 0]);
+  const keys = [first, second].map((it) => it.headers()["idempotency-key"]);
+  assert.ok(keys[0].length >= 32 && keys[0] === keys[1], keys.join());
+  const { searchParams } = new URL(second.url());
+  assert.deepEqual(searchParams.getAll("label"), ["nightly, all", "caf\u00e9 & tea"]);
+  assert.equal(searchParams.get("cancel_after"), "2h");
+  assert.equal(jobchute(env, "list").split("\n").filter((line) => /pending/.test(line)).length, 1);
+
+  // The next one is another job, even of the same words.
+  await page.getByRole("link", { name: "New job" }).click();
+  await create();
+  await page.locator("#list li").nth(1).waitFor();
+  assert.notEqual(requests[2].headers()["idempotency-key"], keys[0]);
+  await context.close();
+});
+
+test("chutes and methods that were used are suggested", async () => {
+  jobchute(stack.env, "create", stack.env.JOBCHUTE_CHUTE, "run");
+  const { page, context } = await openConsole(browser, stack);
+  await page.locator("#list li").first().waitFor();
+  await page.getByRole("link", { name: "New job" }).click();
+  const suggested = (field) => page.locator(`#${field} option`).evaluateAll((all) => all.map((it) => [it.value, it.label]));
+  assert.deepEqual(await suggested("chutes"), [[stack.env.JOBCHUTE_CHUTE, "anything"]]);
+  assert.deepEqual((await suggested("methods")).map(([name]) => name), ["run"]);
+  await context.close();
+});
+
+test("what is no JSON object is told with its place, and not sent", async () => {
+  const { page, context, requests, create } = await newJob();
+  const area = page.getByLabel("Arguments, a JSON object");
+  for (const [text, said] of [
+    ['{"a": 1,\n "b": x}', 'Unexpected "x": line 2, column 7'],
+    ['{"a": [1, 2}', 'Unexpected "}": line 1, column 12'],
+    ["{'a': 1}", `Unexpected "'": line 1, column 2`],
+    ['{"a": [1,,2]}', 'Unexpected ",": line 1, column 10'],
+    ['{"a": 01}', 'Unexpected "1": line 1, column 8'],
+    ['{"a": "\t"}', 'Unexpected "\\t": line 1, column 8'],
+    ['{"a": 1,}', 'Unexpected "}": line 1, column 9'],
+    ['{"a": 1', "It ends too early: line 1, column 8"],
+    ['{"a": 1} {', 'Unexpected "{": line 1, column 10'],
+    ['{"a": NaN}', 'Unexpected "N": line 1, column 7'],
+    ["[1]", "have to be a JSON object"],
+    ["12", "have to be a JSON object"],
+  ]) {
+    await area.fill(text);
+    await create();
+    const shown = await wrong(page, "args");
+    assert.ok(shown.replaceAll("\\\\", "\\").includes(said), `${text}: ${shown}`);
+    assert.ok(await area.evaluate((it) => it === document.activeElement && it.ariaInvalid === "true"));
+  }
+  await area.fill("");
+  assert.equal(await wrong(page, "args"), "");
+  await page.getByLabel("Chute id").fill("");
+  await page.getByLabel("Give up when no miner takes it for").fill("5x");
+  await page.getByLabel("Labels, one on each line").fill("l\n".repeat(11));
+  await create();
+  assert.deepEqual(
+    [await wrong(page, "chute"), await wrong(page, "labels"), await wrong(page, "cancel-after")],
+    ["Which chute?", "There are 11, and may be 10.", "Seconds, or like 90s, 15m, 2h or 7d."],
+  );
+  assert.ok(await page.getByLabel("Chute id").evaluate((it) => it === document.activeElement));
+  assert.equal(requests.length, 0);
+  await context.close();
+});
+
+test("a refusal stands at the field that it is about", async () => {
+  const { page, context, create } = await newJob("{}");
+  await page.getByLabel("Chute id").fill("00000000-0000-4000-8000-000000000000");
+  await create();
+  await page.getByText("Chute 00000000-0000-4000-8000-000000000000 not found").waitFor();
+  assert.match(await wrong(page, "chute"), /not found/);
+  await page.getByLabel("Chute id").fill(stack.env.JOBCHUTE_CHUTE);
+  await page.getByLabel("Method").fill("<b>walk</b>");
+  await create();
+  await page.getByText("has no job named").waitFor();
+  assert.match(await wrong(page, "method"), /has no job named '<b>walk<\/b>'/);
+  await page.getByLabel("Method").fill("run");
+  await page.getByLabel("Arguments, a JSON object").fill('{"_disk_gb": 5}');
+  await create();
+  await page.getByText("Invalid disk size specified: 5").waitFor();
+  assert.match(await wrong(page, "args"), /Invalid disk size/);
+
+  await page.getByLabel("Arguments, a JSON object").fill("{}");
+  const refuse = (status, body) => page.route("**/jobs/*/run", (route) => route.fulfill({ status, json: body }), { times: 1 });
+  await refuse(422, {
+    detail: [
+      { type: "value_error", loc: ["query", "cancel_after"], msg: "Between 10 s and 30 days" },
+      { type: "value_error", loc: ["query", "label", 1], msg: "Label 2 has characters that nobody sees" },
+      { type: "value_error", loc: ["body", "views", 2, "mesh"], msg: "There is no such input" },
+    ],
+  });
+  await create();
+  await page.getByText("Between 10 s").waitFor();
+  assert.equal(await wrong(page, "cancel-after"), "Between 10 s and 30 days");
+  assert.equal(await wrong(page, "labels"), "Label 2 has characters that nobody sees");
+  assert.equal(await wrong(page, "args"), "views[2].mesh: There is no such input");
+  await page.screenshot({ path: `${screenshots}/console-refused.png`, fullPage: true });
+  assert.deepEqual(await findings(page), []);
+
+  await refuse(429, { detail: "Daily job quota exceeded: chute_job_count=9 total_job_count=9 of job_quota=9 and total_quota=9" });
+  await create();
+  assert.match(await page.getByRole("alert").innerText(), /quota exceeded.* The next day begins in \d+ (hours?|minutes?)/);
+  await context.close();
+});
+
+test("megabytes of arguments are sent as they are, and more than may be are refused at once", async () => {
+  const { page, context, requests, create } = await newJob();
+  const area = page.getByLabel("Arguments, a JSON object");
+  const fill = (text) => area.evaluate((it, value) => (it.value = value), text);
+  await fill(`{"mesh": [${"1.10, ".repeat(800_000)}1]}`);
+  await create();
+  await page.getByText("They have 4.6 MiB, and may have 4.0 MiB.").waitFor();
+  assert.equal(requests.length, 0);
+  const text = `{"mesh": [${"1.10, ".repeat(600_000)}1], "s": "${"x".repeat(100_000)}"}`;
+  await fill(text);
+  await create();
+  await page.locator("#job").getByText("Pending").waitFor();
+  assert.ok(requests[0].postData() === text);
+  await context.close();
+});
+
+/** A file of the page's, as somebody chooses it. */
+const choose = (page, name, text) => page.getByLabel("Input files").setInputFiles({ name, mimeType: "", buffer: Buffer.from(text) });
+
+test("a file is sent, takes the place that the arguments keep for it, and belongs to the job", async () => {
+  const { page, context, foreign, complaints, requests, create } = await newJob('{"scene": "@teapot.obj", "n": 1.10}');
+  const rows = page.locator("#inputs li");
+  await choose(page, "teapot.obj", "v 0 0 0");
+  const place = page.getByRole("button", { name: "Put into the arguments: teapot.obj" });
+  await place.waitFor();
+  await create();
+  assert.match(await wrong(page, "args"), /"@teapot\.obj" stands for a file/);
+  await place.click();
+  const area = page.getByLabel("Arguments, a JSON object");
+  const typed = await area.inputValue();
+  assert.match(typed, /^\{"scene": "jobchute:\/\/inputs\/[0-9a-f-]{36}", "n": 1\.10\}$/);
+
+  // The same file again is there already: nothing is sent.
+  const sent = foreign.length;
+  await choose(page, "teapot.obj", "v 0 0 0");
+  await rows.nth(1).getByText("jobchute://inputs/").waitFor();
+  assert.equal(foreign.length, sent);
+  // Without a place of its own, the uri replaces what is selected.
+  await area.evaluate((it) => it.setSelectionRange(it.value.indexOf("1.10"), it.value.indexOf("1.10") + 4));
+  await rows.nth(1).getByRole("button", { name: "Put into the arguments" }).click();
+  assert.match(await area.inputValue(), /^\{"scene": "(jobchute:\/\/inputs\/[0-9a-f-]{36})", "n": "\1"\}$/);
+  await page.screenshot({ path: `${screenshots}/console-create.png`, fullPage: true });
+  assert.deepEqual(await findings(page), []);
+  await create();
+  const job = page.locator("#job");
+  await job.locator("summary").click();
+  await job.getByText("Inputs (1)").waitFor();
+  assert.match(await job.innerText(), /teapot\.obj\s+7 B/);
+  assert.equal(requests.length, 1);
+  assert.ok(foreign.length && foreign.every((url) => url.startsWith(stack.env.JOBCHUTE_AWS)), foreign.join());
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a large file goes in parts, and after a failure only the missing ones are sent again", async () => {
+  const { page, context } = await newJob();
+  const folder = mkdtempSync(join(tmpdir(), "jobchute-"));
+  const file = join(folder, "large.bin");
+  writeFileSync(file, "");
+  truncateSync(file, (64 << 20) + 5);
+  const sent = [];
+  await page.route(`${stack.env.JOBCHUTE_AWS}/**`, (route) => {
+    if (route.request().method() !== "PUT") return route.continue();
+    const number = Number(new URL(route.request().url()).searchParams.get("partNumber"));
+    sent.push(number);
+    return number === 2 && sent.filter((it) => it === 2).length === 1 ? route.abort() : route.continue();
+  });
+  await page.getByLabel("Input files").setInputFiles(file);
+  await page.getByRole("button", { name: "Put into the arguments: large.bin" }).waitFor({ timeout: 120_000 });
+  const parts = Math.max(...sent);
+  assert.ok(parts > 2, sent.join());
+  assert.equal(sent.length, parts + 1, sent.join());
+  assert.equal(sent.filter((it) => it === 2).length, 2, sent.join());
+  rmSync(folder, { recursive: true });
+  await context.close();
+});
+
+test("an upload is cancelled, one that failed is tried again, and one waits for the other", async () => {
+  const { page, context } = await newJob();
+  const bucket = `${stack.env.JOBCHUTE_AWS}/**`;
+  // Until it is cancelled.
+  await page.route(bucket, () => {});
+  await choose(page, "first.bin", "1");
+  await choose(page, "second.bin", "2");
+  const aborted = page.waitForEvent("requestfailed", (it) => it.url().includes("first.bin"));
+  const rows = page.locator("#inputs li");
+  await rows.nth(0).getByText("is sent").waitFor();
+  await rows.nth(1).getByText("waits").waitFor();
+  assert.deepEqual(await findings(page), []);
+  await page.getByRole("button", { name: "Cancel: first.bin" }).click();
+  await aborted;
+  await page.unroute(bucket);
+  await page.getByRole("button", { name: "Put into the arguments: second.bin" }).waitFor();
+  assert.equal(await rows.count(), 1);
+
+  const refusal = { detail: [{ type: "value_error", loc: ["body", "filename"], msg: "Filename has a control character" }] };
+  await page.route("**/inputs", (route) => route.fulfill({ status: 422, json: refusal }), { times: 1 });
+  await choose(page, "<img src=x onerror=alert(1)>\u202Egpj.exe", "3");
+  await rows.nth(1).getByText("was not sent. Filename has a control character").waitFor();
+  assert.match(await rows.nth(1).innerText(), /<img src=x onerror=alert\(1\)>\\u202egpj\.exe/);
+  await page.getByRole("button", { name: "Try again" }).click();
+  await rows.nth(1).getByRole("button", { name: "Put into the arguments" }).or(rows.nth(1).getByText("was not sent")).waitFor();
+  await page.getByRole("button", { name: "Remove: second.bin" }).click();
+  await rows.nth(1).waitFor({ state: "detached" });
+  await context.close();
+});
+
+test("files are dropped on the page, and one that misses the form is not opened", async () => {
+  const { page, context } = await newJob();
+  const drop = async (selector) => {
+    const data = await page.evaluateHandle(() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File(["dropped"], "dropped.txt"));
+      return transfer;
+    });
+    for (const type of ["dragover", "drop"]) await page.dispatchEvent(selector, type, { dataTransfer: data });
+  };
+  await drop("#drop");
+  await page.getByRole("button", { name: "Put into the arguments: dropped.txt" }).waitFor();
+  await page.getByRole("link", { name: "Jobchute" }).click();
+  await drop("#list");
+  assert.equal(await page.locator("#inputs li").count(), 1);
+  await context.close();
+});
+
+test("what was typed outlives a reload, and nothing of it is left for who signs in next", async () => {
+  const { page, context } = await newJob('{"half": ');
+  await page.reload();
+  await page.getByRole("heading", { name: "New job" }).waitFor();
+  assert.equal(await page.getByLabel("Arguments, a JSON object").inputValue(), '{"half": ');
+  assert.equal(await page.getByLabel("Chute id").inputValue(), stack.env.JOBCHUTE_CHUTE);
+  // A key that ends while somebody types: they sign in again, and go on.
+  await page.getByLabel("Arguments, a JSON object").fill('{"half": 1}');
+  await page.route("**/jobs/*/run", (route) => route.fulfill({ status: 401, json: { detail: "Token expired." } }), { times: 1 });
+  await page.getByRole("button", { name: "Create" }).click();
+  await page.getByRole("alert").getByText("does not know this key").waitFor();
+  await page.getByLabel("API key or JWT").fill(stack.env.JOBCHUTE_KEY);
+  await page.keyboard.press("Enter");
+  await page.getByRole("link", { name: "New job" }).click();
+  assert.equal(await page.getByLabel("Arguments, a JSON object").inputValue(), '{"half": 1}');
+  await page.getByRole("button", { name: "Sign out" }).click();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await page.reload();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  assert.equal(await page.locator("#args").inputValue(), "");
+  await context.close();
+});
+
+test("a job is created by keyboard, on a phone, in the dark", async () => {
+  const { page, context, complaints } = await openConsole(browser, stack, { colorScheme: "dark", viewport: { width: 390, height: 844 } });
+  await page.getByRole("link", { name: "New job" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#create-title:focus").waitFor();
+  assert.ok(!(await page.locator("#list").isVisible()));
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(stack.env.JOBCHUTE_CHUTE);
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("run");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type('{"by": "keyboard"}');
+  await page.screenshot({ path: `${screenshots}/console-create-phone.png`, fullPage: true });
+  assert.equal(await tooWide(page), 0);
+  assert.deepEqual(await findings(page), []);
+  await page.getByRole("button", { name: "Create" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#job h2:focus").waitFor();
+  await page.locator("#job").getByText("Pending").waitFor();
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
