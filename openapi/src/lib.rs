@@ -83,7 +83,8 @@ impl Modify for Schemes {
             .description(Some("An API key (`cpk_…`), or a JWT where the deployment trusts keys of its own."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
         // Optional in the description: it is a parameter, and a request without it is 422, as the Chutes Job API answers.
-        let token = "A JWT for one job, or one of its files: `job_status_url` and `renew_url` hold it.";
+        let token =
+            "A JWT for one job, or one of its files or inputs: `job_status_url`, `renew_url` and `job_data` hold it.";
         let token = ApiKey::Query(ApiKeyValue::with_description("token", token));
         components.add_security_scheme("job_token", SecurityScheme::ApiKey(token));
         // One scheme for the three headers of a signature. As three, a generated client that has only a key sends it in each of

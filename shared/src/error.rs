@@ -216,7 +216,8 @@ where
 
 /// DynamoDB's and S3's codes for "later, please", and for an object or upload that was there a moment ago: somebody else was
 /// faster, and the next look tells. (AWS: "Error handling with DynamoDB", "Error responses" of S3.)
-const TRANSIENT: [&str; 18] = [
+const TRANSIENT: [&str; 19] = [
+    "ConditionalRequestConflict",
     "InternalError",
     "InternalServerError",
     "InternalServiceError",

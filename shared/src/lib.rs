@@ -5,7 +5,7 @@
 //! checking                 the check of a reported job's files, by one at a time
 //! claims                   how a miner gets a job
 //! app                      what a function has at hand
-//! uploads                  where a miner sends its files
+//! uploads                  where a miner sends its files, and a user inputs
 //! payloads                 what a job carries beside its state
 //! auth                     who is calling: account credentials and job tokens
 //! http                     what a request says, and how an answer is worded

@@ -63,6 +63,7 @@ async fn a_job_is_created_pending() {
         "epochs": 3,
         "_disk_gb": 50
       },
+      "inputs": null,
       "result": null,
       "output_files": null,
       "port_mappings": null,
