@@ -100,8 +100,8 @@ impl Payloads<'_> {
         /// Seconds for what is not known to the second: when S3 removes what has expired, how long uploads are held, and when a job ends that
         /// was kept for its time.
         const MARGIN: i64 = 3 * DAY;
-        // And then for as long as the job is kept, which is in both.
-        let needed = deadline.plus_seconds(MARGIN);
+        // It may be lost and wait once more, or be kept, which is in both, and then be tried again.
+        let needed = deadline.plus_seconds(MARGIN + job.waits_for());
         let ends = |stored: &Stored| stored.put_at.unwrap_or(job.created_at).plus_seconds(BEYOND);
         let old = job.stored().filter(|(kind, stored)| kind.is_given() && needed > ends(stored));
         let old: Vec<_> = old.map(|(kind, _)| kind).collect();

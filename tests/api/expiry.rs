@@ -123,6 +123,49 @@ async fn a_job_that_was_given_back_or_retried_expires_too() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_tried_again_waits_from_when_it_may_be_claimed() {
+    let night = Night::begin().await;
+    let mut chute = tests::chute(&night.chute_id, &night.user_id);
+    chute["methods"][1]["retry_errors"] = json!(true);
+    night.stack.invoke("admin", json!({"command": "put_chute", "chute": chute})).await.unwrap();
+    night.stack.clock().set(1_795_000_000_000);
+    let job_id = text(&create(&night, "?cancel_after=10").await["job_id"]);
+    let url = night.claim(&night.miner().await, &job_id).await;
+    let job = Client::nobody().post(&url, json!({"status": "error", "detail": "no"})).await.ok();
+    assert_eq!(job["expires_at"], "2026-11-18T11:07:00.000Z");
+    night.stack.clock().advance(Duration::from_secs(19));
+    assert_eq!(night.reap().await, json!({}));
+    night.stack.clock().advance(Duration::from_secs(1));
+    assert_eq!(night.reap().await, json!({"timed_out": 1}));
+    // The report may be repeated, and completed by who does not know.
+    for answer in [
+        Client::nobody().post(&url, json!({"status": "error", "detail": "no"})).await,
+        Client::nobody().put(&url, Value::Null).await,
+    ] {
+        assert_eq!(answer.ok()["status"], "timeout");
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_alarm_is_no_job() {
+    let world = World::new().await;
+    let chute_id = uuid::Uuid::try_parse(&world.chute_id).unwrap();
+    let alarm = uuid::Uuid::new_v5(&chute_id, b"waiting").to_string();
+    assert!(tests::item(tests::stack(), "JobsTable", "job_id", &alarm).await["alarm"].is_object());
+    let (get, claim) = (format!("/jobs/{alarm}"), format!("/jobs/{alarm}/claim"));
+    for answer in [
+        world.user.get(&get).await,
+        world.user.delete(&get).await,
+        world.user.put(&format!("{get}/cancel"), Value::Null).await,
+        world.user.put(&format!("{get}/retry"), Value::Null).await,
+        world.miner.put(&claim, Value::Null).await,
+    ] {
+        assert_eq!(answer.status, 404, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn how_long_a_job_may_wait_is_ten_seconds_to_thirty_days() {
     let world = World::new().await;
     let path = format!("/jobs/{}/train?cancel_after=", world.chute_id);

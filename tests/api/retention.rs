@@ -172,3 +172,21 @@ async fn a_methods_retention_is_one_day_to_a_year() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_left_outlives_every_token_of_every_attempt() {
+    let night = Night::begin().await;
+    let lost = night.create("serve").await;
+    let url = night.claim(&night.miner().await, &lost).await;
+    let token = url.split_once("?token=").unwrap().1;
+    Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), Value::Null).await.ok();
+    night.stack.clock().advance(Duration::from_secs(91));
+    assert_eq!(night.reap().await, json!({"requeued": 1}));
+    // It waits again, without a deadline.
+    night.user.put(&night.url(&format!("/jobs/{lost}/cancel")), Value::Null).await.ok();
+    night.user.delete(&night.url(&format!("/jobs/{lost}"))).await.ok();
+    let row = item(&night.stack, "JobsTable", "job_id", &lost).await;
+    let expires: i64 = text(&row["expires_at"]["N"]).parse().unwrap();
+    assert!(expires > tests::parts_of(token).1["exp"].as_i64().unwrap());
+    night.stack.shutdown().await;
+}

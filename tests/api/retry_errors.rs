@@ -140,3 +140,20 @@ async fn a_job_that_its_owner_retries_has_its_pauses_anew() {
     night.claim(&night.miner().await, &job_id).await;
     night.stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn however_many_wait_for_their_next_attempt_a_look_for_work_reads_a_page() {
+    let night = begin().await;
+    let jobs: Vec<_> = futures_util::future::join_all((0..12).map(|_| night.create("serve"))).await;
+    for job_id in &jobs {
+        let url = night.claim(&night.miner().await, job_id).await;
+        fail(&url).await.ok();
+    }
+    let miner = night.miner().await;
+    let answer = next(&night, &miner).await;
+    // The caller with the chute, and the queue.
+    assert_eq!((answer.status, answer.engine_calls()), (204, (2, 0)));
+    let list = miner.get(&night.url(&format!("/jobs/claimable?chute_id={}&limit=5", night.chute_id))).await.ok();
+    assert_eq!((&list["jobs"], &list["next_cursor"]), (&json!([]), &Value::Null));
+    night.stack.shutdown().await;
+}

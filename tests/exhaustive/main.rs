@@ -54,6 +54,8 @@ enum Intent {
     Reap(bool),
     /// By the reaper: nobody has claimed it.
     Expire,
+    /// By the reaper: it was kept for its time.
+    Retire,
     Delete,
     /// By the owner.
     Cancel,
@@ -130,6 +132,8 @@ enum Life {
 
 /// Seconds that a job of that kind waits for a miner: more than at the one time, and less than at the other.
 const WAIT: i64 = 5_000;
+/// Seconds that a job is kept which is tried again: less than from the one time to the other.
+const KEPT: i64 = 5_000;
 
 /// Attempts that the job gets.
 const ATTEMPTS: u32 = 2;
@@ -317,6 +321,7 @@ impl World {
             | Intent::Release(_)
             | Intent::Fail(_)
             | Intent::Expire
+            | Intent::Retire
             | Intent::Retry => (self.job.clone(), None),
             Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
             Intent::Delete => (stored(Job { attempt, report, run: job.run, ..new_job() }), None),
@@ -396,6 +401,7 @@ impl Model for Life {
                 max_attempts: self.attempts(),
                 retry_errors: *self == Self::Failing,
                 wait: (*self == Self::Failing).then_some(WAIT),
+                keep_ms: Some(KEPT * 1000).filter(|_| *self == Self::Retried),
                 ..new_job()
             }),
             lease: None,
@@ -487,6 +493,10 @@ impl Model for Life {
                 let over =
                     TIMES.into_iter().filter(|now| job.waits_until().is_some_and(|until| until.seconds() <= *now));
                 steps.extend(over.map(|now| Step::Read("reaper", Intent::Expire, now)));
+            }
+            if *self == Life::Retried && job.terminal && job.deleted_at.is_none() {
+                let over = TIMES.into_iter().filter(|now| job.due_at.is_some_and(|due| due.seconds() <= *now));
+                steps.extend(over.map(|now| Step::Read("reaper", Intent::Retire, now)));
             }
             let checks = due.clone().filter(|now| {
                 let held_until = lease::held_until(&job, row.as_ref(), Timestamp::from_millis(now * 1000));
@@ -637,6 +647,10 @@ impl Model for Life {
                 Property::sometimes("it is deleted after it was tried again", |_, world: &World| {
                     let job = parse(&world.job);
                     job.run > 0 && job.deleted_at.is_some()
+                }),
+                Property::sometimes("a retirement that has read it before comes too late", |_, world: &World| {
+                    let late = matches!(world.pending.get("reaper"), Some((Intent::Retire, ..)));
+                    parse(&world.job).run > 0 && late
                 }),
                 Property::sometimes("a delete that has read it before comes too late", |_, world: &World| {
                     let job = parse(&world.job);
@@ -804,6 +818,12 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             let before = parse(&world.job);
             if world.apply(lifecycle::expire(&read, now)) && before.waits_until().is_none_or(|until| until > now) {
                 world.broken = Some("a job that does not wait, or not for too long, was ended for it");
+            }
+        }
+        Intent::Retire => {
+            let before = parse(&world.job);
+            if world.apply(lifecycle::retire(&read, now)) && (!before.terminal || before.run != read.run) {
+                world.broken = Some("a job was retired that is not over, or was tried again");
             }
         }
         Intent::Reap(there) => {

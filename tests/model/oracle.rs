@@ -641,7 +641,7 @@ impl Job {
             && number("released") == self.released.map(i64::from)
             && number("max_attempts") == Some(self.max_attempts().into())
             // One that is over waits for the end of its retention, which is after all that happens here.
-            && (self.terminal && text("queue").is_some_and(|queue| queue.starts_with("kept#")) || number("due_at") == self.due)
+            && (self.terminal && text("queue").is_some_and(|queue| queue.starts_with("later#")) || number("due_at") == self.due)
             && number("cancel_requested_at").is_some() == self.cancel
             && text("report").is_some() == self.report.is_some()
             && files == self.files

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Stores the report and answers with a presigned URL per file. One round trip to the database, two when the report is large or declares
-/// too much; presigning is offline.
+/// too much, or is an error that has the job tried again; presigning is offline.
 /// Repeating the same report gives fresh URLs and forgets nothing.
 #[utoipa::path(
     post,

@@ -3,7 +3,7 @@
 use shared::{
     App, Error, Result,
     auth::JobClaims,
-    model::{FileKeys, Job, Payload, PayloadKind, Stored, lifecycle},
+    model::{FileKeys, Job, Payload, PayloadKind, Status, Stored, lifecycle},
     outputs::allowance,
     payloads::{is_long_result, long_list},
     tables::jobs,
@@ -31,6 +31,8 @@ struct Put {
     result: Option<Payload>,
     file_list: Option<Stored>,
     keys: Option<FileKeys>,
+    /// Some is left out: the job is to be tried again, which keeps nothing of it.
+    lacks: bool,
 }
 
 impl Put {
@@ -61,14 +63,18 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
             } else if job.report.is_some() || job.terminal {
                 return Err(Error::already_finished());
             }
-            allowed?;
-            let keys = job.file_keys();
-            let result = match result {
-                Some(result) => Some(payloads.store_result(&keys, result).await?),
-                None => None,
-            };
-            let file_list = payloads.store_list(&keys, list, None).await?;
-            Put { result, file_list, keys: Some(keys) }
+            if is_tried_again(&job, &report) {
+                Put { lacks: true, ..Put::default() }
+            } else {
+                allowed?;
+                let keys = job.file_keys();
+                let result = match result {
+                    Some(result) => Some(payloads.store_result(&keys, result).await?),
+                    None => None,
+                };
+                let file_list = payloads.store_list(&keys, list, None).await?;
+                Put { result, file_list, keys: Some(keys), lacks: false }
+            }
         }
     };
 
@@ -86,6 +92,12 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
         Finished::Before(job) if job.report.as_ref() == Some(&report.digest) => repeated(app, claims, job).await,
         Finished::Before(_) => Err(Error::already_finished()),
     }
+}
+
+/// Whether this report has the job tried again.
+fn is_tried_again(job: &Job, report: &Report) -> bool {
+    let is_tried = report.status == Status::Error && job.retry_errors && job.attempt < job.max_attempts;
+    is_tried && job.status == Status::Running && job.cancel_requested_at.is_none()
 }
 
 /// What became of the write.
@@ -143,7 +155,10 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         if job.report.is_some() || job.terminal {
             return Ok(Finished::Before(job));
         }
-        again = job.cancel_requested_at.is_none() && job.attempt < job.max_attempts;
+        again = is_tried_again(&job, report);
+        if put.lacks && !again {
+            return Err(Error::unavailable("finish job", "its last attempt has begun meanwhile"));
+        }
         change = if job.cancel_requested_at.is_some() {
             lifecycle::finish_cancelled(attempt, deadline, window, stored())?
         } else if again {

@@ -21,7 +21,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::run::{AT_ONCE, GIVE_UP, RECORDING, RUN};
+use crate::run::{AT_ONCE, GIVE_UP, LATER_AT_ONCE, RECORDING, RUN};
 
 /// The schedule's event.
 #[derive(Deserialize)]
@@ -90,7 +90,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
     // What the last run has left, and then all from the beginning.
     let mut rounds = vec![app.jobs.due_parts(), app.jobs.take_left_off(now)];
     while let Some(places) = rounds.pop() {
-        let next = look_at(app, &places, now, started, &mut output).await;
+        let next = look_at(app, &places, AT_ONCE, now, started, &mut output).await;
         rounds.extend(Some(if output.left > 0 { places } else { next }).filter(|places| !places.is_empty()));
         if started.elapsed() > RUN {
             output.more |= !rounds.is_empty();
@@ -101,9 +101,9 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
         }
     }
     // Then what was kept for its time, which no lease has to wait for. What is done leaves the queue.
-    let mut places = app.jobs.kept_parts();
+    let mut places = app.jobs.later_parts();
     while !places.is_empty() && started.elapsed() <= RUN {
-        places = look_at(app, &places, now, started, &mut output).await;
+        places = look_at(app, &places, LATER_AT_ONCE, now, started, &mut output).await;
     }
     output.more |= !places.is_empty() || output.left > 0;
     Ok(output)
@@ -114,6 +114,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
 async fn look_at(
     app: &App,
     places: &[DuePlace],
+    at_once: usize,
     now: Timestamp,
     started: Instant,
     output: &mut Output,
@@ -140,7 +141,7 @@ async fn look_at(
     for (_, (due_at, job_id)) in due {
         work.push(look_after(app, job_id, due_at, now, started));
     }
-    let mut reaped = stream::iter(work).buffer_unordered(AT_ONCE);
+    let mut reaped = stream::iter(work).buffer_unordered(at_once);
     while let Some(reaped) = reaped.next().await {
         output.count(reaped);
     }
@@ -179,7 +180,7 @@ async fn look_after(app: &App, job_id: Uuid, due_at: i64, now: Timestamp, starte
     };
     app.metrics.add(Metric::ReapFailures, 1);
     tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be looked after");
-    if let Err(error) = app.jobs.change(job_id, lifecycle::postpone(due_at, now), "postpone: UpdateItem").await {
+    if let Err(error) = app.jobs.postpone(job_id, due_at, now).await {
         tracing::error!(job.id = %job_id, cause = ?error.cause(), "a job could not be put off");
     }
     Reaped::Failed
@@ -190,7 +191,12 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     let (mut job, lease) = match app.jobs.due_row(job_id).await? {
         None => return Ok(Reaped::Unchanged),
         Some(Due::Alarm(alarm)) if alarm.due_at.is_none_or(|due| due > now) => return Ok(Reaped::Unchanged),
-        Some(Due::Alarm(alarm)) => return waiting::ring(app, &alarm, now, started).await.map(Reaped::TimedOut),
+        Some(Due::Alarm(alarm)) => {
+            if let Some(due) = alarm.due_at.filter(|due| due.millis() > 0) {
+                app.metrics.longest(Metric::ReapDelay, due, now);
+            }
+            return waiting::ring(app, &alarm, now, started).await.map(Reaped::TimedOut);
+        }
         Some(Due::Job(job, lease)) => (*job, lease),
     };
     let Some(due) = job.due_at.filter(|due| *due <= now) else { return Ok(Reaped::Unchanged) };

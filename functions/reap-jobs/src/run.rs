@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Jobs looked after at the same time.
 pub(crate) const AT_ONCE: usize = 8;
+/// The same of what can wait: those are a few short calls each.
+pub(crate) const LATER_AT_ONCE: usize = 32;
 /// Time after which a run begins with no further job; the next run goes on.
 pub(crate) const RUN: Duration = Duration::from_secs(15);
 /// Time after which a run gives up the jobs that it is at, so that it can put them off before Lambda ends it.

@@ -8,11 +8,14 @@ use shared::{
     item::shards::SHARDS,
     model::{Alarm, Job, Waiting, lifecycle},
     tables::jobs::Outcome,
-    time::Timestamp,
+    time::{DAY, Timestamp},
 };
 use uuid::Uuid;
 
 use crate::run::{AT_ONCE, RUN};
+
+/// Seconds after which a chute's queue is looked at again, at the latest.
+const LOOK_AGAIN: i64 = DAY;
 
 /// Ends those whose time is over, how many, and sets the alarm anew for the next one.
 pub(crate) async fn ring(app: &App, alarm: &Alarm, now: Timestamp, started: Instant) -> Result<u32> {
@@ -23,8 +26,8 @@ pub(crate) async fn ring(app: &App, alarm: &Alarm, now: Timestamp, started: Inst
         }
         Waiting::Chute(chute_id) => {
             let (expired, next) = expire_of_chute(app, chute_id, now, started).await?;
-            // What is created from now on waits at least as long.
-            let any = now.plus_seconds(app.config.pending);
+            // What is created from now on waits at least as long, unless the deployment lets it wait for less: that is seen by then.
+            let any = now.plus_seconds(app.config.pending.min(LOOK_AGAIN));
             (expired, Some(next.map_or(any, |next| next.min(any))))
         }
     };
@@ -36,8 +39,7 @@ pub(crate) async fn ring(app: &App, alarm: &Alarm, now: Timestamp, started: Inst
     Ok(expired)
 }
 
-/// What waits in the chute's queue, the longest-waiting first, as far as it may have expired, and a page in any case: jobs may have been
-/// created when the deployment let them wait for less. How many have, and when the next one does.
+/// What waits in the chute's queue, the longest-waiting first, as far as it may have expired. How many have, and when the next one does.
 async fn expire_of_chute(
     app: &App,
     chute_id: Uuid,
@@ -49,13 +51,15 @@ async fn expire_of_chute(
         let mut after = None;
         loop {
             let ((places, more), jobs) = app.jobs.waiting(chute_id, shard, after).await?;
+            // As long as jobs behind these wait at least: those may have been created when the deployment let them wait for less.
+            let waits = jobs.iter().filter(|job| !job.own_wait).map(Job::waits_for);
+            let waits = waits.chain([app.config.pending]).min().unwrap_or_default();
             let (ended, first) = expire(app, jobs, now).await?;
             expired += ended;
-            // Those behind the page wait for as long as the last one of it, at least.
             let behind = places.last().filter(|_| more.is_some());
-            let behind = behind.map(|(since, _)| Timestamp::from_millis(*since).plus_seconds(app.config.pending));
+            let behind = behind.map(|(since, _)| Timestamp::from_millis(*since).plus_seconds(waits));
             next = [next, first, behind].into_iter().flatten().min();
-            if behind.is_none_or(|behind| behind > now) || started.elapsed() > RUN {
+            if behind.is_none_or(|behind| behind > now && ended == 0) || started.elapsed() > RUN {
                 break;
             }
             after = more;

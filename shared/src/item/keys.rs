@@ -85,15 +85,15 @@ pub fn due(job_id: Uuid) -> String {
     due_shard(job_id.as_bytes()[0] % DUE_SHARDS)
 }
 
-/// Index `queue`: where a job that is over waits for the end of its retention.
-pub fn kept(job_id: Uuid) -> String {
+/// Index `queue`: what is due for the reaper and keeps no lease waiting: a job whose retention ends, an alarm that a job has for itself.
+pub fn later(job_id: Uuid) -> String {
     due_shard(DUE_SHARDS + job_id.as_bytes()[0] % DUE_SHARDS)
 }
 
-/// The same, by the shard's number: of what is due from 0 on, of what is kept from [`DUE_SHARDS`] on.
+/// The same, by the shard's number: of what is due from 0 on, of what can wait from [`DUE_SHARDS`] on.
 pub fn due_shard(shard: u8) -> String {
     match shard.checked_sub(DUE_SHARDS) {
         None => format!("due#{shard}"),
-        Some(shard) => format!("kept#{shard}"),
+        Some(shard) => format!("later#{shard}"),
     }
 }

@@ -99,7 +99,7 @@ pub struct Job {
     /// Milliseconds that it is kept when it is over, where that is not [`Self::KEPT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_ms: Option<i64>,
-    /// Seconds until its row goes by itself, should nobody have ended it: a day more. In a write, DynamoDB adds and does not multiply.
+    /// Seconds until its row goes by itself, should nobody have ended it: a day more, where it is kept for longer. In a write, DynamoDB adds and does not multiply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_s: Option<i64>,
     /// A miner's `error` has it tried again, while attempts are left.
@@ -313,7 +313,9 @@ impl Job {
     pub fn keep(&mut self, days: u32) {
         let seconds = i64::from(days) * DAY;
         if seconds != Self::KEPT {
-            (self.keep_ms, self.keep_s) = (Some(seconds * 1000), Some(seconds + DAY));
+            self.keep_ms = Some(seconds * 1000);
+            // Not before the last token of the longest job has ended, for which 30 days and one more are enough.
+            self.keep_s = Some(seconds + DAY).filter(|_| seconds > Self::KEPT);
         }
     }
 
@@ -368,10 +370,10 @@ impl Job {
         self.status == Status::Pending && self.failure.is_some() && self.due_at > Some(now)
     }
 
-    /// Whether the miner of this attempt has reported an error for which the job is tried again, and nobody has begun yet.
+    /// Whether the miner of this attempt has reported an error for which the job is tried again, and nobody has begun, though it may have ended
+    /// since.
     pub fn has_failed(&self, attempt: u32) -> bool {
-        let waits = self.status == Status::Pending && self.deleted_at.is_none();
-        waits && self.attempt == attempt && self.failure.is_some()
+        self.attempt == attempt && self.failure.is_some() && self.report.is_none() && self.deleted_at.is_none()
     }
 
     /// Seconds for which somebody is at the check of its files, at most.

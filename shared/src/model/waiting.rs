@@ -2,8 +2,9 @@
 //!
 //! No index has pending jobs by when they expire: an entry would cost every job two writes more, for the few that nobody claims. The reaper
 //! looks at what waits instead, where a row in its queue, an alarm, tells it to. A chute has one for all its jobs that wait as long as the
-//! deployment says: they expire in the order in which they wait, so the alarm rings when the first of them does. A job that was created
-//! with a time of its own has one of its own, and pays for it.
+//! deployment says: but for those that were requeued they expire in the order in which they wait, so the alarm rings when the first of
+//! them does. A job that was created with a time of its own has one of its own, and pays for it. Those may be many, and most of them
+//! ring for a job that was claimed long ago, so they stand where they keep no lease waiting.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -56,14 +57,15 @@ impl Waiting {
 
     /// The alarm rings then, whatever was said before.
     pub fn ring(self, at: Timestamp) -> Transition {
-        let (kind, id) = match self {
-            Self::Chute(id) => ("chute", id),
-            Self::Job(id) => ("job", id),
+        let row_id = self.row_id();
+        let (kind, id, queue) = match self {
+            Self::Chute(id) => ("chute", id, keys::due(row_id)),
+            Self::Job(id) => ("job", id, keys::later(row_id)),
         };
         row()
             .set("alarm", text(kind))
             .set("of", text(id.to_string()))
-            .set("queue", text(keys::due(self.row_id())))
+            .set("queue", text(queue))
             .set("due_at", number(at.millis()))
             .remove("expires_at")
     }
@@ -91,7 +93,9 @@ impl Job {
     /// Until when the job waits for a miner; None when it does not wait. Its time begins anew when it is requeued or retried: what waits
     /// has not changed since.
     pub fn waits_until(&self) -> Option<Timestamp> {
-        (self.status == Status::Pending).then(|| self.updated_at.plus_seconds(self.waits_for()))
+        // After a failed attempt nobody may claim it for a while, which is not waiting for a miner.
+        let since = if self.failure.is_some() { self.due_at.max(Some(self.updated_at)) } else { Some(self.updated_at) };
+        since.filter(|_| self.status == Status::Pending).map(|since| since.plus_seconds(self.waits_for()))
     }
 
     /// The alarm that it has when it waits for a time of its own, and when that rings if it begins to wait now.
@@ -100,7 +104,7 @@ impl Job {
     }
 
     /// Seconds that it waits.
-    pub(super) fn waits_for(&self) -> i64 {
+    pub fn waits_for(&self) -> i64 {
         self.wait.unwrap_or(PENDING)
     }
 }

@@ -132,9 +132,9 @@ impl Found {
         self.rows.get(pk).cloned().map(row::from_item).transpose()
     }
 
-    /// Takes the job out, also when it is being deleted.
+    /// Takes the job out, also when it is being deleted. An alarm is none, though its key is like a job's.
     pub fn take_job(&mut self) -> Result<Option<Job>> {
-        self.job.take().map(Job::from_item).transpose()
+        self.job.take().filter(|item| Alarm::from_item(item).is_none()).map(Job::from_item).transpose()
     }
 
     /// Takes the alarm out, where that is what was read in a job's place.

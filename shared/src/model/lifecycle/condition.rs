@@ -53,9 +53,13 @@ pub(super) fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
     now.plus_seconds(job.longest_run() + DAY)
 }
 
-/// The same of a job that is over: nobody gets another token, so it goes by its last attempt.
+/// The same of a job that is over: nobody gets another token, so it goes by its last attempt, where that has left its deadline.
 pub(super) fn last_token(job: &Job, now: Timestamp) -> Timestamp {
-    job.deadline_at.map_or(now, |deadline| deadline.plus_seconds(DAY)).max(now)
+    match (job.deadline_at, job.attempt) {
+        (Some(deadline), _) => deadline.plus_seconds(DAY).max(now),
+        (None, 0) => now,
+        (None, _) => tokens_end(job, now),
+    }
 }
 
 pub(super) fn attribute(value: &impl Serialize) -> Result<AttributeValue> {
@@ -76,7 +80,7 @@ impl Transition {
     /// it, the row goes a day later ("Using time to live"), and its files when the bucket's lifecycle says.
     pub(super) fn terminal(self, job_id: Uuid, now: Timestamp) -> Self {
         self.set("terminal", AttributeValue::Bool(true))
-            .set("queue", text(keys::kept(job_id)))
+            .set("queue", text(keys::later(job_id)))
             .set_sum("due_at", now.millis(), "keep_ms", Job::KEPT * 1000)
             .set_sum("expires_at", now.seconds(), "keep_s", Job::KEPT + DAY)
             .remove("lease_expires_at")

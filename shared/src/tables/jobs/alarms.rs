@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result, engine_error},
     item::{Cursor, Item, Transition, cursor, keys, text},
-    model::{Alarm, Job, Lease, Waiting},
+    model::{Alarm, Job, Lease, Waiting, lifecycle},
     tables::read::{Read, batch_get},
     time::Timestamp,
 };
@@ -48,7 +48,7 @@ impl Jobs {
 
     /// Has the reaper look then at what waits.
     pub async fn ring(&self, waiting: Waiting, at: Timestamp) -> Result<()> {
-        self.change_alarm(waiting, waiting.ring(at)).await
+        self.change_row(waiting.row_id(), waiting.ring(at), "alarm: UpdateItem").await
     }
 
     /// A job that waits for a time of its own is about to wait anew, from now on. Before the write that makes it do so: an alarm that
@@ -62,11 +62,21 @@ impl Jobs {
 
     /// Changes an alarm. One that was set since it was read stays as it is.
     pub async fn change_alarm(&self, waiting: Waiting, change: Transition) -> Result<()> {
-        match self.tables.change_job(waiting.row_id().to_string(), change).send().await {
+        self.change_row(waiting.row_id(), change, "alarm: UpdateItem").await
+    }
+
+    /// Puts off what is due, whatever it is.
+    pub async fn postpone(&self, id: Uuid, due_at: i64, now: Timestamp) -> Result<()> {
+        self.change_row(id, lifecycle::postpone(due_at, now), "postpone: UpdateItem").await
+    }
+
+    /// Changes a row that need not be a job, unless a condition does not hold.
+    async fn change_row(&self, id: Uuid, change: Transition, doing: &'static str) -> Result<()> {
+        match self.tables.change_job(id.to_string(), change).send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(engine_error("alarm: UpdateItem", &error)),
+                _ => Err(engine_error(doing, &error)),
             },
         }
     }

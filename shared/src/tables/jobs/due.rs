@@ -42,8 +42,8 @@ impl Jobs {
         (0..keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None }).collect()
     }
 
-    /// Where what is kept waits for its end. Those are never in the way of a lease: a run looks at them when nothing else is due.
-    pub fn kept_parts(&self) -> Vec<DuePlace> {
+    /// Where what can wait is due. That is never in the way of a lease: a run looks at it when nothing else is due.
+    pub fn later_parts(&self) -> Vec<DuePlace> {
         (keys::DUE_SHARDS..2 * keys::DUE_SHARDS).map(|shard| DuePlace { shard, after: None }).collect()
     }
 

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{item::Cursor, time::Timestamp};
+use crate::{
+    item::{Cursor, keys::DUE_SHARDS},
+    time::Timestamp,
+};
 
 /// A place in the reaper's queue, which has several parts.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +29,9 @@ impl LeftOff {
         places.into_values().filter(|place| place.after.is_none_or(|(due, _)| due <= now.millis())).collect()
     }
 
-    /// Adds places. Of two in one part, the later one stays.
+    /// Adds places. Of two in one part, the later one stays. What can wait is begun with anew each time: it may not come before a lease.
     pub(super) fn add(&self, places: Vec<DuePlace>) {
-        let places = places.into_iter().map(|place| (place.shard, place));
+        let places = places.into_iter().filter(|place| place.shard < DUE_SHARDS).map(|place| (place.shard, place));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(places);
     }
 }
@@ -44,7 +47,7 @@ mod tests {
         let left_off = LeftOff::default();
         let place = |shard, due| DuePlace { shard, after: Some((due, Uuid::nil())) };
         left_off.add(vec![place(1, 5), place(2, 5)]);
-        left_off.add(vec![place(1, 7), DuePlace { shard: 3, after: None }]);
+        left_off.add(vec![place(1, 7), DuePlace { shard: 3, after: None }, place(DUE_SHARDS, 5)]);
         let taken: Vec<_> = left_off.take(Timestamp::from_millis(6)).into_iter().map(|place| place.shard).collect();
         assert_eq!(taken, [2, 3]);
         assert!(left_off.take(Timestamp::from_millis(9)).is_empty());

@@ -209,7 +209,7 @@ impl Jobs {
     pub async fn begin_claimable(&self, chute_id: Uuid, page: &Page, now: Timestamp) -> Result<JobList<ClaimableJob>> {
         let key = keys::claimable(chute_id, 0);
         let (items, next) = self.one_shard(&CLAIMABLE, &key, &Filter::default(), page.limit, page.after).await?;
-        Ok((claimable(items, now)?, next))
+        claimable(items, next, now)
     }
 
     /// A page of the chute's pending jobs, oldest first. `begun` is the first query, where it was made.
@@ -228,7 +228,7 @@ impl Jobs {
         }
         let key = |shard| keys::claimable(chute.chute_id, shard);
         let (items, next) = self.all_shards(&CLAIMABLE, key, &Filter::default(), page).await?;
-        Ok((claimable(items, now)?, next))
+        claimable(items, next, now)
     }
 
     /// Seconds after which a miner should ask again for work on this chute, whose queue was just found empty, or not.
@@ -385,11 +385,13 @@ pub(super) fn start(index: &Index, key: &str, (at, job_id): Cursor) -> Item {
     ])
 }
 
-/// What a miner may claim of what waits.
-fn claimable(items: Vec<Item>, now: Timestamp) -> Result<Vec<ClaimableJob>> {
+/// What a miner may claim of a page of what waits. Behind one that may not be claimed yet, there is none that may.
+fn claimable(items: Vec<Item>, next: Option<Cursor>, now: Timestamp) -> Result<JobList<ClaimableJob>> {
     let mut jobs: Vec<ClaimableJob> = jobs(&CLAIMABLE, items)?;
+    let all = jobs.len();
     jobs.retain(|job| !job.is_delayed(now));
-    Ok(jobs)
+    let next = next.filter(|_| jobs.len() == all);
+    Ok((jobs, next))
 }
 
 fn jobs<T: DeserializeOwned>(index: &Index, items: Vec<Item>) -> Result<Vec<T>> {

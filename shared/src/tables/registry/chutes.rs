@@ -63,7 +63,8 @@ impl Registry {
     }
 
     /// Asks for a chute whose jobs a miner looks for, unless this process has read it a moment ago: a miner without work asks several times
-    /// a minute, and all that matters to it is that there is such a chute, and whether it is busy, which it then stays.
+    /// a minute, and all that matters to it is that there is such a chute, and whether it is busy. One that becomes so is asked in all its
+    /// shards a minute later.
     pub fn ask_queue(&self, read: &mut Read, chute_id: Uuid, now: Timestamp) {
         if self.seen_lately(chute_id, now).is_none() {
             read.row::<Chute>(&chute_id);
@@ -75,17 +76,19 @@ impl Registry {
         let Some(chute) = found.row::<Chute>(&chute_id)? else { return Ok(self.seen_lately(chute_id, now)) };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED {
-            seen.clear();
+            seen.retain(|_, (at, _)| is_lately(*at, now));
         }
-        seen.insert(chute_id, (now, chute.clone()));
+        // What this very request goes by is not forgotten for another one.
+        if seen.len() < REMEMBERED {
+            seen.insert(chute_id, (now, chute.clone()));
+        }
         Ok(Some(chute))
     }
 
     fn seen_lately(&self, chute_id: Uuid, now: Timestamp) -> Option<Chute> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, chute) = seen.get(&chute_id)?;
-        let age = now.seconds() - at.seconds();
-        (0..SEEN).contains(&age).then(|| chute.clone())
+        is_lately(*at, now).then(|| chute.clone())
     }
 
     fn remember_owner(&self, chute: &Chute) {
@@ -99,4 +102,8 @@ impl Registry {
     fn owners(&self) -> MutexGuard<'_, HashMap<Uuid, Uuid>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_lately(at: Timestamp, now: Timestamp) -> bool {
+    (0..SEEN).contains(&(now.seconds() - at.seconds()))
 }
