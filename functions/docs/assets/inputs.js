@@ -1,6 +1,7 @@
 // Files that a job needs: dropped or chosen, sent one after another, and put into the arguments.
 
 import { button, bytes, element } from "./element.js";
+import { placesOf } from "./json.js";
 import { $, news } from "./page.js";
 import { upload } from "./upload.js";
 
@@ -10,14 +11,15 @@ let files = [];
 let line = Promise.resolve();
 
 /** The string in the arguments that stands for a file until it is there. */
-const standsFor = (name) => JSON.stringify(`@${name}`);
+const standsFor = (it) => `@${it.file.name}`;
 
 /** Puts a file's `uri` into the arguments: for the strings that stand for it, else for the selection. */
 function insert(it) {
   const area = $("args");
-  const stand = standsFor(it.file.name);
-  if (area.value.includes(stand)) {
-    area.value = area.value.replaceAll(stand, () => JSON.stringify(it.uri));
+  const places = [...placesOf(new Set([standsFor(it)]), area.value)];
+  if (places.length) {
+    const between = [0, ...places.map(({ end }) => end)].map((end, index) => area.value.slice(end, places[index]?.start));
+    area.value = between.join(JSON.stringify(it.uri));
   } else {
     const isQuoted = area.value[area.selectionStart - 1] === '"' && area.value[area.selectionEnd] === '"';
     area.setRangeText(isQuoted ? it.uri : JSON.stringify(it.uri), area.selectionStart, area.selectionEnd, "end");
@@ -82,9 +84,9 @@ function offer(offered) {
   }
 }
 
-/** The names of files that the arguments still have a string for, in place of their `uri`. */
+/** The first string in the arguments that still stands for a file, in place of its `uri`, and where it is. */
 export function unplaced(text) {
-  return files.map((it) => it.file.name).filter((name) => text.includes(standsFor(name)));
+  return files.length ? placesOf(new Set(files.map(standsFor)), text).next().value : undefined;
 }
 
 /** Nothing more is sent, and nothing is left. */
