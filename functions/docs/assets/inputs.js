@@ -66,7 +66,7 @@ async function sendOne(it) {
     const again = button("Try again", `Try again: ${name}`, () => enqueue(it), "small");
     show(it, `was not sent. ${error.message}`, again, button("Remove", `Remove: ${name}`, () => remove(it), "small"));
     news(`${name} was not sent`);
-    if (error.status === 401) document.dispatchEvent(new Event("unknown-key"));
+    if (error.isOfKey) document.dispatchEvent(new Event("unknown-key"));
   }
 }
 
