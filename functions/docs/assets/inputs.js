@@ -1,5 +1,6 @@
 // Files that a job needs: dropped or chosen, sent one after another, and put into the arguments.
 
+import { key } from "./api.js";
 import { button, bytes, element } from "./element.js";
 import { placesOf } from "./json.js";
 import { $, news } from "./page.js";
@@ -55,7 +56,7 @@ async function sendOne(it) {
     if (bar) bar.value = sent;
   };
   try {
-    it.uri = await upload(it.file, it.abort.signal, onProgress);
+    it.uri = await upload(it, onProgress);
     it.isSending = false;
     const place = button("Put into the arguments", `Put into the arguments: ${name}`, () => insert(it), "small");
     show(it, it.uri, place, button("Remove", `Remove: ${name}`, () => remove(it), "small"));
@@ -70,14 +71,16 @@ async function sendOne(it) {
   }
 }
 
+/** Has a file sent after those before it, for who is signed in now. */
 function enqueue(it) {
+  it.key = key.get();
   show(it, "waits", button("Cancel", `Cancel: ${it.file.name}`, () => remove(it), "small"));
   line = line.then(() => sendOne(it));
 }
 
 function offer(offered) {
   for (const file of offered) {
-    const it = { file, row: element("li"), abort: new AbortController(), uri: null, isSending: false };
+    const it = { file, row: element("li"), abort: new AbortController(), key: null, inputId: null, uri: null, isSending: false };
     files.push(it);
     $("inputs").append(it.row);
     enqueue(it);
