@@ -1,11 +1,8 @@
-// The console: a new job, as somebody types it, and the files that go with it.
+// The console: a new job, as somebody types it.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { findings, jobchute, newAccounts, openConsole, screenshots, startBrowser, startStack, tooWide } from "./stack.js";
+import { findings, jobchute, newAccounts, openConsole, openNewJob, screenshots, startBrowser, startStack, tooWide } from "./stack.js";
 
 let stack, browser;
 before(async () => {
@@ -17,19 +14,7 @@ after(async () => {
   stack?.stop();
 });
 
-/** The form, with a chute and its method. `requests` are those that create a job. */
-async function newJob(args = "", options = {}, env = stack.env) {
-  const opened = await openConsole(browser, stack, options, env);
-  const { page } = opened;
-  const requests = [];
-  page.on("request", (it) => it.method() === "POST" && it.url().includes("/jobs/") && requests.push(it));
-  await page.getByRole("link", { name: "New job" }).click();
-  await page.getByLabel("Chute id").fill(env.JOBCHUTE_CHUTE);
-  await page.getByLabel("Method").fill("run");
-  await page.getByLabel("Arguments, a JSON object").fill(args);
-  return { ...opened, requests, create: () => page.getByRole("button", { name: "Create" }).click() };
-}
-
+const newJob = (args, options, env) => openNewJob(browser, stack, args, options, env);
 const wrong = (page, field) => page.locator(`#${field}-wrong`).innerText();
 
 test("a job is created as it was typed, and once, although the first answer was lost", async () => {
@@ -48,7 +33,9 @@ test("a job is created as it was typed, and once, although the first answer was 
   // Not even when the page is loaded again meanwhile.
   await page.reload();
   await create();
-  await page.locator("#job").getByText("Pending").waitFor();
+  const job = page.locator("#job");
+  await job.getByText("Pending").waitFor();
+  assert.match(await job.innerText(), /nightly, all\s+caf\u00e9 & tea[^]*Waits until\s+.*in 1 hour/);
 
   const [first, second, ...more] = requests;
   assert.deepEqual([first.postData(), second.postData(), more.length], [args, args, 0]);
@@ -133,24 +120,24 @@ test("a refusal stands at the field that it is about", async () => {
   await page.getByText("Invalid disk size specified: 5").waitFor();
   assert.match(await wrong(page, "args"), /Invalid disk size/);
 
-  await page.getByLabel("Arguments, a JSON object").fill("{}");
-  const refuse = (status, body) => page.route("**/jobs/*/run", (route) => route.fulfill({ status, json: body }), { times: 1 });
-  await refuse(422, {
-    detail: [
-      { type: "value_error", loc: ["query", "cancel_after"], msg: "Between 10 s and 30 days" },
-      { type: "value_error", loc: ["query", "label", 1], msg: "Label 2 has characters that nobody sees" },
-      { type: "value_error", loc: ["body", "views", 2, "mesh"], msg: "There is no such input" },
-    ],
-  });
+  const missing = "jobchute://inputs/00000000-0000-4000-8000-000000000000";
+  await page.getByLabel("Arguments, a JSON object").fill(`{"views": [1, 2, {"mesh": "${missing}"}]}`);
   await create();
-  await page.getByText("Between 10 s").waitFor();
-  assert.equal(await wrong(page, "cancel-after"), "Between 10 s and 30 days");
-  assert.equal(await wrong(page, "labels"), "Label 2 has characters that nobody sees");
-  assert.equal(await wrong(page, "args"), "views[2].mesh: There is no such input");
+  await page.getByText("There is no such input").waitFor();
+  assert.match(await wrong(page, "args"), /^views\[2\]\.mesh: There is no such input/);
+  await page.getByLabel("Give up when no miner takes it for").fill("5s");
+  await page.getByLabel("Labels, one on each line").fill("nightly\n\u202E");
+  await create();
+  await page.getByText("from 10 seconds to 30 days").waitFor();
+  assert.match(await wrong(page, "cancel-after"), /from 10 seconds to 30 days/);
+  assert.match(await wrong(page, "labels"), /printable characters/);
   await page.screenshot({ path: `${screenshots}/console-refused.png`, fullPage: true });
   assert.deepEqual(await findings(page), []);
 
-  await refuse(429, { detail: "Daily job quota exceeded: chute_job_count=9 total_job_count=9 of job_quota=9 and total_quota=9" });
+  await page.getByLabel("Give up when no miner takes it for").fill("");
+  await page.getByLabel("Labels, one on each line").fill("");
+  const detail = "Daily job quota exceeded: chute_job_count=9 total_job_count=9 of job_quota=9 and total_quota=9";
+  await page.route("**/jobs/*/run", (route) => route.fulfill({ status: 429, json: { detail } }), { times: 1 });
   await create();
   assert.match(await page.getByRole("alert").innerText(), /quota exceeded.* The next day begins in \d+ (hours?|minutes?)/);
   await context.close();
@@ -169,115 +156,6 @@ test("megabytes of arguments are sent as they are, and more than may be are refu
   await create();
   await page.locator("#job").getByText("Pending").waitFor();
   assert.ok(requests[0].postData() === text);
-  await context.close();
-});
-
-/** A file of the page's, as somebody chooses it. */
-const choose = (page, name, text) => page.getByLabel("Input files").setInputFiles({ name, mimeType: "", buffer: Buffer.from(text) });
-
-test("a file is sent, takes the place that the arguments keep for it, and belongs to the job", async () => {
-  const { page, context, foreign, complaints, requests, create } = await newJob('{"scene": "@teapot.obj", "n": 1.10}');
-  const rows = page.locator("#inputs li");
-  await choose(page, "teapot.obj", "v 0 0 0");
-  const place = page.getByRole("button", { name: "Put into the arguments: teapot.obj" });
-  await place.waitFor();
-  await create();
-  assert.match(await wrong(page, "args"), /"@teapot\.obj" stands for a file/);
-  await place.click();
-  const area = page.getByLabel("Arguments, a JSON object");
-  const typed = await area.inputValue();
-  assert.match(typed, /^\{"scene": "jobchute:\/\/inputs\/[0-9a-f-]{36}", "n": 1\.10\}$/);
-
-  // The same file again is there already: nothing is sent.
-  const sent = foreign.length;
-  await choose(page, "teapot.obj", "v 0 0 0");
-  await rows.nth(1).getByText("jobchute://inputs/").waitFor();
-  assert.equal(foreign.length, sent);
-  // Without a place of its own, the uri replaces what is selected.
-  await area.evaluate((it) => it.setSelectionRange(it.value.indexOf("1.10"), it.value.indexOf("1.10") + 4));
-  await rows.nth(1).getByRole("button", { name: "Put into the arguments" }).click();
-  assert.match(await area.inputValue(), /^\{"scene": "(jobchute:\/\/inputs\/[0-9a-f-]{36})", "n": "\1"\}$/);
-  await page.screenshot({ path: `${screenshots}/console-create.png`, fullPage: true });
-  assert.deepEqual(await findings(page), []);
-  await create();
-  const job = page.locator("#job");
-  await job.locator("summary").click();
-  await job.getByText("Inputs (1)").waitFor();
-  assert.match(await job.innerText(), /teapot\.obj\s+7 B/);
-  assert.equal(requests.length, 1);
-  assert.ok(foreign.length && foreign.every((url) => url.startsWith(stack.env.JOBCHUTE_AWS)), foreign.join());
-  assert.deepEqual(complaints, []);
-  await context.close();
-});
-
-test("a large file goes in parts, and after a failure only the missing ones are sent again", async () => {
-  const { page, context } = await newJob();
-  const folder = mkdtempSync(join(tmpdir(), "jobchute-"));
-  const file = join(folder, "large.bin");
-  writeFileSync(file, "");
-  truncateSync(file, (64 << 20) + 5);
-  const sent = [];
-  await page.route(`${stack.env.JOBCHUTE_AWS}/**`, (route) => {
-    if (route.request().method() !== "PUT") return route.continue();
-    const number = Number(new URL(route.request().url()).searchParams.get("partNumber"));
-    sent.push(number);
-    return number === 2 && sent.filter((it) => it === 2).length === 1 ? route.abort() : route.continue();
-  });
-  await page.getByLabel("Input files").setInputFiles(file);
-  await page.getByRole("button", { name: "Put into the arguments: large.bin" }).waitFor({ timeout: 120_000 });
-  const parts = Math.max(...sent);
-  assert.ok(parts > 2, sent.join());
-  assert.equal(sent.length, parts + 1, sent.join());
-  assert.equal(sent.filter((it) => it === 2).length, 2, sent.join());
-  rmSync(folder, { recursive: true });
-  await context.close();
-});
-
-test("an upload is cancelled, one that failed is tried again, and one waits for the other", async () => {
-  const { page, context } = await newJob();
-  const bucket = `${stack.env.JOBCHUTE_AWS}/**`;
-  // Until it is cancelled.
-  await page.route(bucket, () => {});
-  await choose(page, "first.bin", "1");
-  await choose(page, "second.bin", "2");
-  const aborted = page.waitForEvent("requestfailed", (it) => it.url().includes("first.bin"));
-  const rows = page.locator("#inputs li");
-  await rows.nth(0).getByText("is sent").waitFor();
-  await rows.nth(1).getByText("waits").waitFor();
-  assert.deepEqual(await findings(page), []);
-  await page.getByRole("button", { name: "Cancel: first.bin" }).click();
-  await aborted;
-  await page.unroute(bucket);
-  await page.getByRole("button", { name: "Put into the arguments: second.bin" }).waitFor();
-  assert.equal(await rows.count(), 1);
-
-  const refusal = { detail: [{ type: "value_error", loc: ["body", "filename"], msg: "Filename has a control character" }] };
-  await page.route("**/inputs", (route) => route.fulfill({ status: 422, json: refusal }), { times: 1 });
-  await choose(page, "<img src=x onerror=alert(1)>\u202Egpj.exe", "3");
-  await rows.nth(1).getByText("was not sent. Filename has a control character").waitFor();
-  assert.match(await rows.nth(1).innerText(), /<img src=x onerror=alert\(1\)>\\u202egpj\.exe/);
-  await page.getByRole("button", { name: "Try again" }).click();
-  await rows.nth(1).getByRole("button", { name: "Put into the arguments" }).or(rows.nth(1).getByText("was not sent")).waitFor();
-  await page.getByRole("button", { name: "Remove: second.bin" }).click();
-  await rows.nth(1).waitFor({ state: "detached" });
-  await context.close();
-});
-
-test("files are dropped on the page, and one that misses the form is not opened", async () => {
-  const { page, context } = await newJob();
-  const drop = async (selector) => {
-    const data = await page.evaluateHandle(() => {
-      const transfer = new DataTransfer();
-      transfer.items.add(new File(["dropped"], "dropped.txt"));
-      return transfer;
-    });
-    for (const type of ["dragover", "drop"]) await page.dispatchEvent(selector, type, { dataTransfer: data });
-  };
-  await drop("#drop");
-  await page.getByRole("button", { name: "Put into the arguments: dropped.txt" }).waitFor();
-  await page.getByRole("link", { name: "Jobchute" }).click();
-  await drop("#list");
-  assert.equal(await page.locator("#inputs li").count(), 1);
   await context.close();
 });
 

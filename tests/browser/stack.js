@@ -1,6 +1,7 @@
 // The local stack and a browser, for the tests of the pages.
 
 import { spawn, execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -55,7 +56,9 @@ export async function claim(env, id) {
     progress: (progress) => ask("PUT", url.replace("?", "/heartbeat?"), { progress }),
     /** Reports its result and files, by name, and sends those that are not null. `types` has what it says that they are. */
     complete: async (result, files = {}, types = {}) => {
-      const output_files = Object.keys(files).map((filename) => ({ filename, content_type: types[filename] }));
+      const hash = (bytes) => (bytes === null ? undefined : createHash("sha256").update(bytes).digest("hex"));
+      const declared = ([filename, bytes]) => ({ filename, content_type: types[filename], sha256: hash(bytes) });
+      const output_files = Object.entries(files).map(declared);
       const { uploads, terminal } = await ask("POST", url, { status: "complete", result, output_files });
       for (const { method, url, headers, filename } of uploads ?? []) {
         if (files[filename] !== null) await fetch(url, { method, headers, body: files[filename] });
@@ -104,6 +107,19 @@ export async function openConsole(browser, stack, options = {}, env = stack.env)
   await opened.page.keyboard.press("Enter");
   await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();
   return opened;
+}
+
+/** The form of a new job, with a chute and its method. `requests` are those that create a job. */
+export async function openNewJob(browser, stack, args = "", options = {}, env = stack.env) {
+  const opened = await openConsole(browser, stack, options, env);
+  const { page } = opened;
+  const requests = [];
+  page.on("request", (it) => it.method() === "POST" && it.url().includes("/jobs/") && requests.push(it));
+  await page.getByRole("link", { name: "New job" }).click();
+  await page.getByLabel("Chute id").fill(env.JOBCHUTE_CHUTE);
+  await page.getByLabel("Method").fill("run");
+  await page.getByLabel("Arguments, a JSON object").fill(args);
+  return { ...opened, requests, create: () => page.getByRole("button", { name: "Create" }).click() };
 }
 
 /** How many pixels the page is wider than the screen: 0 when it fits. */

@@ -13,11 +13,19 @@ export const key = {
 /** The longest that an answer makes the page wait, in seconds. */
 const LONGEST = 300;
 
-/** An answer that is not a success. `status` is 0 when there was no answer; `wait` as in an answer; `errors` when they have places. */
+/**
+ * An answer that is not a success. `status` is 0 when there was no answer; `wait` as in an answer; `errors` when they have places; `asked`
+ * is the key that asked.
+ */
 export class Refused extends Error {
-  constructor(status, detail, wait = null, errors = []) {
+  constructor(status, detail, { wait = null, errors = [], asked = null } = {}) {
     super(detail);
-    Object.assign(this, { status, wait, errors });
+    Object.assign(this, { status, wait, errors, asked });
+  }
+
+  /** The key that the tab holds is not good, or not any more. A late answer may be about a former one. */
+  get isOfKey() {
+    return this.status === 401 && this.asked === key.get();
   }
 
   /** Nobody knows whether it was done: it may be asked for again. */
@@ -34,7 +42,8 @@ function waitOf(answer) {
 
 /** What a request answers: the JSON, its text, and when to ask again. A body that is a text is sent as it is. */
 async function call(method, path, { body, headers, signal } = {}) {
-  const sent = { authorization: `Bearer ${key.get()}`, accept: "application/json", ...headers };
+  const asked = key.get();
+  const sent = { authorization: `Bearer ${asked}`, accept: "application/json", ...headers };
   if (body !== undefined) sent["content-type"] = "application/json";
   let answer;
   try {
@@ -50,7 +59,7 @@ async function call(method, path, { body, headers, signal } = {}) {
   if (answer.ok) return { body: said, text, wait };
   const errors = Array.isArray(said.detail) ? said.detail : [];
   const detail = errors.length ? errors.map((error) => error.msg).join(". ") : said.detail;
-  throw new Refused(answer.status, detail ?? said.message ?? `Status ${answer.status}`, wait, errors);
+  throw new Refused(answer.status, detail ?? said.message ?? `Status ${answer.status}`, { wait, errors, asked });
 }
 
 function parsed(text) {

@@ -31,10 +31,9 @@ function argumentsError(text) {
   const size = new Blob([text]).size;
   if (size > LARGEST) return { message: `They have ${bytes(size)}, and may have ${bytes(LARGEST)}.`, at: null };
   const error = objectError(text);
-  const [name] = unplaced(text);
-  if (error || name === undefined) return error;
-  const stand = JSON.stringify(`@${name}`);
-  return { message: `${stand} stands for a file: put it into the arguments first.`, at: text.indexOf(stand) };
+  const stand = error ? undefined : unplaced(text);
+  if (!stand) return error;
+  return { message: `${JSON.stringify(stand.string)} stands for a file: put it into the arguments first.`, at: stand.start };
 }
 
 /** Checks all fields; tells whether they are good. The first that is not takes the focus. */

@@ -52,6 +52,13 @@ export function time(text) {
   return element("time", { dateTime: text, title: text }, away(text));
 }
 
+/** A time to come: as a clock shows it here, and how far it is away. */
+export function until(text) {
+  if (!text) return null;
+  const [dateStyle, timeStyle] = ["medium", "short"];
+  return [new Date(text).toLocaleString("en-GB", { dateStyle, timeStyle }), " (", time(text), ")"];
+}
+
 /** Lets time pass in what is shown. */
 export function passTime() {
   for (const it of document.querySelectorAll("time")) {

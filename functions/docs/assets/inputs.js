@@ -1,6 +1,8 @@
 // Files that a job needs: dropped or chosen, sent one after another, and put into the arguments.
 
+import { key } from "./api.js";
 import { button, bytes, element } from "./element.js";
+import { placesOf } from "./json.js";
 import { $, news } from "./page.js";
 import { upload } from "./upload.js";
 
@@ -10,14 +12,15 @@ let files = [];
 let line = Promise.resolve();
 
 /** The string in the arguments that stands for a file until it is there. */
-const standsFor = (name) => JSON.stringify(`@${name}`);
+const standsFor = (it) => `@${it.file.name}`;
 
 /** Puts a file's `uri` into the arguments: for the strings that stand for it, else for the selection. */
 function insert(it) {
   const area = $("args");
-  const stand = standsFor(it.file.name);
-  if (area.value.includes(stand)) {
-    area.value = area.value.replaceAll(stand, () => JSON.stringify(it.uri));
+  const places = [...placesOf(new Set([standsFor(it)]), area.value)];
+  if (places.length) {
+    const between = [0, ...places.map(({ end }) => end)].map((end, index) => area.value.slice(end, places[index]?.start));
+    area.value = between.join(JSON.stringify(it.uri));
   } else {
     const isQuoted = area.value[area.selectionStart - 1] === '"' && area.value[area.selectionEnd] === '"';
     area.setRangeText(isQuoted ? it.uri : JSON.stringify(it.uri), area.selectionStart, area.selectionEnd, "end");
@@ -53,7 +56,7 @@ async function sendOne(it) {
     if (bar) bar.value = sent;
   };
   try {
-    it.uri = await upload(it.file, it.abort.signal, onProgress);
+    it.uri = await upload(it, onProgress);
     it.isSending = false;
     const place = button("Put into the arguments", `Put into the arguments: ${name}`, () => insert(it), "small");
     show(it, it.uri, place, button("Remove", `Remove: ${name}`, () => remove(it), "small"));
@@ -64,27 +67,29 @@ async function sendOne(it) {
     const again = button("Try again", `Try again: ${name}`, () => enqueue(it), "small");
     show(it, `was not sent. ${error.message}`, again, button("Remove", `Remove: ${name}`, () => remove(it), "small"));
     news(`${name} was not sent`);
-    if (error.status === 401) document.dispatchEvent(new Event("unknown-key"));
+    if (error.isOfKey) document.dispatchEvent(new Event("unknown-key"));
   }
 }
 
+/** Has a file sent after those before it, for who is signed in now. */
 function enqueue(it) {
+  it.key = key.get();
   show(it, "waits", button("Cancel", `Cancel: ${it.file.name}`, () => remove(it), "small"));
   line = line.then(() => sendOne(it));
 }
 
 function offer(offered) {
   for (const file of offered) {
-    const it = { file, row: element("li"), abort: new AbortController(), uri: null, isSending: false };
+    const it = { file, row: element("li"), abort: new AbortController(), key: null, inputId: null, uri: null, isSending: false };
     files.push(it);
     $("inputs").append(it.row);
     enqueue(it);
   }
 }
 
-/** The names of files that the arguments still have a string for, in place of their `uri`. */
+/** The first string in the arguments that still stands for a file, in place of its `uri`, and where it is. */
 export function unplaced(text) {
-  return files.map((it) => it.file.name).filter((name) => text.includes(standsFor(name)));
+  return files.length ? placesOf(new Set(files.map(standsFor)), text).next().value : undefined;
 }
 
 /** Nothing more is sent, and nothing is left. */

@@ -1,4 +1,6 @@
-// Where a text stops being JSON. Browsers tell it in words of their own, or not at all.
+// JSON that somebody types: which strings it has, and where it stops being JSON. Browsers tell that in words of their own, or not at all.
+
+import { endOfString } from "./text.js";
 
 const SPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
@@ -60,6 +62,24 @@ export function firstError(text) {
 export function lineAndColumn(text, at) {
   const before = text.slice(0, at).split("\n");
   return { line: before.length, column: before.at(-1).length + 1 };
+}
+
+/** Where a JSON text, which may have errors, has one of these strings as a value and not as a key, however it is spelt. */
+export function* placesOf(strings, text) {
+  for (let start = text.indexOf('"'); start >= 0; ) {
+    const stop = endOfString(text, start);
+    const string = text[end(SPACE, text, stop)] === ":" ? null : read(text.slice(start, stop));
+    if (strings.has(string)) yield { string, start, end: stop };
+    start = text.indexOf('"', stop);
+  }
+}
+
+function read(token) {
+  try {
+    return JSON.parse(token);
+  } catch {
+    return null;
+  }
 }
 
 /** What is wrong with a text that should be a JSON object, or be empty: `{ message, at }`; null when nothing is. */

@@ -47,7 +47,7 @@ export function stopLooking() {
 
 /** Shows what went wrong with this, until that goes right; null is right. */
 export function trouble(what, error) {
-  if (error?.status === 401) return void document.dispatchEvent(new Event("unknown-key"));
+  if (error?.status === 401) return void (error.isOfKey && document.dispatchEvent(new Event("unknown-key")));
   if (error) troubles.set(what, error.message);
   else troubles.delete(what);
   const text = visible([...new Set(troubles.values())].join(" "));

@@ -14,7 +14,7 @@ export function visible(text) {
 }
 
 /** Where the string that begins at `start` ends. It may have megabytes, for which a regular expression's stack is too small. */
-function endOfString(text, start) {
+export function endOfString(text, start) {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
     while (text[end - 1 - backslashes] === "\\") backslashes += 1;

@@ -1,6 +1,6 @@
 // What jobs look like.
 
-import { button, bytes, duration, element, time } from "./element.js";
+import { button, bytes, duration, element, time, until } from "./element.js";
 import { fileRow } from "./preview.js";
 import { pretty } from "./text.js";
 
@@ -152,12 +152,13 @@ export function whole(job, handlers) {
       fact("Job", [element("code", {}, job.job_id), " ", copyId]),
       fact("Labels", labels(job, handlers)),
       fact("Created", time(job.created_at)),
-      fact("Waits until", !job.terminal && job.expires_at ? time(job.expires_at) : null),
+      fact("Waits until", job.terminal ? null : until(job.expires_at)),
       fact("Cancelled", !job.terminal && job.cancel_requested_at ? ["Its miner is told to stop, ", time(job.cancel_requested_at)] : null),
       fact(job.finished_at ? "Ran for" : "Running for", job.started_at && element("span", { id: "runs" }, runs(job))),
       fact("Attempt", attempt),
       fact("Miner", job.miner_hotkey && element("code", {}, job.miner_hotkey)),
       fact("Region", job.instance?.region),
+      fact("Kept until", until(job.kept_until)),
     ),
     files(job, handlers),
     hasResult ? element("div", {}, element("h3", {}, "Result"), payload(job, "result", "Result", handlers)) : null,
