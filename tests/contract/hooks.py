@@ -13,6 +13,7 @@ ACCOUNT = {"Authorization": f"Bearer {os.environ['JOBCHUTE_KEY']}"}
 JOB, TOKEN = os.environ["JOBCHUTE_JOB"], os.environ["JOBCHUTE_TOKEN"]
 MOST_FILES = 1000
 MOST_PARTS = 10_000
+MOST_LABELS = 10
 counter = itertools.count()
 
 
@@ -29,6 +30,8 @@ def before_call(context, case, kwargs):
     operation = case.operation.definition.raw["operationId"]
     if operation == "create-job":
         fresh_key(case)
+        fitting_options(case)
+        without_inputs(case)
     elif operation in ("finish-job", "heartbeat-job", "upload-job-file", "complete-job"):
         if (case.path_parameters or {}).get("job_id") == JOB and (case.query or {}).get("token") == TOKEN:
             own_job(case, operation)
@@ -47,6 +50,23 @@ def fresh_key(case):
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch("[ -~]{1,240}", key):
         case.headers["Idempotency-Key"] = f"{key}{next(counter)}"
+
+
+def fitting_options(case):
+    """A pattern says how a time is spelt, and not that it is from 10 seconds to 30 days; nor is a label of what can't be printed one."""
+    query = case.query or {}
+    if re.fullmatch("[0-9]+[smhd]?", str(query.get("cancel_after"))):
+        query["cancel_after"] = "60"
+    if isinstance(query.get("label"), list) and len(query["label"]) <= MOST_LABELS:
+        query["label"] = [label if isinstance(label, str) and re.fullmatch("[ -~]{1,64}", label) else "label" for label in query["label"]]
+
+
+def without_inputs(case):
+    """What the example names is nobody's input here."""
+    if isinstance(case.body, dict):
+        for name, value in case.body.items():
+            if isinstance(value, str) and value.startswith("jobchute://inputs/"):
+                case.body[name] = "an image"
 
 
 def own_job(case, operation):
