@@ -154,3 +154,23 @@ async fn a_deployment_is_reached_by_https() -> Result<()> {
     assert_eq!(listed?, "");
     Ok(())
 }
+
+#[tokio::test]
+async fn jobs_are_filed_under_labels_and_counted_against_the_quota() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let chute = variables["JOBCHUTE_CHUTE"].as_str();
+    let filed = ["create", chute, "run", "--label", "team red", "--label", "a,b", "--cancel-after", "1h"];
+    let filed = printed(&variables, &filed).await?;
+    let other = printed(&variables, &["create", chute, "run", "{}", "--label", "a,b"]).await?;
+    let listed = printed(&variables, &["list", "--label", "team red", "--label", "a,b"]).await?;
+    assert!(listed.starts_with(&filed) && !listed.contains(&other), "{listed}");
+    assert_eq!(printed(&variables, &["list", "--label", "a,b"]).await?.lines().count(), 2);
+    let usage = printed(&variables, &["usage"]).await?;
+    let lines: Vec<_> = usage.lines().collect();
+    assert!(lines.contains(&format!("{chute}  2 of 100").as_str()), "{usage}");
+    assert!(lines.iter().any(|line| line.starts_with("all chutes ") && line.ends_with(" 2 of 100")), "{usage}");
+    let refused = jobchute(&variables, &["create", chute, "run", "{}", "--cancel-after", "5x"]).await?;
+    let complaint = String::from_utf8(refused.stderr)?;
+    assert!(!refused.status.success() && complaint.contains("cancel_after"), "{complaint}");
+    Ok(())
+}
