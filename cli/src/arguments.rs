@@ -15,6 +15,9 @@ pub(crate) const HELP: &str = include_str!("help.txt");
 /// Chutes that a miner takes jobs of, as many as the API takes in one request.
 const MOST_CHUTES: usize = 16;
 
+/// Inputs that a job names, as many as the API takes.
+const MOST_INPUTS: usize = 100;
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
@@ -204,6 +207,9 @@ fn inputs(given: &mut Given) -> Result<Vec<Named>, Error> {
             return Err(format!("--input {name} is given twice").into());
         }
     }
+    if inputs.len() > MOST_INPUTS {
+        return Err(format!("--input: {MOST_INPUTS} at most").into());
+    }
     Ok(inputs)
 }
 
@@ -289,6 +295,12 @@ mod tests {
         }
         assert!(read(&["create", ID, "m", "--input", "a=f", "--input", "a=g"]).is_err());
         assert!(read(&["list", "--input", "a=f"]).is_err());
+        let inputs: Vec<_> = (0..101).map(|number| format!("{number}=f")).collect();
+        for (count, good) in [(100, true), (101, false)] {
+            let inputs = inputs[..count].iter().flat_map(|input| ["--input", input.as_str()]);
+            let line: Vec<_> = ["create", ID, "m"].into_iter().chain(inputs).collect();
+            assert_eq!(read(&line).is_ok(), good, "{count}");
+        }
     }
 
     #[test]

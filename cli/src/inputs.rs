@@ -22,8 +22,15 @@ use crate::{
     api::Api,
     digest::digest,
     screen,
-    upload::{self, Target},
+    upload::{self, Source, Target},
 };
+
+/// Bytes of the arguments that the API takes.
+pub(crate) const LARGEST_ARGUMENTS: u64 = 4 << 20;
+/// How often the arguments of a job may name inputs.
+const MOST_PLACES: usize = 1000;
+/// Bytes of an input's `uri`: `jobchute://inputs/` and an id.
+const URI: usize = 18 + 36;
 
 /// What the command line says of an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +50,19 @@ struct Input {
 
 /// The arguments with the `uri` of each input in its place. Nothing is uploaded where a name or a file is of no use.
 pub(crate) async fn in_place(api: &Api, arguments: &str, inputs: &[Named]) -> Result<String> {
+    // The API takes a byte order mark, and a reader of JSON does not.
+    let arguments = arguments.strip_prefix('\u{feff}').unwrap_or(arguments);
     let places = places(arguments, inputs)?;
+    let often = places.len();
+    ensure!(
+        often <= MOST_PLACES,
+        "the arguments name inputs {often} times, and {MOST_PLACES} are as often as a job's may"
+    );
+    let names: usize = places.iter().map(|(at, _)| at.len()).sum();
+    ensure!(
+        (arguments.len() - names + often * URI) as u64 <= LARGEST_ARGUMENTS,
+        "the arguments are larger than 4 MiB with the inputs in them, as much as a job's may be"
+    );
     let mut files = Vec::new();
     for Named { file, .. } in inputs {
         let shown = file.display();
@@ -70,6 +89,8 @@ pub(crate) async fn in_place(api: &Api, arguments: &str, inputs: &[Named]) -> Re
 async fn uploaded(api: &Api, path: &Path, file: File) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str()).context("its name is not UTF-8")?;
     let hashed = file.try_clone()?;
+    // Of a file in parts S3 does not check the hash: what is sent has to be what is hashed.
+    let file = Source::unchanging(file)?;
     let (size, sha256) = spawn_blocking(move || digest(hashed)).await??;
     let declared = json!({"filename": name, "size": size, "sha256": sha256}).to_string();
     let Input { input_id, uri, upload: mut rest } = api.json(Method::POST, "/inputs", Some(&declared)).await?;

@@ -14,12 +14,9 @@ use uuid::Uuid;
 use crate::{
     api::Api,
     arguments::Options,
-    inputs::{Named, in_place},
+    inputs::{LARGEST_ARGUMENTS, Named, in_place},
     screen,
 };
-
-/// Bytes of the arguments that the API takes.
-const LARGEST_ARGUMENTS: u64 = 4 << 20;
 
 #[derive(Deserialize)]
 struct Created {

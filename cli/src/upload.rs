@@ -1,6 +1,13 @@
 //! Uploads straight to S3, in one PUT or in parts, with a progress bar.
 
-use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -62,6 +69,38 @@ impl Target {
     }
 }
 
+/// A file that is sent.
+pub(crate) struct Source {
+    file: File,
+    /// What it was like when it was hashed, where it has to be that.
+    hashed: Option<Stamp>,
+}
+
+/// What the file system says of a file, and says otherwise once that was written to: its size, and when its content and its state changed.
+type Stamp = (u64, [i64; 4]);
+
+impl Source {
+    /// One that is sent as it is then.
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, hashed: None }
+    }
+
+    /// One that is sent only while it is as it is now: it is about to be hashed.
+    pub(crate) fn unchanging(file: File) -> io::Result<Self> {
+        let hashed = Some(stamp(&file)?);
+        Ok(Self { file, hashed })
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.hashed.as_ref().is_none_or(|hashed| stamp(&self.file).is_ok_and(|now| now == *hashed))
+    }
+}
+
+fn stamp(file: &File) -> io::Result<Stamp> {
+    let found = file.metadata()?;
+    Ok((found.len(), [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()]))
+}
+
 /// The progress bar of a file.
 pub(crate) fn bar(shown: String, size: u64) -> ProgressBar {
     let bar = ProgressBar::new(size).with_message(shown);
@@ -74,7 +113,7 @@ pub(crate) fn bar(shown: String, size: u64) -> ProgressBar {
 /// Sends a file where its target says; where there is none, or its URLs end, where `renew` says, which answers None when the file is there.
 pub(crate) async fn file<F: Future<Output = Result<Option<Target>>>>(
     api: &Api,
-    source: &Arc<File>,
+    source: &Arc<Source>,
     size: u64,
     first: Option<Target>,
     renew: impl Fn() -> F,
@@ -98,6 +137,7 @@ pub(crate) async fn file<F: Future<Output = Result<Option<Target>>>>(
         match sent.await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
+            Err(_) if !source.is_unchanged() => bail!("it has changed while it was sent"),
             Err(error) if failures + 1 == TRIES || refused(&error).is_some() => return Err(error),
             Err(error) => {
                 failures += 1;
@@ -111,7 +151,7 @@ pub(crate) async fn file<F: Future<Output = Result<Option<Target>>>>(
 async fn send(
     api: &Api,
     target: &Target,
-    source: &Arc<File>,
+    source: &Arc<Source>,
     size: u64,
     bar: &ProgressBar,
     failures: &mut u32,
@@ -134,8 +174,9 @@ async fn send(
     Ok(true)
 }
 
-/// So many bytes from an offset on, whatever else reads the same handle.
-fn content(source: Arc<File>, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
+/// So many bytes from an offset on, whatever else reads the same handle. The last of them only if all were read of the file as it was
+/// hashed: S3 keeps nothing of a request that was cut short.
+fn content(source: Arc<Source>, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
     try_unfold((offset, size), move |(offset, left)| {
         let source = Arc::clone(&source);
         async move {
@@ -144,7 +185,11 @@ fn content(source: Arc<File>, offset: u64, size: u64) -> impl Stream<Item = io::
             }
             let piece = spawn_blocking(move || {
                 let mut piece = vec![0; left.min(PIECE) as usize];
-                source.read_exact_at(&mut piece, offset).map(|()| piece)
+                source.file.read_exact_at(&mut piece, offset)?;
+                match left > PIECE || source.is_unchanged() {
+                    true => Ok(piece),
+                    false => Err(io::Error::other("the file has changed")),
+                }
             });
             let piece = piece.await??;
             let read = piece.len() as u64;
@@ -158,7 +203,7 @@ async fn put(
     api: &Api,
     url: &str,
     headers: &HashMap<String, String>,
-    source: &Arc<File>,
+    source: &Arc<Source>,
     (offset, size): (u64, u64),
     bar: &ProgressBar,
 ) -> Result<()> {

@@ -68,8 +68,21 @@ pub fn is_long_result(result: &str) -> bool {
 }
 
 impl Payloads<'_> {
+    /// Puts apart what a new job is given, where it is too large for its item: all of it, or nothing.
+    pub async fn store_given(&self, job: &mut Job, inputs: &Inputs) -> Result<()> {
+        self.store_arguments(job).await?;
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        let stored = self.store_inputs(job, inputs).await;
+        if stored.is_err() {
+            self.take_back(&job.file_keys(), job.job_args.stored(), None).await;
+        }
+        stored
+    }
+
     /// Puts a new job's arguments apart, if they are too large for its item.
-    pub async fn store_arguments(&self, job: &mut Job) -> Result<()> {
+    async fn store_arguments(&self, job: &mut Job) -> Result<()> {
         let keys = job.file_keys();
         if let Payload::Inline(text) = &mut job.job_args
             && text.len() > ARGUMENTS_INLINE
@@ -80,7 +93,7 @@ impl Payloads<'_> {
     }
 
     /// Puts the list of a new job's inputs apart, if it is too long for its item.
-    pub async fn store_inputs(&self, job: &mut Job, inputs: &Inputs) -> Result<()> {
+    async fn store_inputs(&self, job: &mut Job, inputs: &Inputs) -> Result<()> {
         let list = serde_json::to_string(inputs).map_err(|error| Error::internal("payload: list of inputs", error))?;
         job.inputs = Some(match list.len() > INPUTS_INLINE {
             true => Payload::Stored(self.bucket.put_payload(&job.file_keys(), list).await?),

@@ -37,7 +37,7 @@ async fn a_file_with_a_hash_is_one_input_and_uploaded_once() {
     assert_eq!(upload_to(&again["upload"], b"hello").await.status, 200);
     let there = world.user.post("/inputs", file.clone()).await;
     assert_eq!(there.engine_calls(), (1, 1));
-    assert_eq!(there.ok(), json!({"input_id": input_id, "uri": first["uri"], "upload": null}));
+    assert_eq!(there.ok(), json!({"input_id": input_id, "uri": first["uri"], "upload": null, "expires_at": first["expires_at"]}));
 
     // Whatever else is said of it makes another one, and so does somebody else who says the same.
     let mut others = vec![World::new().await.user.post("/inputs", file.clone()).await.ok()];
@@ -131,7 +131,10 @@ async fn a_row_lives_as_long_as_jobs_can_name_it_and_is_in_no_list_of_what_a_use
 
     // What is given back lives for half of the time at least.
     night.stack.clock().advance(5 * DAY - Duration::from_secs(1));
-    assert_eq!(night.user.post(&night.url("/inputs"), declared("a", b"hello")).await.ok()["upload"], Value::Null);
+    let known = night.user.post(&night.url("/inputs"), declared("a", b"hello")).await.ok();
+    assert_eq!((&known["upload"], &known["expires_at"]), (&Value::Null, &json!("2027-07-11T00:00:00.000Z")));
+    let renewed = night.user.put(&night.url(&format!("/inputs/{input_id}")), Value::Null).await.ok();
+    assert_eq!(renewed, known);
     night.stack.clock().advance(Duration::from_secs(1));
     let later = night.user.post(&night.url("/inputs"), declared("a", b"hello")).await.ok();
     assert!(later["uri"] != first.as_str() && later["upload"].is_object(), "{later}");

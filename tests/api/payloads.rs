@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use local::{Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Night, World, item, objects, s3, text};
+use tests::{Answer, Client, Night, World, input::uploaded, item, objects, s3, text};
 use tokio::{runtime::Handle, task::block_in_place};
 
 const MIB: usize = 1 << 20;
@@ -427,6 +427,46 @@ async fn a_payload_that_is_gone_is_an_error_that_names_it_and_ends_the_job() {
     for key in &gone[..2] {
         assert!(lines.iter().any(|line| line.text.contains(key)), "no line names {key}");
     }
+}
+
+/// A pending job with large arguments and a long list of inputs.
+async fn create_with_inputs(night: &Night) -> Answer {
+    let uploads = (0..10).map(|number| async move { uploaded(night.stack.url(), &night.user, &format!("{number}"), b"hello").await });
+    let mut arguments = object(LARGE);
+    arguments["inputs"] = json!(join_all(uploads).await);
+    try_create(night, &arguments, None).await
+}
+
+#[tokio::test]
+async fn a_list_of_inputs_that_is_gone_ends_its_job() {
+    let night = Night::begin().await;
+    let job_id = text(&create_with_inputs(&night).await.ok()["job_id"]);
+    let claimed = night.try_claim(&night.miner().await, &job_id).await.ok();
+    let url = text(&claimed["job_data"]["inputs"][0]);
+    let keys = payloads(&night.stack, &job_id).await;
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    for key in keys {
+        remove(&night.stack, &key).await;
+    }
+    Client::nobody().get(&url).await.is_error(500, "Internal server error");
+    Client::nobody().get(&url).await.is_error(400, "Job already finished");
+    let ended = night.user.get(&night.url(&format!("/jobs/{job_id}?view=status"))).await.ok();
+    assert_eq!((&ended["status"], &ended["terminal"]), (&json!("error"), &json!(true)));
+    assert_eq!(ended["error_detail"], "What the job needs is no longer in the bucket of outputs: its list of inputs");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn arguments_are_taken_back_when_the_list_of_inputs_cannot_be_put() {
+    let night = Night::begin().await;
+    let puts = AtomicUsize::new(0);
+    night.stack.set_faults(move |call| {
+        let is_put = call.function.as_deref() == Some("create-job") && call.operation == "PutObject";
+        if is_put && puts.fetch_add(1, Ordering::SeqCst) > 0 { Fault::FailBefore(503) } else { Fault::None }
+    });
+    create_with_inputs(&night).await.is_error(503, "Service busy, please try again");
+    assert_eq!(objects(&night.stack, "/payloads/").await, [""; 0]);
+    night.stack.shutdown().await;
 }
 
 #[tokio::test]

@@ -238,11 +238,19 @@ impl Day {
     async fn give_inputs(&mut self) {
         let (user, inputs) = (self.user(), self.at("/inputs"));
         let declared = |name: String, content: &[u8]| json!({"filename": name, "size": content.len(), "sha256": hex::encode(Sha256::digest(content))});
+        // Each is begun twice, and made a file by another function.
+        let other = declared("in parts, too".to_owned(), &[8; 20]);
+        let input = user.post(&inputs, other.clone()).await.ok();
+        self.remember_signatures([&input["upload"]["parts"][0]["url"]]);
+        self.begin_again(&input).await;
+        assert_eq!(upload(&text(&input["upload"]["parts"][0]["url"]), &[8; 20]).await.status, 200);
+        assert_eq!(user.post(&inputs, other).await.ok()["upload"], Value::Null);
         let large = declared("in parts".to_owned(), &[7; 20]);
         let first = self.sign(Method::POST, "/inputs", large.to_string().as_bytes()).await.ok();
         let again = user.post(&inputs, large).await.ok();
         self.remember_signatures([&first["upload"]["parts"][0]["url"], &again["upload"]["parts"][0]["url"]]);
         assert_eq!(upload(&text(&again["upload"]["parts"][0]["url"]), &[7; 20]).await.status, 200);
+        self.begin_again(&first).await;
         let path = format!("/inputs/{}", text(&first["input_id"]));
         assert_eq!(self.sign(Method::PUT, &path, b"").await.ok()["upload"], Value::Null);
         let (mut uris, mut half) = (vec![first["uri"].clone()], Value::Null);
@@ -273,6 +281,14 @@ impl Day {
             let status = if uris.len() == 1 { 307 } else { 500 };
             assert_eq!(Client::nobody().get(&url).await.status, status);
         }
+    }
+
+    /// Begins another upload of an input in parts.
+    async fn begin_again(&self, input: &Value) {
+        let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap());
+        let name = text(&input["upload"]["filename"]);
+        let key = format!("inputs/{}/{}/{name}", self.user_id, text(&input["input_id"]));
+        client.create_multipart_upload().bucket(bucket).key(&key).send().await.unwrap();
     }
 
     /// Hours in which miners die, at every stage, and nobody but the reaper is awake.

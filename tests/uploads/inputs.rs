@@ -1,8 +1,8 @@
 //! Inputs on their way from a user to a miner: in parts, in a bucket without versions, and through functions that die.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use local::{Fault, Stack};
@@ -81,16 +81,77 @@ async fn an_input_in_parts_goes_on_where_it_stopped_and_is_there_once_all_parts_
     night.stack.shutdown().await;
 }
 
+/// Runs this the next time that a function is about to make a call of this operation.
+fn run_before<F: Future<Output = ()>>(
+    night: &Night,
+    operation: &'static str,
+    run: impl Fn() -> F + Send + Sync + 'static,
+) {
+    let armed = AtomicBool::new(true);
+    night.stack.set_faults(move |call| {
+        if call.function.is_some() && call.operation == operation && armed.swap(false, Ordering::SeqCst) {
+            block_in_place(|| Handle::current().block_on(run()));
+        }
+        Fault::None
+    });
+}
+
+/// Asks twice for a place for the file: the second time while the first request is about to make a call of this operation.
+async fn post_within(night: &Night, file: &Value, operation: &'static str) -> (Value, Value) {
+    let (user, url, body, faster) =
+        (night.user.clone(), night.url("/inputs"), file.clone(), Arc::new(Mutex::new(None)));
+    let inner = faster.clone();
+    run_before(night, operation, move || {
+        let (user, url, body, inner) = (user.clone(), url.clone(), body.clone(), inner.clone());
+        async move {
+            let answer = user.post(&url, body).await.ok();
+            *inner.lock().unwrap() = Some(answer);
+        }
+    });
+    let slower = night.user.post(&night.url("/inputs"), file.clone()).await.ok();
+    let faster = faster.lock().unwrap().take().expect("the operation");
+    (faster, slower)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_at_once_the_slower_goes_on_with_the_upload_of_the_faster() {
+    let night = night().await;
+    let (faster, slower) = post_within(&night, &large(&content(SIZE)), "PutItem").await;
+    let upload = |input: &Value| {
+        let url = text(&input["upload"]["parts"][0]["url"]);
+        url.split(['?', '&']).find(|pair| pair.starts_with("uploadId=")).map(str::to_owned)
+    };
+    assert!(upload(&faster).is_some() && upload(&faster) == upload(&slower), "{faster} {slower}");
+    assert_eq!(unfinished_uploads(&night.stack, &text(&faster["input_id"])).await.len(), 1);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_request_makes_meanwhile_is_not_asked_for_again() {
+    let night = night().await;
+    let content = content(SIZE);
+    let input = night.user.post(&night.url("/inputs"), large(&content)).await.ok();
+    for number in 1..=3 {
+        send(&input, number, &content).await;
+    }
+    let renew = text(&input["upload"]["renew_url"]);
+    let (user, url) = (night.user.clone(), renew.clone());
+    run_before(&night, "ListMultipartUploads", move || {
+        let (user, url) = (user.clone(), url.clone());
+        async move { assert_eq!(user.put(&url, Value::Null).await.ok()["upload"], Value::Null) }
+    });
+    assert_eq!(night.user.put(&renew, Value::Null).await.ok()["upload"], Value::Null);
+    assert_eq!(unfinished_uploads(&night.stack, &text(&input["input_id"])).await, [""; 0]);
+    night.stack.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_uploads_of_one_input_the_first_that_ends_is_the_file() {
     let night = night().await;
     let (content, other) = (content(SIZE), vec![7; SIZE]);
-    let (url, file) = (night.url("/inputs"), large(&content));
+    let file = large(&content);
     // Neither knows of the other's.
-    night.fail(Some("PutItem"), Fault::Delay(Duration::from_millis(500)));
-    let (one, two) = tokio::join!(night.user.post(&url, file.clone()), night.user.post(&url, file.clone()));
-    night.fail(None, Fault::None);
-    let (one, two) = (one.ok(), two.ok());
+    let (one, two) = post_within(&night, &file, "CreateMultipartUpload").await;
     assert_eq!(one["input_id"], two["input_id"]);
     // Of two that have all parts, a function takes the one that S3 lists first.
     let bucket = night.stack.resource("OutputsBucket").unwrap();
@@ -122,6 +183,7 @@ async fn of_two_uploads_of_one_input_the_first_that_ends_is_the_file() {
     });
     assert_eq!(night.user.put(&renew, Value::Null).await.ok()["upload"], Value::Null);
     assert_eq!(objects(&night.stack, &text(&first["input_id"])).await.len(), 1, "nothing was covered");
+    assert_eq!(unfinished_uploads(&night.stack, &text(&first["input_id"])).await, [""; 0]);
     assert!(delivered(&night, &first["uri"]).await == content);
     night.stack.shutdown().await;
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     api::Api,
     screen::{self, tell},
-    upload::{self, Target},
+    upload::{self, Source, Target},
     work::outputs::{self, Output},
 };
 
@@ -41,7 +41,7 @@ async fn one(
     let source = outputs::open(job).and_then(|folder| folder.file(Path::new(&file.filename)));
     let source = source.map_err(|why| Error::msg(why.to_string()))?;
     ensure!(source.metadata()?.len() == file.size, "it has changed since it was reported");
-    let source = Arc::new(source);
+    let source = Arc::new(Source::new(source));
     let renew = async || {
         let url = job_url.replacen("?token=", "/upload?token=", 1);
         let body = json!({ "path": file.filename }).to_string();

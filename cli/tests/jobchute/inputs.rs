@@ -118,6 +118,56 @@ async fn an_answer_of_s3_that_is_lost_loses_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_is_never_the_input_of_its_former_content() -> Result<()> {
+    let (stack, variables) = begin().await?;
+    let chute = variables["JOBCHUTE_CHUTE"].as_str();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("data");
+    let content = vec![7; 20 << 20];
+    fs::write(&file, &content)?;
+    let input = format!("d={}", file.display());
+    let create = ["create", chute, "run", r#"{"a":"@d"}"#, "--input", &input];
+    // As many bytes, and others of them in the second part.
+    let (path, mut other) = (file.clone(), content.clone());
+    other[18 << 20..].fill(8);
+    stack.set_faults(move |call| {
+        if call.function.is_none() && call.operation == "UploadPart" {
+            fs::write(&path, &other).expect("a file");
+        }
+        Fault::None
+    });
+    let (code, told) = ended(&variables, &create).await?;
+    assert!(code == 1 && told.contains("data was not uploaded: it has changed while it was sent"), "{told}");
+    assert_eq!(printed(&variables, &["list"]).await?, "");
+
+    // Nor is what was sent of it taken for the former content once that is there again.
+    stack.set_faults(|_| Fault::None);
+    fs::write(&file, &content)?;
+    printed(&variables, &create).await?;
+    let script = format!(
+        r#"url=$(sed -E 's|.*"a":"([^"]*)".*|\1|' "$JOBCHUTE_ARGUMENTS"); curl -sfL "$url" | cmp - {}"#,
+        file.display()
+    );
+    let worked = ended(&variables, &["work", "--chute", chute, "--once", "--", "sh", "-ec", &script]).await?;
+    assert!(worked.0 == 0, "{}", worked.1);
+    stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn arguments_with_a_byte_order_mark_may_name_inputs() -> Result<()> {
+    let (stack, variables) = begin().await?;
+    let folder = tempfile::tempdir()?;
+    let (file, arguments) = (folder.path().join("data"), folder.path().join("arguments.json"));
+    fs::write(&file, "hello")?;
+    fs::write(&arguments, "\u{feff}{\"a\":\"@d\"}")?;
+    let (input, arguments) = (format!("d={}", file.display()), format!("@{}", arguments.display()));
+    printed(&variables, &["create", &variables["JOBCHUTE_CHUTE"], "run", &arguments, "--input", &input]).await?;
+    stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_of_no_use_is_told_before_anything_is_sent() -> Result<()> {
     let (stack, variables) = begin().await?;
     let chute = variables["JOBCHUTE_CHUTE"].as_str();
@@ -135,6 +185,19 @@ async fn what_is_of_no_use_is_told_before_anything_is_sent() -> Result<()> {
         let good = named("good", "good");
         let create = ["create", chute, "run", arguments, "--input", &good, "--input", &other];
         let (code, told) = ended(&variables, &create).await?;
+        assert!(code == 1 && told.contains(expected), "{told}");
+    }
+    let good = named("good", "good");
+    // More with a uri in them than they may have, and fewer without.
+    let long = folder.path().join("long.json");
+    fs::write(&long, format!(r#"{{"a":"@good","b":"{}"}}"#, "x".repeat((4 << 20) - 30)))?;
+    let long = format!("@{}", long.display());
+    let often = format!("[{}]", ["\"@good\""; 1001].join(","));
+    for (arguments, expected) in [
+        (long.as_str(), "the arguments are larger than 4 MiB with the inputs in them"),
+        (&often, "the arguments name inputs 1001 times, and 1000 are as often as a job's may"),
+    ] {
+        let (code, told) = ended(&variables, &["create", chute, "run", arguments, "--input", &good]).await?;
         assert!(code == 1 && told.contains(expected), "{told}");
     }
     assert!(sent.take().is_empty());

@@ -77,14 +77,16 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 
     app.jobs.guard_repeat(caller.guard.as_ref(), input_id).await?;
     let uploads = app.input_uploads(&request)?;
-    let upload = match found.row::<Input>(&(user_id, input_id))? {
-        Some(input) => uploads.rest(user_id, input_id, &input.file).await?,
-        None => {
-            let input = app.registry.keep_input(user_id, input_id, Input::new(file, retention, now)).await?;
-            Some(uploads.first(user_id, input_id, &input.file).await?)
-        }
+    let new = Input::new(file, retention, now);
+    let known = match found.row::<Input>(&(user_id, input_id))? {
+        Some(input) => Some(input),
+        None => app.registry.keep_input(user_id, input_id, &new).await?,
     };
-    Ok(reply::json(200, &InputResponse::new(input_id, upload)))
+    let upload = match &known {
+        Some(input) => uploads.rest(user_id, input_id, &input.file).await?,
+        None => Some(uploads.first(user_id, input_id, &new.file).await?),
+    };
+    Ok(reply::json(200, &InputResponse::new(input_id, known.as_ref().unwrap_or(&new), upload)))
 }
 
 /// What the body says of the file. 422 names every field that is wrong.

@@ -16,20 +16,33 @@ use uuid::Uuid;
 
 /// Inputs that a job names. One read of the table takes as many rows.
 const MOST_INPUTS: usize = 100;
+/// How often the arguments name inputs. Each time becomes a URL with a token, which a claim has in memory.
+const MOST_MENTIONS: usize = 1000;
 /// Inputs looked at at the same time.
 const AT_ONCE: usize = 16;
 
 /// The user's inputs that the arguments name, as they are now. 422 says where each is first named that is not there; that it is somebody
 /// else's is nobody's business. Arguments without inputs cost nothing.
 pub(crate) async fn named(app: &App, user_id: Uuid, arguments: &str, now: Timestamp) -> Result<Inputs> {
-    let mut places = IndexMap::new();
+    let (mut places, mut mentions, mut too_much) = (IndexMap::new(), 0, None);
     each_mention(arguments, |mention| {
-        if places.len() <= MOST_INPUTS {
-            places.entry(mention.input_id).or_insert_with(|| [vec!["body".into()], mention.path()].concat());
+        mentions += 1;
+        let is_new = !places.contains_key(&mention.input_id);
+        let place = || [vec!["body".into()], mention.path()].concat();
+        let problem = match (mentions > MOST_MENTIONS, is_new && places.len() == MOST_INPUTS) {
+            (true, _) => "A job's arguments name inputs 1,000 times at most",
+            (false, true) => "A job has at most 100 inputs",
+            (false, false) => {
+                places.entry(mention.input_id).or_insert_with(place);
+                return;
+            }
+        };
+        if too_much.is_none() {
+            too_much = Some(invalid(mention.input_id, &place(), problem));
         }
     });
-    if let Some((input_id, place)) = places.get_index(MOST_INPUTS) {
-        return Err(invalid(*input_id, place, "A job has at most 100 inputs").into());
+    if let Some(too_much) = too_much {
+        return Err(too_much.into());
     }
     if places.is_empty() {
         return Ok(Inputs::new());

@@ -53,7 +53,7 @@ pub struct Arguments {
     summary = "Create a job",
     description = "The body is the job's arguments: any JSON object of at most 4 MiB, nested at most 100 levels deep. A string that \
                    is exactly the `uri` of an input of the caller's, at any depth, names that input: it has to be there, and a miner sees \
-                   its URL instead. It counts against the day's quota (UTC).",
+                   its URL instead. At most 100 inputs, named 1,000 times in all. The job counts against the day's quota (UTC).",
     params(
         ("chute_id" = Uuid, Path, description = "A chute that is public, the caller's own or shared with the caller."),
         ("method" = String, Path, description = "One of the chute's jobs."),
@@ -126,10 +126,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         job.request = Some(key.request.clone());
     }
     let payloads = app.payloads()?;
-    payloads.store_arguments(&mut job).await?;
-    if !inputs.is_empty() {
-        payloads.store_inputs(&mut job, &inputs).await?;
-    }
+    payloads.store_given(&mut job, &inputs).await?;
     // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
     let put: Vec<_> = job.stored().map(|(_, stored)| stored).collect();
     let inserted = app.jobs.insert(&job, &quota, caller.guard.as_ref()).await;

@@ -3,12 +3,16 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Error, Result,
+    claims::load_needed,
     http::{
         reply,
         request::{now, path, path_uuid},
     },
-    model::{Input, PayloadKind},
+    model::{Input, OutputFile, PayloadKind},
 };
+
+/// What a file is of which nothing else was declared, whatever its upload said: bytes.
+const UNDECLARED: &str = "application/octet-stream";
 
 /// Redirects to the file in S3, as the version that was there when the job was created. One round trip: presigning is offline.
 #[utoipa::path(
@@ -34,11 +38,13 @@ use shared::{
     )
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
-    let claims = app.input_claims(&request, now(&request)).await?;
-    let job = app.held_job_with(&claims, &[PayloadKind::Inputs]).await?;
+    let now = now(&request);
+    let claims = app.input_claims(&request, now).await?;
+    let mut job = app.held_job(&claims).await?;
     if job.terminal {
         return Err(Error::already_finished());
     }
+    load_needed(app, &mut job, PayloadKind::Inputs, now, "fetch input: TransactWriteItems").await?;
     let inputs = job.named_inputs()?.unwrap_or_default();
     let input = path_uuid(&request, "input_id").and_then(|input_id| Some((input_id, inputs.get(&input_id)?)));
     let Some((input_id, file)) = input else {
@@ -46,5 +52,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Err(Error::NotFound(format!("Input not found job_id='{job_id}' input_id='{input_id}'")));
     };
     let key = Input::key(job.user_id, input_id, &file.filename);
-    reply::redirect(&app.bucket()?.presign_get(&key, file).await?.url)
+    let content_type = file.content_type.clone().unwrap_or_else(|| UNDECLARED.to_owned());
+    let file = OutputFile { content_type: Some(content_type), ..file.clone() };
+    reply::redirect(&app.bucket()?.presign_get(&key, &file).await?.url)
 }

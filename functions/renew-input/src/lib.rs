@@ -43,5 +43,5 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 
     app.jobs.guard_repeat(caller.guard.as_ref(), input_id).await?;
     let upload = app.input_uploads(&request)?.rest(user_id, input_id, &input.file).await?;
-    Ok(reply::json(200, &InputResponse::new(input_id, upload)))
+    Ok(reply::json(200, &InputResponse::new(input_id, &input, upload)))
 }

@@ -111,11 +111,22 @@ pub(super) fn bucket(resolver: &Resolver<'_>, id: &str, properties: &Value) -> R
         ],
     )?;
     let rules = properties.get("CorsConfiguration").and_then(|cors| cors["CorsRules"].as_array());
+    unique(rules, "CorsRules")?;
+    for rule in rules.into_iter().flatten() {
+        unique(rule["AllowedOrigins"].as_array(), "AllowedOrigins")?;
+    }
     Ok(Bucket {
         name: resolver.physical(id)?,
         versioned: properties.get("VersioningConfiguration").is_some_and(|v| v["Status"] == "Enabled"),
         cors: rules.into_iter().flatten().map(CorsRule::from_bucket).collect::<Result<_>>()?,
     })
+}
+
+/// CloudFormation takes no such list that has an entry twice.
+fn unique(list: Option<&Vec<Value>>, name: &str) -> Result<()> {
+    let entries = list.map(Vec::as_slice).unwrap_or_default();
+    let twice = entries.iter().enumerate().find(|(at, entry)| entries[..*at].contains(entry));
+    twice.map_or(Ok(()), |(_, entry)| bail!("{name} has {entry} twice"))
 }
 
 pub(super) fn secret(resolver: &Resolver<'_>, id: &str, properties: &Value) -> Result<Secret> {

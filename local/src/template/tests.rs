@@ -61,6 +61,14 @@ fn the_repositorys_template_is_honoured() {
 }
 
 #[test]
+fn the_bucket_of_a_domain_that_is_the_cors_origin_names_no_origin_twice() {
+    let given = [("DomainName", "api.example.com"), ("CorsOrigin", "https://api.example.com")];
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let template = Template::read(&crate::binaries::workspace().join("template.yaml"), &given).expect("usable");
+    assert_eq!(template.buckets[0].cors.len(), 2);
+}
+
+#[test]
 fn globals_and_references_make_up_a_functions_environment() {
     let template = parse(SMALL).expect("usable");
     let [function] = &template.functions[..] else { panic!("one function") };

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::needed::load_needed;
 use crate::{
     app::App,
     auth::{JobClaims, JobTokenKeys},
@@ -16,8 +17,7 @@ use crate::{
         reply,
         request::{api_base, header, now},
     },
-    model::{Job, PayloadKind, lifecycle, mention},
-    tables::jobs::Outcome,
+    model::{Job, PayloadKind, mention},
     time::{Timestamp, rfc3339_option},
 };
 
@@ -43,7 +43,7 @@ pub struct JobAssignment<'a> {
 /// The answer to the winner. Only the winner has the arguments read for it.
 pub async fn assignment(app: &App, request: &Request, mut job: Job, keys: &JobTokenKeys) -> Result<Response<Body>> {
     let payloads = app.payloads()?;
-    load_arguments(app, &mut job, now(request)).await?;
+    load_needed(app, &mut job, PayloadKind::Arguments, now(request), "claim job: TransactWriteItems").await?;
     let claims = JobClaims::of_attempt(&job, app.config.upload_window)
         .ok_or_else(|| Error::internal("claim job", "a claimed job without a deadline"))?;
     let token = keys.sign(&claims)?;
@@ -87,19 +87,4 @@ fn with_input_urls(job: &Job, claims: &JobClaims, keys: &JobTokenKeys, job_url: 
         Ok(url)
     };
     mention::replace_mentions(text, with_url).map(Some)
-}
-
-/// Without its arguments nobody can run the job. It ends here: else miner after miner would spend an attempt on it.
-async fn load_arguments(app: &App, job: &mut Job, now: Timestamp) -> Result<()> {
-    let Some(gone) = app.payloads()?.load(job, &[PayloadKind::Arguments]).await? else { return Ok(()) };
-    if job.report.is_none() {
-        let end = lifecycle::end_without(job, gone.kind, now)?;
-        match app.jobs.revoke(job, end, None, "claim job: TransactWriteItems").await? {
-            Outcome::Changed(job) => job.count_end(&app.metrics),
-            Outcome::Refused(job) if job.deleted_at.is_none() => {}
-            // With its job.
-            Outcome::Refused(_) | Outcome::Gone => return Err(Error::no_job(job.job_id)),
-        }
-    }
-    Err(gone.into())
 }

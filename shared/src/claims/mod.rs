@@ -3,7 +3,9 @@
 mod assignment;
 mod body;
 mod claimant;
+mod needed;
 
 pub use assignment::{JobAssignment, assignment};
 pub use body::ClaimBody;
 pub use claimant::Claimant;
+pub use needed::load_needed;

@@ -97,9 +97,9 @@ impl Bucket {
         Ok(parts)
     }
 
-    /// Makes the object out of its parts, unless there is one by now.
-    pub async fn assemble_first(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<()> {
-        self.assemble_if(upload, parts, (None, Some("*".to_owned()))).await.map(drop)
+    /// Makes the object out of its parts, unless there is one by now: then false.
+    pub async fn assemble_first(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<bool> {
+        self.assemble_if(upload, parts, (None, Some("*".to_owned()))).await.map(|object| object.is_some())
     }
 
     /// Makes the object out of its parts.

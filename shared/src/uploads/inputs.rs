@@ -44,18 +44,30 @@ impl InputUploads<'_> {
             return self.target(&key, input_id, file, None).await.map(Some);
         }
         let begun = self.bucket.uploads(&key).await?.remove(&key).unwrap_or_default();
-        let (upload, mut arrived) = match furthest(self.bucket, begun).await? {
+        let (upload, mut arrived) = match furthest(self.bucket, begun.clone()).await? {
             Some(furthest) => furthest,
+            // Where there is no upload, another request may have made the file of it since the look.
+            None if self.bucket.input(&key, file).await?.is_some() => return Ok(None),
             None => self.begin(&key, file).await?,
         };
         if missing_parts(file, &arrived).is_empty() {
             // The URLs of an earlier answer may have brought more than it needs.
             let last = crate::outputs::parts(file).last().map_or(0, |part| part.number);
             arrived.retain(|number, _| *number <= last);
-            self.bucket.assemble_first(&upload, arrived).await?;
+            let is_file = self.bucket.assemble_first(&upload, arrived).await?;
+            self.give_up(begun.iter().filter(|begun| !is_file || begun.upload_id != upload.upload_id)).await;
             return Ok(None);
         }
         self.target(&key, input_id, file, Some((upload, arrived))).await.map(Some)
+    }
+
+    /// Gives up uploads of a file that is there. What stays because this fails, which is only logged, goes by the bucket's lifecycle.
+    async fn give_up(&self, uploads: impl Iterator<Item = &MultipartUpload>) {
+        for upload in uploads {
+            if let Err(error) = self.bucket.abort(upload).await {
+                tracing::warn!(key = upload.key, cause = ?error.cause(), "an upload could not be given up");
+            }
+        }
     }
 
     async fn begin(&self, key: &str, file: &OutputFile) -> Result<(MultipartUpload, ArrivedParts)> {

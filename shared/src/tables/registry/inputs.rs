@@ -11,21 +11,21 @@ use crate::{
 };
 
 impl Registry {
-    /// Keeps a new input, and answers it; or the one of its id that somebody has made meanwhile.
-    pub async fn keep_input(&self, user_id: Uuid, input_id: Uuid, input: Input) -> Result<Input> {
+    /// Keeps a new input; or answers the one of its id that somebody has made meanwhile, perhaps an earlier try of this very call.
+    pub async fn keep_input(&self, user_id: Uuid, input_id: Uuid, input: &Input) -> Result<Option<Input>> {
         let request = self
             .tables
             .client
             .put_item()
             .table_name(&self.tables.registry)
-            .set_item(Some(to_item(&(user_id, input_id), &input)?))
+            .set_item(Some(to_item(&(user_id, input_id), input)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
-            Ok(_) => Ok(input),
+            Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
-                    refusal.item.clone().map_or(Ok(input), from_item)
+                    refusal.item.clone().map_or_else(|| Ok(input.clone()), from_item).map(Some)
                 }
                 _ => Err(engine_error("input: PutItem", &error)),
             },
