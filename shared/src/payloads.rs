@@ -113,8 +113,9 @@ impl Payloads<'_> {
         /// Seconds for what is not known to the second: when S3 removes what has expired, how long uploads are held, and when a job ends that
         /// was kept for its time.
         const MARGIN: i64 = 3 * DAY;
-        // It may be lost and wait once more, or be kept, which is in both, and then be tried again.
-        let needed = deadline.plus_seconds(MARGIN + job.waits_for());
+        // And then for as long as it is kept, which is in both; or waits once more, because the attempt is lost.
+        let waits = (job.waits_for() - job.kept_for()).max(0);
+        let needed = deadline.plus_seconds(MARGIN + waits);
         let ends = |stored: &Stored| stored.put_at.unwrap_or(job.created_at).plus_seconds(BEYOND);
         let old = job.stored().filter(|(kind, stored)| kind.is_given() && needed > ends(stored));
         let old: Vec<_> = old.map(|(kind, _)| kind).collect();

@@ -496,7 +496,7 @@ async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() 
     let (job_id, miner) = (create(&night, "serve").await, night.miner().await);
     let stored = async || item(&night.stack, "JobsTable", "job_id", &job_id).await["job_args"].take();
     let before = stored().await;
-    // `serve` has no timeout: it may run for 30 days, and is kept for 31 after that. The bucket keeps an object for 64.
+    // `serve` has no timeout: it may run for 30 days, and is kept for 30 after that. The bucket keeps an object for 64.
     night.stack.clock().advance(Duration::from_secs(10 * 86_400));
     night.fail(Some("PutObject"), Fault::KillAfter);
     assert_eq!(night.try_claim(&miner, &job_id).await.status, 500);

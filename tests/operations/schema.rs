@@ -292,7 +292,7 @@ async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
     }
     let lines = stack.shutdown().await;
     let says = "the item has schema version 3, and this release knows 2: deploy the newer one again";
-    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 7 + 3);
+    assert!(lines.iter().filter(|line| line.text.contains(says)).count() >= 7);
 }
 
 #[tokio::test]

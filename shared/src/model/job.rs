@@ -319,6 +319,11 @@ impl Job {
         }
     }
 
+    /// Seconds that it is kept when it is over.
+    pub fn kept_for(&self) -> i64 {
+        self.keep_ms.map_or(Self::KEPT, |millis| millis / 1000)
+    }
+
     /// Until when it is kept, if it is over.
     pub fn kept_until(&self) -> Option<Timestamp> {
         self.due_at.filter(|_| self.terminal)
