@@ -2,18 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { claim, findings, jobchute, jobchuteBeside, newAccounts, openConsole, openPage, screenshots, startBrowser, startStack } from "./stack.js";
-
-let stack, browser;
-before(async () => {
-  stack = await startStack();
-  browser = await startBrowser();
-});
-after(async () => {
-  await browser?.close();
-  stack?.stop();
-});
+import { test } from "node:test";
+import { browser, stack } from "./setup.js";
+import { claim, findings, jobchute, jobchuteBeside, newAccounts, openConsole, openPage, screenshots } from "./stack.js";
 
 const create = () => jobchute(stack.env, "create", stack.env.JOBCHUTE_CHUTE, "run", '{"scene":"teapot"}');
 

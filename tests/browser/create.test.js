@@ -1,18 +1,9 @@
 // The console: a new job, as somebody types it.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { findings, jobchute, newAccounts, openConsole, openNewJob, screenshots, startBrowser, startStack, tooWide } from "./stack.js";
-
-let stack, browser;
-before(async () => {
-  stack = await startStack();
-  browser = await startBrowser();
-});
-after(async () => {
-  await browser?.close();
-  stack?.stop();
-});
+import { test } from "node:test";
+import { browser, stack } from "./setup.js";
+import { findings, jobchute, newAccounts, openConsole, openNewJob, screenshots, tooWide } from "./stack.js";
 
 const newJob = (args, options, env) => openNewJob(browser, stack, args, options, env);
 const wrong = (page, field) => page.locator(`#${field}-wrong`).innerText();

@@ -1,18 +1,9 @@
 // The API reference: shown without any other server, and able to call the API.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { findings, openPage, screenshots, startBrowser, startStack } from "./stack.js";
-
-let stack, browser;
-before(async () => {
-  stack = await startStack();
-  browser = await startBrowser();
-});
-after(async () => {
-  await browser?.close();
-  stack?.stop();
-});
+import { test } from "node:test";
+import { browser, stack } from "./setup.js";
+import { findings, openPage, screenshots } from "./stack.js";
 
 /** Fills an operation's fields, sends it, and returns status and body as the page shows them. */
 async function execute(page, id, fields, body) {

@@ -5,23 +5,17 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { findings, newAccounts, openNewJob, screenshots, startBrowser, startStack } from "./stack.js";
+import { browser, stack } from "./setup.js";
+import { findings, newAccounts, openNewJob, screenshots } from "./stack.js";
 
 const folder = mkdtempSync(join(tmpdir(), "jobchute-"));
 /** A file that goes in parts. */
 const large = join(folder, "large.bin");
-let stack, browser;
-before(async () => {
+before(() => {
   writeFileSync(large, "");
   truncateSync(large, (64 << 20) + 5);
-  stack = await startStack();
-  browser = await startBrowser();
 });
-after(async () => {
-  await browser?.close();
-  stack?.stop();
-  rmSync(folder, { recursive: true });
-});
+after(() => rmSync(folder, { recursive: true }));
 
 const newJob = (args, options, env) => openNewJob(browser, stack, args, options, env);
 const wrong = (page, field) => page.locator(`#${field}-wrong`).innerText();

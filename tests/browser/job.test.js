@@ -4,18 +4,9 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { claim, findings, jobchute, newAccounts, openConsole, screenshots, startBrowser, startStack, tooWide } from "./stack.js";
-
-let stack, browser;
-before(async () => {
-  stack = await startStack();
-  browser = await startBrowser();
-});
-after(async () => {
-  await browser?.close();
-  stack?.stop();
-});
+import { test } from "node:test";
+import { browser, stack } from "./setup.js";
+import { claim, findings, jobchute, newAccounts, openConsole, screenshots, tooWide } from "./stack.js";
 
 const create = (env = stack.env, args = '{"scene":"teapot"}', ...options) =>
   jobchute(env, "create", env.JOBCHUTE_CHUTE, "run", args, ...options);

@@ -7,7 +7,7 @@ use queue::{Next, Queue};
 use shared::{
     App, Error, Result,
     claims::{ClaimBody, Claimant, JobAssignment, assignment},
-    http::{ListQuery, reply, request::now},
+    http::{Parameters, reply, request::now},
     model::{Job, trace::Trace},
     tables::Read,
 };
@@ -77,7 +77,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 
 /// Those that are asked for, each once.
 fn chute_ids(request: &Request) -> Result<Vec<Uuid>> {
-    let mut query = ListQuery::new(request);
+    let mut query = Parameters::new(request);
     let chute_ids = query.chute_ids();
     query.end()?;
     Ok(chute_ids)

@@ -1,13 +1,16 @@
 //! `POST /inputs`: a user asks for a place for an input file.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use shared::{
     App, Result,
     error::Invalid,
-    http::{Fields, InputResponse, object, reply, request::now},
+    http::{Fields, InputResponse, object, reply, request::now, tree},
     model::{Input, OutputFile, filename},
-    outputs::{allowance, cut, declaration::declare},
+    outputs::{
+        allowance, cut,
+        declaration::{Filename, declare},
+    },
     tables::Read,
 };
 use utoipa::ToSchema;
@@ -21,13 +24,8 @@ const BODY_LIMIT: usize = 16 << 10;
 #[schema(as = DeclaredInput)]
 #[expect(dead_code, reason = "read by `declared`")]
 struct InputBody {
-    /// A relative path. Segments are not empty, `.` or `..`; no backslash and no control characters. At most 926 bytes.
-    #[schema(
-        pattern = r"^(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$",
-        min_length = 1,
-        max_length = 926
-    )]
-    filename: String,
+    /// Its name.
+    filename: Filename,
     /// Bytes, up to 5 TiB, and not more than the files of a job may have together.
     #[schema(minimum = 0, maximum = 5497558138880_i64)]
     size: u64,
@@ -92,8 +90,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 /// What the body says of the file. 422 names every field that is wrong.
 fn declared(app: &App, request: &Request) -> Result<OutputFile> {
     let body = object(request, BODY_LIMIT)?;
-    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_default();
-    let tree = Value::Object(body.iter().map(|(name, raw)| (name.clone(), value(raw))).collect());
+    let tree = tree(&body);
     let mut fields = Fields::new(body);
     let filename = fields.required_string("filename").unwrap_or_default();
     if fields.are_good()

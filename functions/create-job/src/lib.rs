@@ -108,18 +108,16 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         None => None,
     };
     let chute = chute.ok_or_else(|| Error::no_chute(path(&request, "chute_id")))?;
-    if chute.method(method).is_none() {
-        return Err(Error::no_method(path(&request, "chute_id"), method));
-    }
+    let declared = chute.method(method).ok_or_else(|| Error::no_method(path(&request, "chute_id"), method))?;
+    let days = app.config.retention_days.min(declared.retention_days.unwrap_or(u32::MAX));
     let quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
 
     let options = options?;
-    let days = chute.method(method).and_then(|method| method.retention_days);
     let arguments = arguments(object(&request, BODY_LIMIT)?)?;
     let inputs = inputs::named(app, caller.user.user_id, &arguments, now).await?;
     let mut job = Job::new(&caller.user, chute, method, arguments, now);
-    job.keep(app.config.retention_days.min(days.unwrap_or(u32::MAX)));
+    job.keep(days);
     options.apply(&mut job, app.config.pending);
     if let Some(key) = &key {
         job.job_id = Job::id_of_key(caller.user.user_id, key.key);

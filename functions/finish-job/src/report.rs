@@ -10,7 +10,7 @@ use shared::{
     error::Invalid,
     http::{Fields, echo, python_object},
     model::{OutputFile, Status, filename},
-    outputs::declaration::{Declaration, Problem, declare},
+    outputs::declaration::{Declaration, Filename, Problem, declare},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -55,17 +55,6 @@ enum Reported {
     Error,
     Cancelled,
 }
-
-/// A relative path. Segments are not empty, `.` or `..`; no backslash and no control characters. At most 926 bytes: with what
-/// goes before it, a key in S3 has 1,024.
-#[derive(ToSchema)]
-#[schema(
-    pattern = r"^(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$",
-    min_length = 1,
-    max_length = 926
-)]
-#[expect(dead_code, reason = "the schema of a name")]
-struct Filename(String);
 
 /// A file that a miner will upload.
 #[derive(ToSchema)]

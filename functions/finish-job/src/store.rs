@@ -5,7 +5,7 @@ use shared::{
     auth::JobClaims,
     model::{FileKeys, Job, Payload, PayloadKind, Status, Stored, lifecycle},
     outputs::allowance,
-    payloads::{is_long_result, long_list},
+    payloads::{Payloads, is_long_result, long_list},
     tables::jobs,
     time::Timestamp,
 };
@@ -67,13 +67,7 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
                 Put { lacks: true, ..Put::default() }
             } else {
                 allowed?;
-                let keys = job.file_keys();
-                let result = match result {
-                    Some(result) => Some(payloads.store_result(&keys, result).await?),
-                    None => None,
-                };
-                let file_list = payloads.store_list(&keys, list, None).await?;
-                Put { result, file_list, keys: Some(keys), lacks: false }
+                put_apart(payloads, job.file_keys(), result, list).await?
             }
         }
     };
@@ -98,6 +92,21 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
 fn is_tried_again(job: &Job, report: &Report) -> bool {
     let is_tried = report.status == Status::Error && job.retry_errors && job.attempt < job.max_attempts;
     is_tried && job.status == Status::Running && job.cancel_requested_at.is_none()
+}
+
+/// Puts what is too large for the item.
+async fn put_apart(
+    payloads: Payloads<'_>,
+    keys: FileKeys,
+    result: Option<String>,
+    list: Option<String>,
+) -> Result<Put> {
+    let result = match result {
+        Some(result) => Some(payloads.store_result(&keys, result).await?),
+        None => None,
+    };
+    let file_list = payloads.store_list(&keys, list, None).await?;
+    Ok(Put { result, file_list, keys: Some(keys), lacks: false })
 }
 
 /// What became of the write.

@@ -4,7 +4,7 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Error, Result,
-    http::{ListQuery, reply, request::now, show_cursor},
+    http::{Parameters, reply, request::now, show_cursor},
     item::Page,
     model::{Chute, pace},
     tables::{Read, jobs::ClaimableJob},
@@ -73,7 +73,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 }
 
 fn query(request: &Request) -> Result<(Uuid, Page)> {
-    let mut query = ListQuery::new(request);
+    let mut query = Parameters::new(request);
     query.require("chute_id");
     let (chute_id, page) = (query.chute_id(), query.page());
     query.end()?;

@@ -4,7 +4,7 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Result,
-    http::{ListQuery, reply, show_cursor},
+    http::{Parameters, reply, show_cursor},
     item::Page,
     model::Status,
     tables::{
@@ -66,7 +66,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
 }
 
 fn query(request: &Request) -> Result<(Filter, Page)> {
-    let mut query = ListQuery::new(request);
+    let mut query = Parameters::new(request);
     let filter = Filter {
         status: query.optional("status", "a status of a job", |text| text.parse().ok()),
         terminal: query.optional("terminal", "true or false", |text| text.parse().ok()),

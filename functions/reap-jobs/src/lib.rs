@@ -150,18 +150,19 @@ async fn look_at(
 
 impl Output {
     fn count(&mut self, reaped: Reaped) {
-        let (counter, jobs) = match reaped {
-            Reaped::Requeued => (&mut self.requeued, 1),
-            Reaped::TimedOut(jobs) => (&mut self.timed_out, jobs),
-            Reaped::Cancelled => (&mut self.cancelled, 1),
-            Reaped::Completed => (&mut self.completed, 1),
-            Reaped::Retired => (&mut self.retired, 1),
-            Reaped::Swept => (&mut self.swept, 1),
-            Reaped::Held => (&mut self.held, 1),
-            Reaped::Lost => (&mut self.lost, 1),
-            Reaped::Unchanged => (&mut self.unchanged, 1),
-            Reaped::Failed => (&mut self.failed, 1),
-            Reaped::Left => (&mut self.left, 1),
+        let jobs = if let Reaped::TimedOut(jobs) = reaped { jobs } else { 1 };
+        let counter = match reaped {
+            Reaped::Requeued => &mut self.requeued,
+            Reaped::TimedOut(_) => &mut self.timed_out,
+            Reaped::Cancelled => &mut self.cancelled,
+            Reaped::Completed => &mut self.completed,
+            Reaped::Retired => &mut self.retired,
+            Reaped::Swept => &mut self.swept,
+            Reaped::Held => &mut self.held,
+            Reaped::Lost => &mut self.lost,
+            Reaped::Unchanged => &mut self.unchanged,
+            Reaped::Failed => &mut self.failed,
+            Reaped::Left => &mut self.left,
         };
         *counter += jobs;
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::{
     App, Error, Result,
     auth::JobClaims,
-    http::{Fields, Object, object, reply, request::now},
+    http::{Fields, Object, object, reply, request::now, tree},
     model::{Job, OutputFile, lifecycle},
     outputs::{
         allowance, cut,
@@ -115,10 +115,4 @@ fn path(body: Object) -> Result<String> {
     let path = fields.required_string("path");
     fields.end()?;
     path.ok_or_else(|| Error::internal("renew", "no path"))
-}
-
-/// The body as a tree of values: it is small.
-fn tree(body: &Object) -> Value {
-    let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
-    Value::Object(body.iter().map(|(name, raw)| (name.clone(), value(raw.get()))).collect())
 }

@@ -63,6 +63,12 @@ fn parse_object(body: &[u8]) -> Result<Object> {
     }
 }
 
+/// A small body as a tree of values.
+pub fn tree(body: &Object) -> Value {
+    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_default();
+    Value::Object(body.iter().map(|(name, raw)| (name.clone(), value(raw))).collect())
+}
+
 /// What comes back of a value that is wrong: a list or an object only when it is short.
 pub fn echo(raw: &RawValue) -> Value {
     const LONGEST: usize = 1000;

@@ -39,6 +39,11 @@ pub fn query<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     request.query_string_parameters_ref()?.first(name)
 }
 
+/// A query parameter, as often as it is given.
+pub fn query_all<'a>(request: &'a Request, name: &str) -> Vec<&'a str> {
+    request.query_string_parameters_ref().and_then(|query| query.all(name)).unwrap_or_default()
+}
+
 /// The `Idempotency-Key`, when there is one: 1 to 255 printable ASCII characters.
 pub fn idempotency_key(request: &Request) -> Result<Option<&str>> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
@@ -53,8 +58,7 @@ pub fn idempotency_key(request: &Request) -> Result<Option<&str>> {
 
 /// The job token of `?token=`. 422 when there is none; two tokens are none that could be trusted, so 401.
 pub fn job_token(request: &Request) -> Result<&str> {
-    let all = request.query_string_parameters_ref().and_then(|query| query.all("token")).unwrap_or_default();
-    match all[..] {
+    match query_all(request, "token")[..] {
         [] => Err(Invalid::missing("query", "token").into()),
         [token] => Ok(token),
         _ => Err(Error::bad_job_token()),

@@ -41,6 +41,17 @@ fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(float).map(|float| float as u64))
 }
 
+/// A relative path. Segments are not empty, `.` or `..`; no backslash and no control characters. At most 926 bytes: with what
+/// goes before it, a key in S3 has 1,024.
+#[derive(Debug, ToSchema)]
+#[schema(
+    pattern = r"^(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$",
+    min_length = 1,
+    max_length = 926
+)]
+#[expect(dead_code, reason = "the schema of a name")]
+pub struct Filename(String);
+
 /// What may be declared of a file. Every field may be left out or null.
 #[derive(Debug, Default, ToSchema)]
 pub struct Declaration {

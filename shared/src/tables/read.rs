@@ -104,6 +104,19 @@ pub(super) async fn batch_get(
     Ok(found)
 }
 
+/// The rows of the jobs table that have these keys, 100 at most. Not strongly consistent, for half the price: whoever changes one of them
+/// finds out.
+pub(super) async fn batch_get_jobs(from: &Tables, keys: impl Iterator<Item = String>) -> Result<Vec<Item>> {
+    let keys: Vec<_> = keys.map(|id| key("job_id", &id)).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+    let keys = keys.map_err(|error| Error::internal("read: keys", error))?;
+    let found = batch_get(from, HashMap::from([(from.jobs.clone(), keys)])).await?;
+    Ok(found.into_iter().flat_map(|(_, items)| items).collect())
+}
+
 fn key(name: &str, value: &str) -> Item {
     HashMap::from([(name.to_owned(), text(value))])
 }
@@ -132,9 +145,9 @@ impl Found {
         self.rows.get(pk).cloned().map(row::from_item).transpose()
     }
 
-    /// Takes the job out, also when it is being deleted. An alarm is none, though its key is like a job's.
+    /// Takes the job out, also when it is being deleted.
     pub fn take_job(&mut self) -> Result<Option<Job>> {
-        self.job.take().filter(|item| Alarm::from_item(item).is_none()).map(Job::from_item).transpose()
+        self.job.take().filter(|item| !Alarm::is(item)).map(Job::from_item).transpose()
     }
 
     /// Takes the alarm out, where that is what was read in a job's place.

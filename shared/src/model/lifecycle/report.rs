@@ -70,7 +70,7 @@ const PAUSES: [i64; 3] = [10, 60, 600];
 /// `running` → `pending`: the miner reports an error, and another attempt is left. The report goes but for its detail, and the miner may
 /// repeat it. The row of heartbeats stays as it is: the miner knows.
 pub fn try_again(job: &Job, report: &Report<'_>) -> Transition {
-    let pause = PAUSES[PAUSES.len().min(job.errors as usize + 1) - 1];
+    let pause = PAUSES[(job.errors as usize).min(PAUSES.len() - 1)];
     wait_again(job, report.now.plus_seconds(pause), report.now)
         .when(Condition::Absent("report"))
         .set("errors", number(i64::from(job.errors) + 1))

@@ -1,11 +1,6 @@
 //! Alarms: rows that bring to the reaper's attention what has waited too long for a miner.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{KeysAndAttributes, Put},
-};
+use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::Put};
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +11,7 @@ use crate::{
     error::{Error, Result, engine_error},
     item::{Cursor, Item, Transition, cursor, keys, text},
     model::{Alarm, Job, Lease, Waiting, lifecycle},
-    tables::read::{Read, batch_get},
+    tables::read::{Read, batch_get_jobs},
     time::Timestamp,
 };
 
@@ -48,7 +43,7 @@ impl Jobs {
 
     /// Has the reaper look then at what waits.
     pub async fn ring(&self, waiting: Waiting, at: Timestamp) -> Result<()> {
-        self.change_row(waiting.row_id(), waiting.ring(at), "alarm: UpdateItem").await
+        self.change_alarm(waiting, waiting.ring(at)).await
     }
 
     /// A job that waits for a time of its own is about to wait anew, from now on. Before the write that makes it do so: an alarm that
@@ -100,15 +95,9 @@ impl Jobs {
         let key = keys::claimable(chute_id, shard);
         let (entries, next) = self.one_shard(&CLAIMABLE, &key, &Filter::default(), PAGE, after).await?;
         let places: Vec<_> = entries.iter().filter_map(|entry| cursor(entry, CLAIMABLE.sorted_by)).collect();
-        if places.is_empty() {
-            return Ok(((places, next), Vec::new()));
-        }
-        let keys = places.iter().map(|(_, job_id)| HashMap::from([("job_id".to_owned(), text(job_id.to_string()))]));
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect())).build();
-        let keys = keys.map_err(|error| Error::internal("alarm: keys", error))?;
-        let found = batch_get(&self.tables, HashMap::from([(self.tables.jobs.clone(), keys)])).await?;
+        let found = batch_get_jobs(&self.tables, places.iter().map(|(_, job_id)| job_id.to_string())).await?;
         // What a newer release has written is left to it.
-        let jobs = found.into_iter().flat_map(|(_, items)| items).filter_map(|item| Job::from_item(item).ok());
+        let jobs = found.into_iter().filter_map(|item| Job::from_item(item).ok());
         Ok(((places, next), jobs.collect()))
     }
 }

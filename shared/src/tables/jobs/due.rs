@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::{
@@ -13,10 +13,10 @@ use super::{
     store::Jobs,
 };
 use crate::{
-    error::{Context, Error, Result},
-    item::{Cursor, Item, cursor, keys, number, text},
+    error::{Context, Result},
+    item::{Cursor, Item, cursor, keys, number},
     model::Lease,
-    tables::read::batch_get,
+    tables::read::batch_get_jobs,
     time::Timestamp,
 };
 
@@ -86,14 +86,8 @@ impl Jobs {
             Some((keys::lease(job_id), (job_id, attempt)))
         };
         let rows: HashMap<_, _> = due.iter().filter_map(row).collect();
-        if rows.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let keys = rows.keys().map(|row| HashMap::from([("job_id".to_owned(), text(row))])).collect();
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-        let keys = keys.map_err(|error| Error::internal("reap: keys", error))?;
-        let found = batch_get(&self.tables, HashMap::from([(self.tables.jobs.clone(), keys)])).await?;
-        let held = found.into_iter().flat_map(|(_, items)| items).filter_map(|item| {
+        let found = batch_get_jobs(&self.tables, rows.keys().cloned()).await?;
+        let held = found.into_iter().filter_map(|item| {
             let (job_id, attempt) = *rows.get(item.get("job_id").map(AttributeValue::as_s)?.ok()?)?;
             // What a newer release has written, this one does not judge: the job is looked at.
             Lease::from_item(item).is_ok_and(|lease| lease.holds(attempt, now)).then_some(job_id)

@@ -1,9 +1,9 @@
-//! The query of a list: `?limit=`, `?cursor=` and filters.
+//! The query of a request: what a list shows, and what else a request says beside its body.
 
-use lambda_http::{Request, RequestExt};
+use lambda_http::Request;
 use uuid::Uuid;
 
-use super::request::query;
+use super::request::{query, query_all};
 use crate::{
     error::{Error, Invalid, Result},
     item::{Cursor, Page},
@@ -16,14 +16,14 @@ const LONGEST_PAGE: u32 = 100;
 /// Chutes of which one request may ask for a job.
 const MOST_CHUTES: usize = 16;
 
-/// A list's query, read one parameter after the other: the 422 names all that are wrong.
+/// A query, read one parameter after the other: the 422 names all that are wrong.
 #[derive(Debug)]
-pub struct ListQuery<'a> {
+pub struct Parameters<'a> {
     request: &'a Request,
     errors: Vec<Invalid>,
 }
 
-impl<'a> ListQuery<'a> {
+impl<'a> Parameters<'a> {
     /// Of this request.
     pub fn new(request: &'a Request) -> Self {
         Self { request, errors: Vec::new() }
@@ -52,8 +52,7 @@ impl<'a> ListQuery<'a> {
 
     /// The ids of 1 to 16 chutes, each once.
     pub fn chute_ids(&mut self) -> Vec<Uuid> {
-        let query = self.request.query_string_parameters_ref();
-        let given = query.and_then(|query| query.all("chute_id")).unwrap_or_default();
+        let given = query_all(self.request, "chute_id");
         let loc = || vec!["query".into(), "chute_id".into()];
         match given.len() {
             0 => self.errors.push(Invalid::missing("query", "chute_id")),
@@ -71,10 +70,14 @@ impl<'a> ListQuery<'a> {
         chute_ids
     }
 
-    /// The labels, each of which has to be there.
+    /// Labels, as they are given.
     pub fn labels(&self) -> Vec<String> {
-        let query = self.request.query_string_parameters_ref();
-        query.and_then(|query| query.all("label")).unwrap_or_default().into_iter().map(str::to_owned).collect()
+        query_all(self.request, "label").into_iter().map(str::to_owned).collect()
+    }
+
+    /// Notes that something is wrong.
+    pub fn refuse(&mut self, error: Invalid) {
+        self.errors.push(error);
     }
 
     /// Notes that a parameter which is not there has to be.
