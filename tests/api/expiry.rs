@@ -163,6 +163,12 @@ async fn an_alarm_is_no_job() {
     ] {
         assert_eq!(answer.status, 404, "{}", answer.body);
     }
+    for command in [
+        json!({"command": "cancel_job", "job_id": alarm, "reason": "Against the rules"}),
+        json!({"command": "delete_job", "job_id": alarm}),
+    ] {
+        assert_eq!(World::refused(command).await, format!("Job {alarm} not found"));
+    }
 }
 
 #[tokio::test]
