@@ -116,10 +116,7 @@ impl<'a> Bench<'a> {
         let cancel = format!("{}/jobs/{unwanted}/cancel", self.stack.url());
         self.call("cancel-job", Method::PUT, &cancel, &user, None).await?;
         self.call("retry-job", Method::PUT, &cancel.replace("/cancel", "/retry"), &user, None).await?;
-        let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
-        let miner = self.miner_key.clone();
-        self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
-        self.claim(&unwanted).await?;
+        self.look_and_claim(&unwanted).await?;
         let reaper = format!("{}/2015-03-31/functions/reap-jobs/invocations", self.stack.aws_url());
         self.call("reap-jobs", Method::POST, &reaper, "", Some(json!({}))).await?;
         self.list().await?;
@@ -161,6 +158,14 @@ impl<'a> Bench<'a> {
         let user = self.user_key.clone();
         let job = self.call("create-job", Method::POST, &url, &user, Some(json!({"epochs": 3}))).await?;
         job.body["job_id"].as_str().map(str::to_owned).context("no job_id")
+    }
+
+    /// A job that its miner looks for, and claims by its id.
+    pub(super) async fn look_and_claim(&mut self, job: &str) -> Result<()> {
+        let claimable = format!("{}/jobs/claimable?chute_id={}", self.stack.url(), self.chute);
+        let miner = self.miner_key.clone();
+        self.call("list-claimable-jobs", Method::GET, &claimable, &miner, None).await?;
+        self.claim(job).await.map(drop)
     }
 
     /// The URL of the job's own routes.

@@ -20,7 +20,7 @@ use super::{
 /// Items in one BatchWriteItem.
 const BATCH: usize = 25;
 /// Requests whose cost should not depend on what is stored.
-const WATCHED: [&str; 5] = ["create-job", "list-claimable-jobs", "claim-job", "get-job", "list-jobs"];
+const WATCHED: [&str; 6] = ["create-job", "claim-next-job", "list-claimable-jobs", "claim-job", "get-job", "list-jobs"];
 
 /// A function with this many jobs stored.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,10 @@ pub(super) struct Point {
 pub(super) async fn measure(stack: &Stack, numbers: &[usize], lives: usize) -> Result<Vec<Point>> {
     let mut bench = Bench::start(stack).await?;
     bench.life(Outputs { files: 1, size: 1024 }).await?;
-    let pending = bench.create().await?;
+    let job_id = bench.create().await?;
+    let pending = stored_job(stack, &job_id).await?;
+    // No other may wait before those that are measured.
+    bench.look_and_claim(&job_id).await?;
     let (mut points, mut stored) = (Vec::new(), 0);
     for &number in numbers {
         fill(stack, &pending, stored..number).await?;
@@ -45,6 +48,8 @@ pub(super) async fn measure(stack: &Stack, numbers: &[usize], lives: usize) -> R
         for _ in 0..lives {
             bench.life(Outputs { files: 1, size: 1024 }).await?;
             bench.list().await?;
+            let job_id = bench.create().await?;
+            bench.look_and_claim(&job_id).await?;
         }
         for function in WATCHED {
             let figures = bench.samples.figures(function).context("no samples")?;
@@ -56,11 +61,16 @@ pub(super) async fn measure(stack: &Stack, numbers: &[usize], lives: usize) -> R
     Ok(points)
 }
 
+/// The job's item.
+async fn stored_job(stack: &Stack, job_id: &str) -> Result<Value> {
+    let request = json!({"TableName": stack.resource("JobsTable")?, "Key": {"job_id": {"S": job_id}}});
+    let mut stored = stack.dynamodb("GetItem", request).await?;
+    stored.get_mut("Item").map(Value::take).context("the job is not stored")
+}
+
 /// Stores copies of a pending job as of the year 2096: a user's list begins with them, and a chute's queue ends with them.
-async fn fill(stack: &Stack, job_id: &str, numbers: Range<usize>) -> Result<()> {
+async fn fill(stack: &Stack, pending: &Value, numbers: Range<usize>) -> Result<()> {
     let table = stack.resource("JobsTable")?;
-    let stored = stack.dynamodb("GetItem", json!({"TableName": table, "Key": {"job_id": {"S": job_id}}})).await?;
-    let pending = stored.get("Item").context("the job is not stored")?;
     let copy = |number: usize| {
         let (mut item, time) = (pending.clone(), json!({"N": (4_000_000_000_000_usize + number).to_string()}));
         item["job_id"] = json!({"S": Uuid::new_v4()});
@@ -81,6 +91,7 @@ async fn fill(stack: &Stack, job_id: &str, numbers: Range<usize>) -> Result<()> 
 pub(super) fn plot(points: &[Point], area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()> {
     const COLOURS: [RGBColor; WATCHED.len()] = [
         RGBColor(31, 119, 180),
+        RGBColor(227, 119, 194),
         RGBColor(255, 127, 14),
         RGBColor(44, 160, 44),
         RGBColor(148, 103, 189),
