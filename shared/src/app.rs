@@ -7,7 +7,9 @@ use crate::{
     auth::{JobClaims, JobTokens, user_jwt::UserJwtKeys},
     aws::{Aws, EngineCalls},
     config::Config,
+    deliveries::Deliverer,
     error::{Error, Result},
+    events::EventBus,
     http::request::api_base,
     metrics::Metrics,
     outputs::{Bucket, Signer},
@@ -35,6 +37,8 @@ pub struct App {
     aws: Aws,
     bucket: Option<Bucket>,
     job_tokens: Option<JobTokens>,
+    deliverer: Option<Deliverer>,
+    event_bus: Option<EventBus>,
     /// Who may issue user JWTs.
     pub(crate) user_jwt_keys: UserJwtKeys,
 }
@@ -55,6 +59,8 @@ impl App {
             tables,
             bucket: None,
             job_tokens: None,
+            deliverer: None,
+            event_bus: None,
             config,
             aws,
         })
@@ -74,6 +80,30 @@ impl App {
         let secret = self.config.require_job_token_secret()?.to_owned();
         self.job_tokens = Some(JobTokens::new(self.aws.secrets(), secret));
         Ok(self)
+    }
+
+    /// With the function that delivers webhooks, for functions that call it.
+    pub fn with_deliverer(mut self) -> Result<Self, lambda_http::Error> {
+        let function = self.config.require_deliver_function()?.to_owned();
+        self.deliverer = Some(Deliverer::new(self.aws.signed("lambda", "AWS_ENDPOINT_URL_LAMBDA"), function));
+        Ok(self)
+    }
+
+    /// With the EventBridge bus, for the function that puts events on it.
+    pub fn with_event_bus(mut self) -> Result<Self, lambda_http::Error> {
+        let name = self.config.require_event_bus()?.to_owned();
+        self.event_bus = Some(EventBus::new(self.aws.signed("events", "AWS_ENDPOINT_URL_EVENTBRIDGE"), name));
+        Ok(self)
+    }
+
+    /// The EventBridge bus.
+    pub fn event_bus(&self) -> Result<&EventBus> {
+        self.event_bus.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the event bus"))
+    }
+
+    /// The function that delivers webhooks.
+    pub fn deliverer(&self) -> Result<&Deliverer> {
+        self.deliverer.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the deliverer"))
     }
 
     /// The store of output files.

@@ -27,7 +27,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{config_bag::ConfigBag, timeout::TimeoutConfig};
 
-use crate::{config::Environment, credentials};
+use crate::{config::Environment, credentials, signed::SignedCalls};
 
 /// How many calls to each engine a function has made, every attempt counted: they are the bill.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +76,7 @@ pub struct Aws {
     region: Region,
     credentials: Credentials,
     http: SharedHttpClient,
+    connector: SharedHttpConnector,
     /// Counts of every client made here.
     pub calls: EngineCalls,
 }
@@ -89,10 +90,13 @@ impl Aws {
             env.required("AWS_SECRET_ACCESS_KEY")?,
             env.optional("AWS_SESSION_TOKEN"),
         );
+        let connector = connector()?;
+        let shared = connector.clone();
         Ok(Self {
             region: Region::new(env.required("AWS_REGION")?),
             credentials,
-            http: http_client()?,
+            http: http_client_fn(move |_, _| shared.clone()),
+            connector,
             calls: EngineCalls::default(),
         })
     }
@@ -140,6 +144,13 @@ impl Aws {
         (credentials::with_end(&self.credentials), self.region.to_string())
     }
 
+    /// Calls of a service that has no client here: `lambda` or `events`. `variable` says where it is reached, where that is elsewhere.
+    pub fn signed(&self, service: &'static str, variable: &'static str) -> SignedCalls {
+        let region = self.region.to_string();
+        let endpoint = endpoint(variable).unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
+        SignedCalls::new(service, region, endpoint, self.credentials.clone(), self.connector.clone())
+    }
+
     /// A Secrets Manager client.
     pub fn secrets(&self) -> Lazy<aws_sdk_secretsmanager::Client> {
         let (aws, endpoint) = (self.clone(), endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
@@ -181,7 +192,7 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 /// 2 ms of a core, and a whole cold start through TLS 4 to 7 ms at 0.58 of a core, which 1,024 MB have
 /// (`cargo run --release -- bench --tls`); the SDK could open a connection only by a call, which would be paid for. To connect
 /// may take two seconds; what a client's own configuration says about that is not asked.
-fn http_client() -> Result<SharedHttpClient, String> {
+fn connector() -> Result<SharedHttpConnector, String> {
     let context = TlsContext::builder()
         .with_trust_store(trusted()?)
         .build()
@@ -189,8 +200,7 @@ fn http_client() -> Result<SharedHttpClient, String> {
     let settings = HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(2)).build();
     let connector = Connector::builder().connector_settings(settings);
     let connector = connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build();
-    let connector = SharedHttpConnector::new(connector);
-    Ok(http_client_fn(move |_, _| connector.clone()))
+    Ok(SharedHttpConnector::new(connector))
 }
 
 /// The roots that AWS endpoints chain to ("Amazon Trust Services") and nothing else, as PEM: to pick them out of the 145 of

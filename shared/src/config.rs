@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{quotas::Quotas, time::DAY};
+use crate::{quotas::Quotas, time::DAY, webhook::Reach};
 
 /// Seconds that a job waits for a miner unless the deployment or its creator says otherwise: 7 days.
 pub const PENDING: i64 = 7 * DAY;
@@ -19,6 +19,13 @@ pub struct Environment<F>(pub F);
 pub struct ConfigError {
     variable: &'static str,
     problem: &'static str,
+}
+
+impl ConfigError {
+    /// That this variable has this problem.
+    pub const fn new(variable: &'static str, problem: &'static str) -> Self {
+        Self { variable, problem }
+    }
 }
 
 /// As `main` prints it: one line.
@@ -87,6 +94,12 @@ pub struct Config {
     pub max_job_bytes: u64,
     /// Seconds for which jobs can name an input (`INPUT_DAYS`).
     pub input_retention: i64,
+    /// Which addresses webhooks may have (`WEBHOOK_NETWORKS`: networks beside the public ones).
+    pub reach: Reach,
+    /// The function that delivers webhooks (`DELIVER_FUNCTION`).
+    pub deliver_function: Option<String>,
+    /// The EventBridge bus that jobs' ends are put on (`EVENT_BUS_NAME`).
+    pub event_bus: Option<String>,
     /// The CloudFormation stack that metrics are of (`STACK_NAME`).
     pub stack_name: String,
     /// The API's public address, when it is not the one that API Gateway names (`API_BASE_URL`).
@@ -138,6 +151,10 @@ impl Config {
                 most => most,
             },
             input_retention: DAY * env.parsed("INPUT_DAYS", 30)?,
+            reach: Reach::parse(&env.optional("WEBHOOK_NETWORKS").unwrap_or_default())
+                .ok_or(ConfigError { variable: "WEBHOOK_NETWORKS", problem: "is not a list of networks" })?,
+            deliver_function: env.optional("DELIVER_FUNCTION"),
+            event_bus: env.optional("EVENT_BUS_NAME"),
             stack_name: env.optional("STACK_NAME").unwrap_or_else(|| "jobchute".to_owned()),
             api_base_url: env.optional("API_BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
         })
@@ -151,6 +168,16 @@ impl Config {
     /// The job-token secret, for a function that cannot do without.
     pub fn require_job_token_secret(&self) -> Result<&str, ConfigError> {
         self.job_token_secret.as_deref().ok_or(ConfigError { variable: "JOB_TOKEN_SECRET", problem: "is not set" })
+    }
+
+    /// The function that delivers webhooks, for a function that cannot do without.
+    pub fn require_deliver_function(&self) -> Result<&str, ConfigError> {
+        self.deliver_function.as_deref().ok_or(ConfigError { variable: "DELIVER_FUNCTION", problem: "is not set" })
+    }
+
+    /// The EventBridge bus, for a function that cannot do without.
+    pub fn require_event_bus(&self) -> Result<&str, ConfigError> {
+        self.event_bus.as_deref().ok_or(ConfigError { variable: "EVENT_BUS_NAME", problem: "is not set" })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     auth::{Caller, Credentials, JobClaims},
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
-    model::{Job, Lease, PayloadKind},
+    model::{Delivery, Job, Lease, PayloadKind},
     payloads::Gone,
     tables::Read,
     time::Timestamp,
@@ -40,6 +40,18 @@ impl App {
         let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
         let job = owned(found.take_job()?, &caller, request)?;
         Ok((caller, job, found.take_lease()?))
+    }
+
+    /// The caller, the caller's own job in the path, and the delivery of its webhook. No round trip more.
+    pub async fn owner_and_delivery(&self, request: &Request) -> Result<(Caller, Job, Option<Delivery>)> {
+        let mut read = Read::default();
+        if let Some(job_id) = path_uuid(request, "job_id") {
+            read.job(job_id);
+            read.delivery(job_id);
+        }
+        let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
+        let job = owned(found.take_job()?, &caller, request)?;
+        Ok((caller, job, found.take_delivery()?))
     }
 
     /// The job in the path, which the caller owns; 404 when it does not, or when the job is being deleted.

@@ -7,12 +7,13 @@
 //! app                      what a function has at hand
 //! uploads                  where a miner sends its files, and a user inputs
 //! payloads                 what a job carries beside its state
+//! deliveries  events       who tells of jobs' ends
 //! auth                     who is calling: account credentials and job tokens
 //! http                     what a request says, and how an answer is worded
 //! outputs  tables          the stores: the bucket of output files, the two DynamoDB tables
 //! model                    what jobs, chutes and users are, and what a job may become
 //! item                     the vocabulary of DynamoDB items
-//! error config quotas aws credentials metrics audit time
+//! error config webhook quotas aws signed stream credentials metrics audit time
 //! ```
 //!
 //! An endpoint is in `functions/`.
@@ -25,8 +26,10 @@ mod checking;
 pub mod claims;
 pub mod config;
 mod credentials;
+pub mod deliveries;
 mod endpoint;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod item;
 pub mod metrics;
@@ -35,9 +38,12 @@ pub mod outputs;
 pub mod payloads;
 pub mod quotas;
 mod serve;
+mod signed;
+pub mod stream;
 pub mod tables;
 pub mod time;
 pub mod uploads;
+pub mod webhook;
 
 pub use app::App;
 pub use checking::Check;

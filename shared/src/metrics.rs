@@ -45,6 +45,12 @@ pub enum Metric {
     Envelopes,
     /// Leases that ran out, of jobs that ran or that had been reported.
     LeasesLost,
+    /// Webhooks that their receiver has taken.
+    WebhooksDelivered,
+    /// Webhooks that were given up.
+    WebhooksFailed,
+    /// Time from a job's end until its webhook was taken, of the one that took longest.
+    WebhookDelay,
     /// Jobs, and parts of the queue, that the reaper could not look after.
     ReapFailures,
     /// How late the reaper was, with the job that had been due for longest.
@@ -54,7 +60,7 @@ pub enum Metric {
 impl Metric {
     const fn unit(self) -> &'static str {
         match self {
-            Self::QueueAge | Self::ReapDelay => "Milliseconds",
+            Self::QueueAge | Self::ReapDelay | Self::WebhookDelay => "Milliseconds",
             Self::OutputBytes => "Bytes",
             _ => "Count",
         }

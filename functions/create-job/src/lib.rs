@@ -67,6 +67,11 @@ pub struct Arguments {
             description = "What the job is filed under: the parameter may be repeated. 1 to 64 printable characters each."
         ),
         (
+            "webhook" = Option<String>, Query, max_length = 2048,
+            description = "Whom to tell when the job is over: an `https` URL of a public server, port 443 or from 1024 on, without user name \
+                           and password, in ASCII. See `GET /webhooks/secret`."
+        ),
+        (
             "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$",
             description = "The same key with the same request gives the same job back, never a second one."
         ),
@@ -95,7 +100,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         }
     };
     let (caller, mut found) = app.credentials(&request)?.caller_beside(&app.tables, read, per_user).await?;
-    let options = Options::read(&request);
+    let options = Options::read(&request, &app.config.reach);
     let key = key?.map(|key| IdempotencyKey::new(&request, key, options.as_ref().ok()));
     if let (Some(key), Some(job)) = (&key, found.take_job()?) {
         app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;

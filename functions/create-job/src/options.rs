@@ -4,7 +4,14 @@ use std::ops::RangeInclusive;
 
 use lambda_http::Request;
 use serde_json::{Value, json};
-use shared::{Result, error::Invalid, http::Parameters, model::Job, time::DAY};
+use shared::{
+    Result,
+    error::Invalid,
+    http::Parameters,
+    model::Job,
+    time::DAY,
+    webhook::{Reach, Webhook},
+};
 
 /// Seconds that a job may wait for a miner, by its creator's word.
 const WAITS: RangeInclusive<i64> = 10..=30 * DAY;
@@ -19,11 +26,13 @@ pub(crate) struct Options {
     /// Seconds that it may wait.
     cancel_after: Option<i64>,
     labels: Vec<String>,
+    /// Whom to tell when it is over.
+    webhook: Option<String>,
 }
 
 impl Options {
     /// Reads the query. 422 names every parameter that is wrong.
-    pub(crate) fn read(request: &Request) -> Result<Self> {
+    pub(crate) fn read(request: &Request, reach: &Reach) -> Result<Self> {
         const TIMES: &str = "seconds, or 90s, 15m, 2h or 7d: from 10 seconds to 30 days";
         let mut query = Parameters::new(request);
         let waits = |text: &str| seconds(text).filter(|seconds| WAITS.contains(seconds));
@@ -43,13 +52,23 @@ impl Options {
             let message = format!("Input should be at most {MOST_LABELS} labels");
             query.refuse(Invalid::value(loc(), message, labels.len().into()));
         }
+        let webhook = query.webhook();
+        if let Some(url) = &webhook
+            && let Err(message) = Webhook::parse(url, reach)
+        {
+            query.refuse(Invalid::value(vec!["query".into(), "webhook".into()], message, url.clone().into()));
+        }
         query.end()?;
-        Ok(Self { cancel_after, labels })
+        Ok(Self { cancel_after, labels, webhook })
     }
 
     /// What tells them from others.
     pub(crate) fn content(&self) -> Value {
-        json!([self.cancel_after, self.labels])
+        match &self.webhook {
+            // As an earlier release has it, which knew no webhooks.
+            None => json!([self.cancel_after, self.labels]),
+            webhook => json!([self.cancel_after, self.labels, webhook]),
+        }
     }
 
     /// The job as they want it; where they are silent, it waits as long as the deployment says.
@@ -57,6 +76,7 @@ impl Options {
         job.own_wait = self.cancel_after.is_some();
         job.wait = Some(self.cancel_after.unwrap_or(pending));
         job.labels = self.labels;
+        job.webhook = self.webhook;
     }
 }
 

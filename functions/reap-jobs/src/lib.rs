@@ -45,6 +45,8 @@ pub struct Output {
     retired: u32,
     /// Deleted jobs whose files were removed once more.
     swept: u32,
+    /// Jobs whose end is told once more.
+    told: u32,
     /// Jobs whose lease goes on.
     held: u32,
     /// Jobs that ended because what they need is gone from the bucket.
@@ -68,6 +70,8 @@ enum Reaped {
     Completed,
     Retired,
     Swept,
+    /// Its webhook is to be delivered.
+    Told(Uuid),
     Held,
     Lost,
     Unchanged,
@@ -142,8 +146,18 @@ async fn look_at(
         work.push(look_after(app, job_id, due_at, now, started));
     }
     let mut reaped = stream::iter(work).buffer_unordered(at_once);
+    let mut told = Vec::new();
     while let Some(reaped) = reaped.next().await {
+        if let Reaped::Told(job_id) = reaped {
+            told.push(job_id);
+        }
         output.count(reaped);
+    }
+    let called = async { app.deliverer()?.deliver(&told, now).await };
+    if let Err(error) = called.await {
+        // They are due again in a minute.
+        tracing::error!(cause = ?error.cause(), deliveries = told.len(), "deliveries could not be called for");
+        app.metrics.add(Metric::ReapFailures, 1);
     }
     next
 }
@@ -158,6 +172,7 @@ impl Output {
             Reaped::Completed => &mut self.completed,
             Reaped::Retired => &mut self.retired,
             Reaped::Swept => &mut self.swept,
+            Reaped::Told(_) => &mut self.told,
             Reaped::Held => &mut self.held,
             Reaped::Lost => &mut self.lost,
             Reaped::Unchanged => &mut self.unchanged,
@@ -197,6 +212,13 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
                 app.metrics.longest(Metric::ReapDelay, due, now);
             }
             return waiting::ring(app, &alarm, now, started).await.map(Reaped::TimedOut);
+        }
+        Some(Due::Delivery(delivery)) => {
+            if delivery.due_at.is_none_or(|due| due > now) {
+                return Ok(Reaped::Unchanged);
+            }
+            let taken = app.jobs.change_delivery(&delivery, delivery.take_up(now)).await?;
+            return Ok(taken.map_or(Reaped::Unchanged, |delivery| Reaped::Told(delivery.delivery_of)));
         }
         Some(Due::Job(job, lease)) => (*job, lease),
     };

@@ -4,5 +4,5 @@ use shared::App;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::serve_event(App::from_env()?.with_bucket()?, reap_jobs::handle).await
+    shared::serve_event(App::from_env()?.with_bucket()?.with_deliverer()?, reap_jobs::handle).await
 }

@@ -158,6 +158,8 @@ pub struct JobResponse<'a> {
     kept_until: Option<Timestamp>,
     /// What its owner files it under.
     labels: &'a [String],
+    /// Whom to tell when it is over: a URL. Null where nobody is told, and in what a miner sees.
+    webhook: Option<&'a str>,
     /// When its owner cancelled it while it ran: its miner is told to stop.
     #[serde(serialize_with = "rfc3339_option")]
     cancel_requested_at: Option<Timestamp>,
@@ -230,6 +232,7 @@ impl<'a> JobResponse<'a> {
             expires_at: job.waits_until(),
             kept_until: job.kept_until(),
             labels: &job.labels,
+            webhook: job.webhook.as_deref(),
             cancel_requested_at: job.cancel_requested_at,
             attempt: job.attempt,
             max_attempts: job.max_attempts,
@@ -237,6 +240,16 @@ impl<'a> JobResponse<'a> {
             miner_hotkey: job.miner_hotkey.as_deref(),
             uploads: uploads.filter(|uploads| uploads.whole).map(|uploads| &*uploads.targets),
         })
+    }
+
+    /// As a miner sees it: a webhook's URL may be a secret.
+    pub(super) fn for_miner(self) -> Self {
+        Self { webhook: None, ..self }
+    }
+
+    /// With `job_args` null.
+    pub(super) fn without_arguments(self) -> Self {
+        Self { job_args: None, ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 mod body;
 pub(crate) mod compress;
 mod decode;
+mod delivery_response;
 mod input_response;
 mod job_response;
 mod json;
@@ -11,12 +12,15 @@ mod parameters;
 mod refusal;
 pub mod reply;
 pub mod request;
+mod webhook_event;
 
 pub use body::Fields;
 pub use decode::decoded;
+pub use delivery_response::DeliveryLog;
 pub use input_response::InputResponse;
 pub use job_response::{JobResponse, PayloadUrls, UploadPart, UploadTarget, UploadTargets};
 pub use json::{Object, echo, object, python_object, tree};
 pub use origin::Origin;
 pub use parameters::{Parameters, parse_cursor, show_cursor};
 pub use refusal::refusal;
+pub use webhook_event::{LONGEST_RESULT, webhook_event};

@@ -75,6 +75,11 @@ impl<'a> Parameters<'a> {
         query_all(self.request, "label").into_iter().map(str::to_owned).collect()
     }
 
+    /// A webhook's URL, as it is given.
+    pub fn webhook(&self) -> Option<String> {
+        query(self.request, "webhook").map(str::to_owned)
+    }
+
     /// Notes that something is wrong.
     pub fn refuse(&mut self, error: Invalid) {
         self.errors.push(error);

@@ -30,7 +30,7 @@ pub fn job(job: &Job, urls: &PayloadUrls) -> Result<Response<Body>> {
     Ok(json(200, &JobResponse::new(job, urls, None)?))
 }
 
-/// The same with the targets of its uploads, to a client that takes these encodings. Where they make the answer longer than Lambda allows,
+/// The same to its miner, with the targets of its uploads, to a client that takes these encodings. Where they make the answer longer than Lambda allows,
 /// as the longest names do, they are left out, `uploads` first: a renewal gives them file by file.
 pub fn job_with_uploads(
     job: &Job,
@@ -38,7 +38,7 @@ pub fn job_with_uploads(
     uploads: Option<&UploadTargets>,
     accept_encoding: Option<&str>,
 ) -> Result<Response<Body>> {
-    let mut answer = JobResponse::new(job, urls, uploads)?;
+    let mut answer = JobResponse::new(job, urls, uploads)?.for_miner();
     if let Some(response) = fitted(json(200, &answer), accept_encoding) {
         return Ok(response);
     }

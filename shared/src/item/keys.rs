@@ -19,6 +19,8 @@ pub const HOTKEYS: &str = "hotkey#";
 pub const CHUTES: &str = "chute#";
 /// What the `pk` of every input begins with.
 pub const INPUTS: &str = "input#";
+/// What the `pk` of every webhook secret begins with.
+pub const WEBHOOK_SECRETS: &str = "webhook#";
 
 /// `pk` of an account.
 pub fn user(user_id: Uuid) -> String {
@@ -43,6 +45,11 @@ pub fn chute(chute_id: Uuid) -> String {
 /// `pk` of a user's input.
 pub fn input(user_id: Uuid, input_id: Uuid) -> String {
     format!("{INPUTS}{user_id}#{input_id}")
+}
+
+/// `pk` of the secret that signs a user's webhooks.
+pub fn webhook_secret(user_id: Uuid) -> String {
+    format!("{WEBHOOK_SECRETS}{user_id}")
 }
 
 /// `pk` of what one shard has counted of a user's jobs on a day, `YYYY-MM-DD`.

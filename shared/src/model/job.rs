@@ -90,6 +90,9 @@ pub struct Job {
     /// What its owner files it under.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// Whom to tell when it is over: a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
     /// Seconds that it may wait for a miner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<i64>,
@@ -276,6 +279,7 @@ impl Job {
             progress: None,
             timeout: declared.and_then(|method| method.timeout),
             labels: Vec::new(),
+            webhook: None,
             wait: None,
             own_wait: false,
             keep_ms: None,
@@ -338,6 +342,11 @@ impl Job {
     /// Seconds that an attempt may run: the method's timeout, or 30 days.
     pub fn longest_run(&self) -> i64 {
         self.timeout.map_or(30 * DAY, i64::from)
+    }
+
+    /// Whether a row of the jobs table is one. Others have keys like a job's: alarms, deliveries.
+    pub fn is(item: &Item) -> bool {
+        !item.contains_key("alarm") && !item.contains_key("delivery_of")
     }
 
     /// From the table.

@@ -1,6 +1,7 @@
 //! What jobs, chutes and users are, and what a job may become.
 
 mod chute;
+mod delivery;
 pub mod filename;
 pub mod input;
 mod job;
@@ -16,8 +17,10 @@ pub mod trace;
 mod user;
 mod versions;
 mod waiting;
+mod webhook_secret;
 
 pub use chute::{Chute, ChuteSnapshot, Image, Method, Port};
+pub use delivery::{ANSWER, Delivery, DeliveryState, End, SHORT_PAUSE, Try};
 pub use input::{Input, Inputs};
 pub use job::{Instance, Job, PortMapping};
 pub use lease::Lease;
@@ -26,3 +29,4 @@ pub use payload::{Payload, PayloadKind, Stored};
 pub use status::Status;
 pub use user::{HotkeyRow, KeyRow, Role, Usage, User};
 pub use waiting::{Alarm, Waiting};
+pub use webhook_secret::WebhookSecret;

@@ -39,14 +39,9 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// Whether a row of the jobs table is one, and no job, though its key is like a job's.
-    pub fn is(item: &Item) -> bool {
-        item.contains_key("alarm")
-    }
-
     /// From the table; None for a row that is something else.
     pub fn from_item(item: &Item) -> Option<Result<Self>> {
-        Self::is(item).then(|| {
+        item.contains_key("alarm").then(|| {
             schema::check(item, "read: alarm")?;
             serde_dynamo::from_item(item.clone()).map_err(|error| Error::internal("read: alarm", error))
         })

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     item::{Item, keys, text},
-    model::{Alarm, Job, Lease},
+    model::{Alarm, Delivery, Job, Lease},
 };
 
 /// Milliseconds before asking again for keys that were left unprocessed. ("BatchGetItem" asks for exponential backoff.)
@@ -26,6 +26,7 @@ pub struct Read {
     rows: Vec<String>,
     job: Option<Uuid>,
     lease: Option<Uuid>,
+    delivery: Option<Uuid>,
 }
 
 /// What was there.
@@ -34,6 +35,7 @@ pub struct Found {
     rows: HashMap<String, Item>,
     job: Option<Item>,
     lease: Option<Item>,
+    delivery: Option<Item>,
 }
 
 impl Read {
@@ -59,21 +61,33 @@ impl Read {
         self.lease = Some(job_id);
     }
 
+    /// Also read the delivery of this job's webhook.
+    pub fn delivery(&mut self, job_id: Uuid) {
+        self.delivery = Some(job_id);
+    }
+
     /// Reads everything.
     pub async fn run(self, from: &Tables) -> Result<Found> {
         let mut tables = HashMap::new();
         let keys = self.rows.iter().map(|pk| key("pk", pk));
         add_table(&mut tables, &from.registry, keys)?;
         let lease_key = self.lease.map(keys::lease);
-        let keys = self.job.map(|job_id| job_id.to_string()).into_iter().chain(lease_key.clone());
+        let delivery_key = self.delivery.map(|job_id| Delivery::row_id(job_id).to_string());
+        let keys = self.job.map(|job_id| job_id.to_string()).into_iter();
+        let keys = keys.chain(lease_key.clone()).chain(delivery_key.clone());
         add_table(&mut tables, &from.jobs, keys.map(|id| key("job_id", &id)))?;
 
         let mut found = Found::default();
         for (table, items) in batch_get(from, tables).await? {
             for item in items {
                 if table == from.jobs {
-                    let is_lease = item.get("job_id").and_then(|id| id.as_s().ok()) == lease_key.as_ref();
-                    *(if is_lease { &mut found.lease } else { &mut found.job }) = Some(item);
+                    let key = item.get("job_id").and_then(|id| id.as_s().ok());
+                    let place = match key {
+                        key if key == lease_key.as_ref() => &mut found.lease,
+                        key if key == delivery_key.as_ref() => &mut found.delivery,
+                        _ => &mut found.job,
+                    };
+                    *place = Some(item);
                 } else if let Some(Ok(pk)) = item.get("pk").map(AttributeValue::as_s) {
                     found.rows.insert(pk.clone(), item);
                 }
@@ -147,16 +161,17 @@ impl Found {
 
     /// Takes the job out, also when it is being deleted.
     pub fn take_job(&mut self) -> Result<Option<Job>> {
-        self.job.take().filter(|item| !Alarm::is(item)).map(Job::from_item).transpose()
+        self.job.take().filter(Job::is).map(Job::from_item).transpose()
     }
 
-    /// Takes the alarm out, where that is what was read in a job's place.
-    pub(super) fn take_alarm(&mut self) -> Result<Option<Alarm>> {
-        let alarm = self.job.as_ref().and_then(Alarm::from_item).transpose()?;
-        if alarm.is_some() {
-            self.job = None;
-        }
-        Ok(alarm)
+    /// The alarm, where that is what was read in a job's place.
+    pub(super) fn alarm(&self) -> Result<Option<Alarm>> {
+        self.job.as_ref().and_then(Alarm::from_item).transpose()
+    }
+
+    /// The delivery, where that is what was read in a job's place.
+    pub(super) fn delivery_in_place(&self) -> Result<Option<Delivery>> {
+        self.job.as_ref().and_then(Delivery::from_item).transpose()
     }
 
     /// Takes out what the job's heartbeats have written.
@@ -164,10 +179,16 @@ impl Found {
         self.lease.take().map(Lease::from_item).transpose()
     }
 
+    /// Takes out what was done to tell of the job's end.
+    pub fn take_delivery(&mut self) -> Result<Option<Delivery>> {
+        self.delivery.take().as_ref().and_then(Delivery::from_item).transpose()
+    }
+
     /// Adds what a further read has found.
     pub fn add(&mut self, more: Self) {
         self.rows.extend(more.rows);
         self.job = self.job.take().or(more.job);
         self.lease = self.lease.take().or(more.lease);
+        self.delivery = self.delivery.take().or(more.delivery);
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     item::{Item, keys, schema, text},
-    model::{Chute, HotkeyRow, Input, KeyRow, User},
+    model::{Chute, HotkeyRow, Input, KeyRow, User, WebhookSecret},
 };
 
 /// A kind of row.
@@ -64,6 +64,16 @@ impl Row for Input {
 
     fn pk((user_id, input_id): &(Uuid, Uuid)) -> String {
         keys::input(*user_id, *input_id)
+    }
+}
+
+impl Row for WebhookSecret {
+    /// The user's.
+    type Id = Uuid;
+    const KIND: &'static str = keys::WEBHOOK_SECRETS;
+
+    fn pk(user_id: &Uuid) -> String {
+        keys::webhook_secret(*user_id)
     }
 }
 

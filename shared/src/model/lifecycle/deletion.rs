@@ -58,7 +58,7 @@ fn end(job: &Job, gone: Timestamp, tokens_end: Timestamp, now: Timestamp) -> Tra
 }
 
 /// What a job holds beside what tells that it was there.
-const HELD: [&str; 12] = [
+const HELD: [&str; 13] = [
     "checking_until",
     "error_detail",
     "file_list",
@@ -71,6 +71,7 @@ const HELD: [&str; 12] = [
     "result",
     "room",
     "uploads_until",
+    "webhook",
 ];
 
 /// The files of a deleted job were removed once more. When nothing can arrive any more, that was the last time.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{Error, Result, engine_error},
     item::{Cursor, Item, Transition, cursor, keys, text},
-    model::{Alarm, Job, Lease, Waiting, lifecycle},
+    model::{Alarm, Delivery, Job, Lease, Waiting, lifecycle},
     tables::read::{Read, batch_get_jobs},
     time::Timestamp,
 };
@@ -25,6 +25,8 @@ pub enum Due {
     Job(Box<Job>, Option<Lease>),
     /// An alarm.
     Alarm(Alarm),
+    /// The delivery of a webhook.
+    Delivery(Delivery),
 }
 
 impl Jobs {
@@ -34,8 +36,11 @@ impl Jobs {
         read.job(id);
         read.lease(id);
         let mut found = read.run(&self.tables).await?;
-        if let Some(alarm) = found.take_alarm()? {
+        if let Some(alarm) = found.alarm()? {
             return Ok(Some(Due::Alarm(alarm)));
+        }
+        if let Some(delivery) = found.delivery_in_place()? {
+            return Ok(Some(Due::Delivery(delivery)));
         }
         let Some(job) = found.take_job()? else { return Ok(None) };
         Ok(Some(Due::Job(Box::new(job), found.take_lease()?)))

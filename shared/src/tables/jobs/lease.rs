@@ -55,7 +55,7 @@ impl Jobs {
     pub async fn get_with_lease(&self, job_id: Uuid) -> Result<Option<(Job, Option<Lease>)>> {
         match self.due_row(job_id).await? {
             Some(Due::Job(job, lease)) => Ok(Some((*job, lease))),
-            Some(Due::Alarm(_)) | None => Ok(None),
+            Some(Due::Alarm(_) | Due::Delivery(_)) | None => Ok(None),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod change;
+mod deliveries;
 mod due;
 mod idle;
 mod insert;

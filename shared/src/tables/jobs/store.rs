@@ -11,7 +11,7 @@ use super::{idle::Idle, left_off::LeftOff, quota::QuotaKey};
 use crate::{
     error::{Context, Result},
     item::text,
-    model::{Alarm, Job, Usage},
+    model::{Job, Usage},
     tables::client::Tables,
 };
 
@@ -43,6 +43,6 @@ impl Jobs {
             .key("job_id", text(job_id.to_string()))
             .consistent_read(true);
         let answer = request.send().await.context("get job: GetItem")?;
-        answer.item.filter(|item| !Alarm::is(item)).map(Job::from_item).transpose()
+        answer.item.filter(Job::is).map(Job::from_item).transpose()
     }
 }

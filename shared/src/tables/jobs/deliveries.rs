@@ -1,0 +1,49 @@
+//! Deliveries of webhooks: rows that tell what became of telling.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use uuid::Uuid;
+
+use super::store::Jobs;
+use crate::{
+    error::{Error, Result, engine_error},
+    item::{Item, Transition},
+    model::{Delivery, End, Job},
+    tables::read::Read,
+    time::Timestamp,
+};
+
+impl Jobs {
+    /// The delivery begins; None when it has begun before.
+    pub async fn begin_delivery(&self, end: &End, now: Timestamp) -> Result<Option<Delivery>> {
+        let row_id = Delivery::row_id(end.job_id);
+        self.write_delivery(row_id, end.begin(now), "webhook: UpdateItem").await
+    }
+
+    /// Changes a delivery; None when somebody else has changed it meanwhile.
+    pub async fn change_delivery(&self, delivery: &Delivery, change: Transition) -> Result<Option<Delivery>> {
+        let row_id = Delivery::row_id(delivery.delivery_of);
+        self.write_delivery(row_id, change, "webhook: UpdateItem").await
+    }
+
+    /// A job's delivery, and the job, strongly consistent, in one round trip.
+    pub async fn delivery_and_job(&self, job_id: Uuid) -> Result<(Option<Delivery>, Option<Job>)> {
+        let mut read = Read::default();
+        read.job(job_id);
+        read.delivery(job_id);
+        let mut found = read.run(&self.tables).await?;
+        Ok((found.take_delivery()?, found.take_job()?))
+    }
+
+    async fn write_delivery(&self, row_id: Uuid, change: Transition, doing: &'static str) -> Result<Option<Delivery>> {
+        match self.tables.change_job(row_id.to_string(), change).send().await {
+            Ok(answer) => {
+                let row: Item = answer.attributes.unwrap_or_default();
+                Delivery::from_item(&row).transpose()?.ok_or_else(|| Error::internal(doing, "no delivery")).map(Some)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(engine_error(doing, &error)),
+            },
+        }
+    }
+}
