@@ -23,9 +23,13 @@ Usage: cargo run -- [options]
                 run what `sam build` has made in DIR, which is .aws-sam/build
   --env-file FILE
                 write the functions' variables to FILE, for `cargo lambda watch --env-file FILE`
+  --parameter NAME=VALUE
+                a parameter of template.yaml; may be repeated
   --units       count what requests consume of DynamoDB: header x-local-engine-units of each answer
   --verbose     show the functions' logs
   --help        this text
+
+With SSL_CERT_FILE in the environment, webhooks trust the certificates in that file, as OpenSSL does.
 
 cargo run --release -- bench measures the functions and what a job costs; bench --help lists its options.";
 
@@ -47,6 +51,7 @@ struct Options {
     release: bool,
     artifacts: Option<PathBuf>,
     env_file: Option<PathBuf>,
+    parameters: Vec<(String, String)>,
     units: bool,
     verbose: bool,
 }
@@ -61,6 +66,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
         release: false,
         artifacts: None,
         env_file: None,
+        parameters: Vec::new(),
         units: false,
         verbose: false,
     };
@@ -73,6 +79,11 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("release") => options.release = true,
             Long("artifacts") => options.artifacts = Some(arguments.value()?.into()),
             Long("env-file") => options.env_file = Some(arguments.value()?.into()),
+            Long("parameter") => {
+                let given = arguments.value()?.string()?;
+                let (name, value) = given.split_once('=').ok_or("--parameter needs NAME=VALUE")?;
+                options.parameters.push((name.to_owned(), value.to_owned()));
+            }
             Long("units") => options.units = true,
             Long("verbose") => options.verbose = true,
             Long("help") | Short('h') => return Ok(Command::Help(HELP)),
@@ -133,6 +144,12 @@ async fn serve(options: Options) -> Result<ExitCode> {
         builder = builder.verbose(true);
     }
     builder = builder.capacity(options.units);
+    for (name, value) in options.parameters {
+        builder = builder.parameter(name, value);
+    }
+    if let Ok(file) = std::env::var("SSL_CERT_FILE") {
+        builder = builder.environment("SSL_CERT_FILE", file);
+    }
     if let Some(folder) = options.artifacts {
         builder = builder.artifacts(folder);
     }
@@ -184,6 +201,9 @@ mod tests {
             .expect("valid");
         let Command::Serve(given) = given else { panic!("it serves") };
         assert_eq!((given.port, given.data, given.once, given.units), (4000, Some("x".into()), true, true));
+        let given_parameters = options(&["--parameter", "A=b=c", "--parameter=D="]).expect("valid");
+        let Command::Serve(with) = given_parameters else { panic!("it serves") };
+        assert_eq!(with.parameters, [("A".into(), "b=c".into()), ("D".into(), String::new())]);
         assert_eq!((given.artifacts, given.env_file), (Some("y".into()), Some("z".into())));
         assert!(matches!(options(&["--help"]), Ok(Command::Help(HELP))));
         assert!(matches!(options(&["bench", "--help"]), Ok(Command::Help(bench::HELP))));
@@ -192,6 +212,7 @@ mod tests {
         for wrong in [
             &["--port", "70000"][..],
             &["--frobnicate"],
+            &["--parameter", "A"],
             &["serve"],
             &["--once", "--no-demo"],
             &["bench", "--stored", "x"],

@@ -473,3 +473,22 @@ async fn arguments_nest_no_deeper_than_the_answers_that_hold_them_can_be_read() 
         assert_eq!(detail[0]["ctx"]["error"], "nested more than 100 levels deep", "{levels}");
     }
 }
+
+#[tokio::test]
+async fn only_a_url_of_a_public_server_is_taken() {
+    let world = World::new().await;
+    let create = async |query: &str| world.user.post(&format!("/jobs/{}/train?{query}", world.chute_id), json!({})).await;
+    let long = format!("https://a.example/{}", "x".repeat(2032));
+    for url in [
+        "http://a.example/", "", "https://user:word@a.example/", "https://localhost/", "https://127.0.0.1/", "https://[::1]/",
+        "https://169.254.169.254/latest/meta-data/", "https://10.0.0.1/", "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a00:1]/",
+        "https://2130706433/", "https://0x7f.1/", "https://a.example:22/", "https://m%C3%BCller.example/", &long,
+    ] {
+        let answer = create(&format!("webhook={url}&cancel_after=5x")).await;
+        assert_eq!(answer.status, 422, "{url}");
+        let places: Vec<_> = answer.body["detail"].as_array().unwrap().iter().map(|it| it["loc"][1].clone()).collect();
+        assert_eq!(json!(places), json!(["cancel_after", "webhook"]), "{url}");
+    }
+    let answer = create("webhook=https://a.example/hook%3Fa=b").await.ok();
+    assert_eq!(answer["webhook"], "https://a.example/hook?a=b");
+}

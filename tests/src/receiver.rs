@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use hyper::{
@@ -13,6 +14,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -42,6 +44,19 @@ impl Received {
     /// A header's text.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Asserts that this secret has signed it, as the Standard Webhooks specification says, by code that is not the product's.
+    #[track_caller]
+    pub fn is_signed(&self, secret: &str) {
+        // HMAC by its definition. (RFC 2104.)
+        let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+        let pad = |byte: u8| -> Vec<u8> { (0..64).map(|at| key.get(at).copied().unwrap_or(0) ^ byte).collect() };
+        let content = format!("{}.{}.{}", self.header("webhook-id"), self.header("webhook-timestamp"), self.body);
+        let inner = Sha256::new().chain_update(pad(0x36)).chain_update(content).finalize();
+        let mac = Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize();
+        let expected = format!("v1,{}", BASE64_STANDARD.encode(mac));
+        assert!(self.header("webhook-signature").split(' ').any(|it| it == expected), "{self:?}");
     }
 
     /// The body's JSON.

@@ -1,0 +1,109 @@
+//! The stream of the jobs table: each end of a job with a webhook is told, whoever has made it and whatever fails.
+
+use std::time::Duration;
+
+use local::Fault;
+use serde_json::{Value, json};
+use tests::{Client, Hooks, text};
+
+const OK: Reply = Reply::With(200, Vec::new(), String::new());
+
+#[tokio::test]
+async fn every_end_is_told_whoever_has_made_it() {
+    let hooks = Hooks::begin().await;
+    let night = &hooks.night;
+    let mut receiver = hooks.receiver(|_| OK).await;
+    let miner = night.miner().await;
+    let claimed = async |method: &str| {
+        let job_id = hooks.create(method, &receiver.url).await;
+        let url = night.claim(&miner, &job_id).await;
+        (job_id, url)
+    };
+    // A pending job that its owner cancels.
+    let cancelled = hooks.create("train", &receiver.url).await;
+    night.user.put(&night.url(&format!("/jobs/{cancelled}/cancel")), Value::Null).await.ok();
+    // One that the administrator cancels.
+    let (by_admin, _) = claimed("train").await;
+    night.stack.invoke("admin", json!({"command": "cancel_job", "job_id": by_admin})).await.unwrap();
+    // A report of an error; one with files that never come.
+    let (failed, url) = claimed("train").await;
+    Client::nobody().post(&url, json!({"status": "error", "detail": "out of memory"})).await.ok();
+    let (partial, url) = claimed("train").await;
+    Client::nobody().post(&url, json!({"status": "complete", "output_filenames": ["a"]})).await.ok();
+    Client::nobody().put(&url, Value::Null).await.ok();
+    // A miner that dies, and a job that nobody claims.
+    let (lost, _) = claimed("train").await;
+    let unclaimed = hooks.create("train", &format!("{}%3F&cancel_after=60", receiver.url)).await;
+    night.stack.clock().advance(Duration::from_secs(7200));
+    assert_eq!(night.reap().await, json!({"timed_out": 2}));
+
+    let mut told = std::collections::BTreeMap::new();
+    for _ in 0..6 {
+        let one = receiver.next().await.json();
+        assert_eq!(one["data"]["terminal"], true);
+        told.insert(text(&one["data"]["job_id"]), text(&one["type"]));
+    }
+    let expected = [
+        (cancelled, "job.cancelled"),
+        (by_admin, "job.cancelled"),
+        (failed, "job.error"),
+        (partial, "job.partial_failure"),
+        (lost, "job.timeout"),
+        (unclaimed, "job.timeout"),
+    ];
+    assert_eq!(told, expected.map(|(job_id, kind)| (job_id, kind.to_owned())).into());
+    hooks.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_something_fails_between_the_end_and_its_delivery() {
+    let hooks = Hooks::begin().await;
+    let night = &hooks.night;
+    let mut receiver = hooks.receiver(|_| OK).await;
+    for (function, operation, fault) in [
+        ("queue-webhooks", "UpdateItem", Fault::FailBefore(500)),
+        ("queue-webhooks", "UpdateItem", Fault::KillFunction),
+        ("queue-webhooks", "UpdateItem", Fault::KillAfter),
+        ("queue-webhooks", "Invoke", Fault::KillFunction),
+        ("queue-webhooks", "Invoke", Fault::KillAfter),
+        ("deliver-webhooks", "BatchGetItem", Fault::KillFunction),
+        ("deliver-webhooks", "UpdateItem", Fault::KillFunction),
+        ("deliver-webhooks", "UpdateItem", Fault::KillAfter),
+    ] {
+        let armed = std::sync::atomic::AtomicBool::new(true);
+        night.stack.set_faults(move |call| {
+            let is_meant = call.function.as_deref() == Some(function) && call.operation == operation;
+            match is_meant && armed.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                true => fault,
+                false => Fault::None,
+            }
+        });
+        let job_id = hooks.ended(&receiver.url, json!(1)).await;
+        // What the reaper finds, it finds after a minute; what a lost batch brings back, comes by itself.
+        let state = async || hooks.log(&job_id).await["state"].clone();
+        while state().await != "delivered" {
+            night.stack.clock().advance(Duration::from_secs(20));
+            night.reap().await;
+        }
+        while receiver.next().await.json()["data"]["job_id"] != job_id {}
+        receiver.others();
+    }
+    hooks.end().await;
+}
+
+#[tokio::test]
+async fn a_job_without_a_webhook_costs_nothing_more() {
+    let hooks = Hooks::begin().await;
+    let night = &hooks.night;
+    let mut receiver = hooks.receiver(|_| OK).await;
+    for result in 0..3 {
+        let job_id = night.create("train").await;
+        let url = night.claim(&night.miner().await, &job_id).await;
+        Client::nobody().post(&url, json!({"status": "complete", "result": result})).await.ok();
+    }
+    hooks.ended(&receiver.url, json!(1)).await;
+    receiver.next().await;
+    let lines = hooks.end().await;
+    let runs = lines.iter().filter(|line| line.function == "queue-webhooks" && line.text.contains("\"invoke\"")).count();
+    assert_eq!(runs, 1, "the stream shows it that one end");
+}
