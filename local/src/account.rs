@@ -16,6 +16,10 @@ pub(crate) fn bucket_domain(name: &str) -> String {
     format!("{name}.s3.{REGION}.amazonaws.com")
 }
 
+pub(crate) fn event_bus_arn(name: &str) -> String {
+    format!("arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{name}")
+}
+
 pub(crate) fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }

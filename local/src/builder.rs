@@ -20,9 +20,10 @@ use crate::{
     dynamodb::DynamoDb,
     edge::Edge,
     engines,
+    event_buses::EventBuses,
     faults::Faults,
     gateway::Gateway,
-    lambda::{Lambda, Settings},
+    lambda::{Asynchronous, Lambda, Settings},
     ledger::Ledger,
     logs::Logs,
     rights::Rights,
@@ -268,6 +269,8 @@ impl Builder {
                 tasks: tasks.clone(),
             },
         ));
+        let asynchronous = Asynchronous::open(&lambda, &clock, &stop, data)?;
+        let event_buses = Arc::new(EventBuses::new(&clock));
         let faults = Faults::default();
         let serving = TaskTracker::new();
         let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
@@ -279,6 +282,8 @@ impl Builder {
             s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
             secrets: Secrets::open(&template.secrets, data)?,
             lambda: Arc::clone(&lambda),
+            asynchronous: Arc::clone(&asynchronous),
+            event_buses: Arc::clone(&event_buses),
             callers,
             ledger: Arc::clone(&ledger),
             faults: faults.clone(),
@@ -301,6 +306,8 @@ impl Builder {
             aws_url,
             template,
             lambda,
+            asynchronous,
+            event_buses,
             clock,
             faults,
             rights,

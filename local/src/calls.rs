@@ -25,6 +25,8 @@ pub(crate) struct Counts {
     pub(crate) dynamodb: u64,
     pub(crate) s3: S3Calls,
     pub(crate) secretsmanager: u64,
+    pub(crate) lambda: u64,
+    pub(crate) events: u64,
     /// What DynamoDB's calls consumed, when that is asked for.
     pub(crate) units: Units,
 }
@@ -34,7 +36,11 @@ impl fmt::Display for Counts {
         let S3Calls { puts, gets, free } = self.s3;
         let s3 = puts + gets + free;
         write!(f, "dynamodb={} s3={s3} secretsmanager={}", self.dynamodb, self.secretsmanager)?;
-        if s3 > 0 { write!(f, " s3-put={puts} s3-get={gets}") } else { Ok(()) }
+        if s3 > 0 {
+            write!(f, " s3-put={puts} s3-get={gets}")?;
+        }
+        let rare = [("lambda", self.lambda), ("events", self.events)];
+        rare.iter().filter(|(_, calls)| *calls > 0).try_for_each(|(engine, calls)| write!(f, " {engine}={calls}"))
     }
 }
 
@@ -55,6 +61,8 @@ impl Caller {
             Service::DynamoDb => counts.dynamodb += 1,
             Service::S3 => counts.s3.add(Kind::of(operation)),
             Service::SecretsManager => counts.secretsmanager += 1,
+            Service::Lambda => counts.lambda += 1,
+            Service::Events => counts.events += 1,
         }
     }
 

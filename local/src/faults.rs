@@ -16,6 +16,10 @@ pub enum Service {
     S3,
     /// Secrets Manager.
     SecretsManager,
+    /// Lambda, whose one operation here is `Invoke`.
+    Lambda,
+    /// EventBridge.
+    Events,
 }
 
 /// One call to an engine, before it is served.

@@ -1,4 +1,4 @@
-//! The local stack: API Gateway, Lambda, DynamoDB, S3 and Secrets Manager in one process, everything read from
+//! The local stack: API Gateway, Lambda, DynamoDB, EventBridge, S3 and Secrets Manager in one process, everything read from
 //! `template.yaml`, running the real function binaries. Not a mock of this product, but a small AWS for it.
 //!
 //! ```no_run
@@ -19,6 +19,7 @@ mod credentials;
 mod dynamodb;
 mod edge;
 mod engines;
+mod event_buses;
 mod faults;
 mod gateway;
 mod lambda;
@@ -39,6 +40,7 @@ mod tls;
 pub use builder::Builder;
 pub use clock::Clock;
 pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
+pub use event_buses::BusEvent;
 pub use faults::{EngineCall, Fault, Seeded, Service};
 pub use ledger::{Billed, S3Calls};
 pub use logs::LogLine;

@@ -2,7 +2,8 @@
 //! allow is refused; a presigned URL has the rights of the function that signed it. And which of the rights were used is
 //! remembered, so that a test can find those that nothing needs.
 //!
-//! Which rights an operation needs: "Service Authorization Reference", of Amazon DynamoDB, Amazon S3 and AWS Secrets Manager.
+//! Which rights an operation needs: "Service Authorization Reference", of Amazon DynamoDB, Amazon EventBridge, AWS Lambda, Amazon S3 and AWS
+//! Secrets Manager.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use hyper::{Uri, header::HeaderMap};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::account::{bucket_arn, table_arn};
+use crate::account::{bucket_arn, event_bus_arn, table_arn};
 
 /// An action on a resource: what a policy allows, where the resource may be a pattern, or what a call needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +188,22 @@ pub(crate) fn to_see_what_is_missing(uri: &Uri) -> Right {
 pub(crate) fn of_secrets(operation: &str, body: &[u8]) -> Vec<Right> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     vec![Right::new(&format!("secretsmanager:{operation}"), request["SecretId"].as_str().unwrap_or_default())]
+}
+
+/// What an invocation needs, of the function with this ARN.
+pub(crate) fn of_lambda(function_arn: &str) -> Vec<Right> {
+    vec![Right::new("lambda:InvokeFunction", function_arn)]
+}
+
+/// What an EventBridge call needs: the right on each bus that it names.
+pub(crate) fn of_events(operation: &str, body: &[u8]) -> Vec<Right> {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let right = |entry: &Value| {
+        let bus = entry["EventBusName"].as_str().unwrap_or("default");
+        let arn = if bus.starts_with("arn:") { bus.to_owned() } else { event_bus_arn(bus) };
+        Right::new(&format!("events:{operation}"), arn)
+    };
+    request["Entries"].as_array().into_iter().flatten().map(right).collect()
 }
 
 fn reads(version: bool) -> &'static str {

@@ -18,7 +18,8 @@ use crate::{
     template::{Secret, SecretValue},
 };
 
-const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+/// Of the JSON protocol.
+pub(crate) const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// One secret's current version.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -21,8 +21,9 @@ use crate::{
     clock::Clock,
     credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY},
     engines,
+    event_buses::{BusEvent, EventBuses},
     faults::{EngineCall, Fault, Faults},
-    lambda::Lambda,
+    lambda::{Asynchronous, Lambda},
     ledger::{Billed, Ledger},
     logs::{LogLine, Logs},
     rights::{Right, Rights},
@@ -41,6 +42,8 @@ pub struct Stack {
     pub(crate) aws_url: String,
     pub(crate) template: Template,
     pub(crate) lambda: Arc<Lambda>,
+    pub(crate) asynchronous: Arc<Asynchronous>,
+    pub(crate) event_buses: Arc<EventBuses>,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) rights: Arc<Rights>,
@@ -65,7 +68,7 @@ impl Stack {
         &self.url
     }
 
-    /// DynamoDB, S3, Secrets Manager and Lambda's Invoke, on one endpoint. Any access key has the secret
+    /// DynamoDB, EventBridge, Lambda's Invoke, S3 and Secrets Manager, on one endpoint. Any access key has the secret
     /// [`SECRET_ACCESS_KEY`](crate::SECRET_ACCESS_KEY).
     pub fn aws_url(&self) -> &str {
         &self.aws_url
@@ -172,6 +175,17 @@ impl Stack {
     /// units only with [`Builder::capacity`](crate::Builder::capacity).
     pub fn take_billed(&self) -> Vec<Billed> {
         self.ledger.take()
+    }
+
+    /// What was put on EventBridge since the last time this was asked, the oldest first.
+    pub fn take_events(&self) -> Vec<BusEvent> {
+        self.event_buses.take()
+    }
+
+    /// Waits until no function has an event left that it was invoked with and nobody waits for. An event that is to be tried again at a time
+    /// that the clock has not reached is not waited for.
+    pub async fn events_at_rest(&self) {
+        self.asynchronous.at_rest().await;
     }
 
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment

@@ -1,63 +1,58 @@
-//! Lambda's `Invoke`, as `aws lambda invoke --endpoint-url` speaks it.
+//! Lambda's `Invoke`, as `aws lambda invoke --endpoint-url` and the SDKs speak it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::{Request, Response, body::Incoming, header::HeaderValue};
+use hyper::{Response, header::HeaderValue, http::request::Parts};
 use serde_json::json;
 
+use super::refusals::lambda_error;
 use crate::{
-    lambda::{Invocation, InvokeError, Lambda, PAYLOAD_LIMIT},
-    server::{self, Body, Cut},
+    lambda::{Asynchronous, EVENT_LIMIT, Invocation, InvokeError, Lambda, PAYLOAD_LIMIT},
+    server::{self, Body},
 };
 
-const PREFIX: &str = "/2015-03-31/functions/";
-
-/// The function that a request wants invoked.
-pub(super) fn function(request: &Request<Incoming>) -> Option<String> {
-    let name = request.uri().path().strip_prefix(PREFIX)?.strip_suffix("/invocations")?;
-    Some(percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned())
-}
-
-/// Invokes it, and waits for the answer unless the request says otherwise.
+/// Invokes a function, and waits for the answer unless the request says otherwise.
 pub(super) async fn invoke(
     lambda: &Arc<Lambda>,
+    asynchronous: &Arc<Asynchronous>,
     name: &str,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Cut> {
-    let Some(package) = lambda.find(name).map(str::to_owned) else {
-        let message = format!("Function not found: {name}");
-        return Ok(lambda_error(404, "ResourceNotFoundException", &message));
-    };
-    let kind = request.headers().get("x-amz-invocation-type").cloned();
-    let Ok((_, body)) = server::read(request, PAYLOAD_LIMIT).await else {
-        return Ok(lambda_error(413, "RequestTooLargeException", "Request must be smaller than 6291456 bytes"));
+    parts: &Parts,
+    body: Bytes,
+) -> Response<Body> {
+    let Some(package) = lambda.find(name) else {
+        return lambda_error(404, "ResourceNotFoundException", &format!("Function not found: {name}"));
     };
     let event = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-    if kind.as_ref().is_some_and(|kind| kind == "DryRun") {
-        return Ok(server::empty(204));
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&event) {
+        let message = format!("Could not parse request body into json: {error}");
+        return lambda_error(400, "InvalidRequestContentException", &message);
     }
-    if kind.is_some_and(|kind| kind == "Event") {
-        let lambda = Arc::clone(lambda);
-        tokio::spawn(async move { lambda.invoke(&package, event).await });
-        return Ok(server::empty(202));
+    match parts.headers.get("x-amz-invocation-type").map(HeaderValue::as_bytes) {
+        Some(b"DryRun") => server::empty(204),
+        Some(b"Event") if event.len() > EVENT_LIMIT => too_large(EVENT_LIMIT),
+        Some(b"Event") => match asynchronous.accept(package, event) {
+            Ok(()) => server::empty(202),
+            Err(_) => lambda_error(500, "ServiceException", "The event could not be kept."),
+        },
+        None | Some(b"RequestResponse") => match lambda.invoke(package, event).await {
+            Ok(invocation) => invoked(invocation),
+            Err(InvokeError::TooLarge) => too_large(PAYLOAD_LIMIT),
+            Err(InvokeError::Throttled) => lambda_error(429, "TooManyRequestsException", "Rate Exceeded."),
+            Err(InvokeError::Crashed(reason)) => {
+                function_error(json!({"errorType": "Runtime.ExitError", "errorMessage": reason}).to_string().into())
+            }
+        },
+        Some(_) => {
+            let message = "Member must satisfy enum value set: [RequestResponse, Event, DryRun]";
+            lambda_error(400, "InvalidParameterValueException", message)
+        }
     }
-    Ok(match lambda.invoke(&package, event).await {
-        Ok(invocation) => invoked(invocation),
-        Err(InvokeError::TooLarge) => {
-            lambda_error(413, "RequestTooLargeException", "Request must be smaller than 6291456 bytes")
-        }
-        Err(InvokeError::Throttled) => lambda_error(429, "TooManyRequestsException", "Rate Exceeded."),
-        Err(InvokeError::Crashed(reason)) => {
-            function_error(json!({"errorType": "Runtime.ExitError", "errorMessage": reason}).to_string().into())
-        }
-    })
 }
 
-fn lambda_error(status: u16, kind: &'static str, message: &str) -> Response<Body> {
-    let mut answer = server::json(status, &json!({"Type": "User", "Message": message}));
-    answer.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));
-    answer
+/// The refusal of an event that is larger than Lambda takes.
+fn too_large(limit: usize) -> Response<Body> {
+    lambda_error(413, "RequestTooLargeException", &format!("Request must be smaller than {limit} bytes"))
 }
 
 fn function_error(document: Bytes) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! The AWS endpoint: DynamoDB, S3, Secrets Manager and Lambda's Invoke on one port. Here calls are attributed to the
+//! The AWS endpoint: DynamoDB, EventBridge, Lambda's Invoke, S3 and Secrets Manager on one port. Here calls are attributed to the
 //! function that makes them, counted, made to fail, and refused when the function's role does not allow them.
 
 mod invoke;
@@ -25,8 +25,9 @@ use crate::{
     capacity,
     cors::{self, CorsRule},
     dynamodb::DynamoDb,
+    event_buses::EventBuses,
     faults::{EngineCall, Fault, Faults, Service},
-    lambda::Lambda,
+    lambda::{Asynchronous, Lambda},
     ledger::{Billed, Kind, Ledger, S3Calls},
     loopback,
     rights::{self, Rights},
@@ -34,7 +35,7 @@ use crate::{
     secrets::Secrets,
     server::{self, Body, Cut},
 };
-use operation::operation;
+use operation::{invoked, operation};
 use refusals::{denied, failure};
 use signer::Signer;
 
@@ -49,6 +50,8 @@ pub(crate) struct Edge {
     pub(crate) s3_cors: Vec<CorsRule>,
     pub(crate) secrets: Secrets,
     pub(crate) lambda: Arc<Lambda>,
+    pub(crate) asynchronous: Arc<Asynchronous>,
+    pub(crate) event_buses: Arc<EventBuses>,
     pub(crate) callers: Arc<Callers>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) faults: Faults,
@@ -75,15 +78,11 @@ impl Edge {
         if !loopback::has_loopback_host(&request) {
             return after_the_body(request, refusals::forbidden("The Host is no name of this machine.")).await;
         }
-        let invoked = invoke::function(&request);
+        let (service, operation) = operation(&request);
         // Only S3 has rules by which a page may call it.
-        if loopback::comes_from_a_page(&request) && (invoked.is_some() || operation(&request).0 != Service::S3) {
+        if loopback::comes_from_a_page(&request) && service != Service::S3 {
             return after_the_body(request, refusals::forbidden("No web page may call this.")).await;
         }
-        if let Some(name) = invoked {
-            return invoke::invoke(&self.lambda, &name, request).await;
-        }
-        let (service, operation) = operation(&request);
         let signer = Signer::of(&request, &self.callers);
         let fault = match &signer {
             Signer::Outside => Fault::None,
@@ -138,8 +137,11 @@ impl Edge {
             return self.s3(operation, signer, request).await;
         }
         let (parts, body) = server::read(request, JSON_LIMIT).await?;
+        let invoked = invoked(parts.uri.path()).unwrap_or_default();
         let needed = match service {
             Service::DynamoDb => self.rights.of_dynamodb(operation, &body),
+            Service::Lambda => rights::of_lambda(&self.lambda.arn(&invoked)),
+            Service::Events => rights::of_events(operation, &body),
             _ => rights::of_secrets(operation, &body),
         };
         if let Some(function) = signer.function()
@@ -152,6 +154,8 @@ impl Edge {
                 Signer::Function(caller) if self.capacity => self.counted(parts, body, operation, caller).await,
                 _ => self.dynamodb.call(parts, body).await,
             },
+            Service::Lambda => Ok(invoke::invoke(&self.lambda, &self.asynchronous, &invoked, &parts, body).await),
+            Service::Events => Ok(self.event_buses.call(operation, &body)),
             _ => Ok(self.secrets.call(operation, &body)),
         }
     }

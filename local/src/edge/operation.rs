@@ -4,12 +4,17 @@ use hyper::{HeaderMap, Method, Request, body::Incoming};
 
 use crate::faults::Service;
 
+/// How the path of an invocation begins.
+const FUNCTIONS: &str = "/2015-03-31/functions/";
+
 /// The engine that a request is for, and the operation.
 pub(super) fn operation(request: &Request<Incoming>) -> (Service, String) {
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     match target.split_once('.') {
         Some((api, operation)) if api.starts_with("DynamoDB") => (Service::DynamoDb, operation.to_owned()),
         Some(("secretsmanager", operation)) => (Service::SecretsManager, operation.to_owned()),
+        Some(("AWSEvents", operation)) => (Service::Events, operation.to_owned()),
+        _ if invoked(request.uri().path()).is_some() => (Service::Lambda, "Invoke".to_owned()),
         _ => {
             let uri = request.uri();
             let operation =
@@ -17,6 +22,12 @@ pub(super) fn operation(request: &Request<Incoming>) -> (Service, String) {
             (Service::S3, operation.to_owned())
         }
     }
+}
+
+/// The function that a path wants invoked.
+pub(super) fn invoked(path: &str) -> Option<String> {
+    let name = path.strip_prefix(FUNCTIONS)?.strip_suffix("/invocations")?;
+    Some(percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// S3 tells its operations apart by method, path, query and headers.

@@ -1,6 +1,6 @@
 //! How each engine says no.
 
-use hyper::Response;
+use hyper::{Response, header::HeaderValue};
 use serde_json::json;
 
 use crate::{
@@ -25,6 +25,10 @@ pub(super) fn failure(service: Service, status: u16, throttle: bool) -> Response
         (Service::S3, false) => s3_error(status, "InternalError", message),
         (Service::SecretsManager, true) => secrets::error(400, "ThrottlingException", "Rate exceeded"),
         (Service::SecretsManager, false) => secrets::error(status, "InternalServiceError", message),
+        (Service::Lambda, true) => lambda_error(429, "TooManyRequestsException", "Rate Exceeded."),
+        (Service::Lambda, false) => lambda_error(status, "ServiceException", message),
+        (Service::Events, true) => secrets::error(400, "ThrottlingException", "Rate exceeded"),
+        (Service::Events, false) => secrets::error(status, "InternalException", message),
         (Service::DynamoDb, throttle) => {
             let (status, kind) = match (throttle, status) {
                 (true, _) => (400, "ProvisionedThroughputExceededException"),
@@ -47,12 +51,20 @@ pub(super) fn denied(service: Service, function: &str, missing: &Right) -> Respo
     let message = reason(function, missing);
     match service {
         Service::S3 => s3_error(403, "AccessDenied", &message),
-        Service::SecretsManager => secrets::error(400, "AccessDeniedException", &message),
+        Service::SecretsManager | Service::Events => secrets::error(400, "AccessDeniedException", &message),
+        Service::Lambda => lambda_error(403, "AccessDeniedException", &message),
         Service::DynamoDb => {
             let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
             server::answer(400, "application/x-amz-json-1.0", body.to_string())
         }
     }
+}
+
+/// Lambda's way to refuse: the kind is in a header.
+pub(super) fn lambda_error(status: u16, kind: &'static str, message: &str) -> Response<Body> {
+    let mut answer = server::json(status, &json!({"Type": "User", "Message": message}));
+    answer.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));
+    answer
 }
 
 fn s3_error(status: u16, code: &'static str, message: &str) -> Response<Body> {

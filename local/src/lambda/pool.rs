@@ -15,7 +15,11 @@ use super::{
     invocation::{Invocation, InvokeError, PAYLOAD_LIMIT},
     settings::Settings,
 };
-use crate::{ledger::Billed, template::Function};
+use crate::{
+    account::function_arn,
+    ledger::Billed,
+    template::{AsynchronousLimits, Function},
+};
 
 /// Every function of the template.
 #[derive(Debug)]
@@ -102,6 +106,23 @@ impl Lambda {
         pool.put_back(environment);
         drop(permits);
         Ok(Invocation { outcome, counts, cold_start, used })
+    }
+
+    /// How events that nobody waits for are tried.
+    pub(super) fn asynchronous_limits(&self, package: &str) -> AsynchronousLimits {
+        self.functions.get(package).map(|pool| pool.function.asynchronous).unwrap_or_default()
+    }
+
+    /// Adds a line of the stack's own to a function's log.
+    pub(crate) fn note(&self, package: &str, line: &str) {
+        self.settings.logs.push(package, line.to_owned());
+    }
+
+    /// The ARN of a function by its package, physical name or ARN.
+    pub(crate) fn arn(&self, name: &str) -> String {
+        let name = name.rsplit(':').next().unwrap_or(name);
+        let found = self.functions.values().find(|pool| pool.function.package == name || pool.function.name == name);
+        function_arn(found.map_or(name, |pool| &pool.function.name))
     }
 
     /// The file that is a function's program.

@@ -214,6 +214,7 @@ mod tests {
             memory_mb: 128,
             timeout: Duration::from_secs(3),
             reserved_concurrency: None,
+            asynchronous: Default::default(),
             rights: Default::default(),
             routes: Vec::new(),
             schedules: Vec::new(),

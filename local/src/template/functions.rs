@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -28,10 +29,27 @@ pub(crate) struct Function {
     pub(crate) memory_mb: u64,
     pub(crate) timeout: Duration,
     pub(crate) reserved_concurrency: Option<usize>,
+    pub(crate) asynchronous: AsynchronousLimits,
     /// What its role allows.
     pub(crate) rights: BTreeSet<Right>,
     pub(crate) routes: Vec<Route>,
     pub(crate) schedules: Vec<Schedule>,
+}
+
+/// How long an event that nobody waits for is tried (`EventInvokeConfig`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AsynchronousLimits {
+    /// Runs after the first that failed.
+    pub(crate) retries: u32,
+    /// After which it is not tried any more.
+    pub(crate) maximum_age: Duration,
+}
+
+impl Default for AsynchronousLimits {
+    /// "PutFunctionEventInvokeConfig": two more runs, and six hours.
+    fn default() -> Self {
+        Self { retries: 2, maximum_age: Duration::from_secs(6 * 3600) }
+    }
 }
 
 /// When a function is invoked without a request.
@@ -111,6 +129,7 @@ pub(super) fn function(
         memory_mb: number("MemorySize")?.unwrap_or(128),
         timeout: Duration::from_secs(number("Timeout")?.unwrap_or(3)),
         reserved_concurrency: number("ReservedConcurrentExecutions")?.map(usize::try_from).transpose()?,
+        asynchronous: asynchronous_limits(resolver, merged.get("EventInvokeConfig")).context("EventInvokeConfig")?,
         rights: merged.get("Policies").map(|policies| rights(resolver, policies)).transpose()?.unwrap_or_default(),
         routes: Vec::new(),
         schedules: Vec::new(),
@@ -128,6 +147,28 @@ pub(super) fn function(
         }
     }
     Ok(function)
+}
+
+fn asynchronous_limits(resolver: &Resolver<'_>, config: Option<&Value>) -> Result<AsynchronousLimits> {
+    let mut limits = AsynchronousLimits::default();
+    let Some(config) = config else { return Ok(limits) };
+    let mut config = object(config.clone())?;
+    // Where events that failed go to changes no answer.
+    config.remove("DestinationConfig");
+    only(&config, &["MaximumEventAgeInSeconds", "MaximumRetryAttempts"])?;
+    let config = object(resolver.value(&config.into())?)?;
+    let number = |name: &str, allowed: RangeInclusive<u32>| -> Result<Option<u32>> {
+        let Some(value) = config.get(name) else { return Ok(None) };
+        let number = resolver.string(value)?.parse().ok().filter(|number| allowed.contains(number));
+        number.map(Some).with_context(|| format!("{name} is not from {} to {}", allowed.start(), allowed.end()))
+    };
+    if let Some(retries) = number("MaximumRetryAttempts", 0..=2)? {
+        limits.retries = retries;
+    }
+    if let Some(seconds) = number("MaximumEventAgeInSeconds", 60..=21_600)? {
+        limits.maximum_age = Duration::from_secs(seconds.into());
+    }
+    Ok(limits)
 }
 
 fn route(properties: &Map<String, Value>) -> Result<Route> {

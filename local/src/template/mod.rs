@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::cors::CorsRule;
-pub(crate) use functions::{Function, Schedule};
+pub(crate) use functions::{AsynchronousLimits, Function, Schedule};
 use intrinsics::Resolver;
 use properties::{object, only};
 pub(crate) use resources::{Bucket, Secret, SecretValue, Table};

@@ -3,19 +3,23 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     intrinsics::Resolver,
     properties::{object, only},
 };
-use crate::rights::Right;
+use crate::{
+    account::{event_bus_arn, function_arn},
+    rights::Right,
+};
 
-/// The rights of inline policies: every action of a statement on every one of its resources.
+/// The rights of inline policies and policy templates: every action of a statement on every one of its resources.
 pub(super) fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for policy in list(&resolver.value(policies).context("Policies")?) {
-        let statements = policy.get("Statement");
+        let expanded = expanded(policy);
+        let statements = expanded.as_ref().unwrap_or(policy).get("Statement");
         let statements = statements.with_context(|| format!("the local stack can't honour the policy {policy}"))?;
         for statement in list(statements) {
             let statement = object(statement.clone()).context("Policies")?;
@@ -40,6 +44,19 @@ pub(super) fn rights(resolver: &Resolver<'_>, policies: &Value) -> Result<BTreeS
         }
     }
     Ok(rights)
+}
+
+/// What a policy template stands for ("AWS SAM policy template list"), of those that are known here. SAM ends a function's ARN with `*`.
+fn expanded(policy: &Value) -> Option<Value> {
+    let (template, parameters) = policy.as_object().filter(|all| all.len() == 1)?.iter().next()?;
+    let (action, resource) = match template.as_str() {
+        "LambdaInvokePolicy" => {
+            ("lambda:InvokeFunction", format!("{}*", function_arn(parameters["FunctionName"].as_str()?)))
+        }
+        "EventBridgePutEventsPolicy" => ("events:PutEvents", event_bus_arn(parameters["EventBusName"].as_str()?)),
+        _ => return None,
+    };
+    Some(json!({"Statement": {"Effect": "Allow", "Action": action, "Resource": resource}}))
 }
 
 /// The one condition that is understood: `ForAllValues:StringLike` or `ForAllValues:StringEquals` of `dynamodb:LeadingKeys`.

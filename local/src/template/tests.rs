@@ -94,6 +94,20 @@ fn a_parameter_decides_conditions() {
 }
 
 #[test]
+fn a_policy_template_stands_for_its_statement() {
+    let policies = "Policies: [{LambdaInvokePolicy: {FunctionName: f}}, {EventBridgePutEventsPolicy: {EventBusName: b}}]";
+    let template = parse(&SMALL.replace("MemorySize: 256", policies)).expect("usable");
+    let rights = template.functions[0].rights.iter().map(|right| format!("{} {}", right.action, right.resource));
+    let expected = [
+        "events:PutEvents arn:aws:events:us-east-1:123456789012:event-bus/b",
+        "lambda:InvokeFunction arn:aws:lambda:us-east-1:123456789012:function:f*",
+    ];
+    assert_eq!(rights.collect::<Vec<_>>(), expected);
+    let unknown = SMALL.replace("MemorySize: 256", "Policies: [{SQSPollerPolicy: {QueueName: q}}]");
+    assert!(refusal(&unknown).contains("the local stack can't honour the policy"));
+}
+
+#[test]
 fn a_limit_that_is_not_asked_for_is_none() {
     let text = SMALL
         .replace("HasDomain: !Not", "HasLimit: !Not [!Equals [!Ref Threshold, 0]]\n  HasDomain: !Not")
