@@ -4,7 +4,7 @@ use lambda_http::Request;
 
 use crate::{
     audit::Audit,
-    auth::{JobClaims, JobTokens, user_jwt::UserJwtKeys},
+    auth::{JobClaims, JobTokens, KeyEnd, user_jwt::UserJwtKeys},
     aws::{Aws, EngineCalls},
     config::Config,
     deliveries::Deliverer,
@@ -34,6 +34,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What the administrator asks for.
     pub audit: Audit,
+    /// When the API key ends that the request under way has shown.
+    pub(crate) key_end: KeyEnd,
     aws: Aws,
     bucket: Option<Bucket>,
     job_tokens: Option<JobTokens>,
@@ -56,6 +58,7 @@ impl App {
             calls: aws.calls.clone(),
             metrics: Metrics::default(),
             audit: Audit::default(),
+            key_end: KeyEnd::default(),
             tables,
             bucket: None,
             job_tokens: None,

@@ -7,16 +7,21 @@ use crate::{
     auth::{Caller, Credentials, JobClaims},
     error::{Error, Result},
     http::request::{job_token, path, path_uuid},
-    model::{Delivery, Job, Lease, PayloadKind},
+    model::{Delivery, Job, KeyRole, Lease, PayloadKind},
     payloads::Gone,
     tables::Read,
     time::Timestamp,
 };
 
 impl App {
-    /// What the request proves about its caller, before anything is read.
+    /// What the request proves about its caller, who owns jobs, before anything is read.
     pub fn credentials(&self, request: &Request) -> Result<Credentials> {
-        Credentials::verify(request, &self.user_jwt_keys)
+        Credentials::verify(request, &self.user_jwt_keys, KeyRole::User, &self.key_end)
+    }
+
+    /// The same of a miner: anybody else is answered 403.
+    pub fn miner_credentials(&self, request: &Request) -> Result<Credentials> {
+        Credentials::verify(request, &self.user_jwt_keys, KeyRole::Miner, &self.key_end)
     }
 
     /// Who is calling, and the job in the path, if there is one; also one that is being deleted. One round trip, and a second for

@@ -27,6 +27,9 @@ use crate::{
 /// Time that remains for the answer when a request is given up, before Lambda would end it without one.
 const RESERVE: Duration = Duration::from_millis(500);
 
+/// The header that tells when the API key ends that a request has shown.
+const KEY_END: &str = "x-api-key-expires-at";
+
 /// An endpoint: what its function does with each request.
 type Endpoint = dyn Fn(&'static App, Request) -> BoxFuture<'static, Result<Response<Body>>> + Sync;
 
@@ -64,7 +67,12 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
                 (refusal(error), cause)
             }
         };
-        let response = compressed(response, accepted.as_deref());
+        let mut response = compressed(response, accepted.as_deref());
+        if let Some(end) = app.key_end.take()
+            && let Ok(end) = end.to_string().parse()
+        {
+            response.headers_mut().insert(KEY_END, end);
+        }
         log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(AsItIs(response))
     })))

@@ -34,6 +34,11 @@ impl Timestamp {
         Self::of(SystemTime::now())
     }
 
+    /// From RFC 3339; None for any other text.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        DateTime::from_str(text, Format::DateTime).ok()?.to_millis().ok().map(Self)
+    }
+
     /// From a system's time; what was before 1970 is 1970.
     pub fn of(time: SystemTime) -> Self {
         Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64)

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use local::{Fault, Stack};
+use local::Fault;
 use serde_json::{Value, json};
-use tests::{Authority, Client, Hooks, Night, Receiver, Reply, dynamodb, text};
-
-const OK: Reply = Reply::With(200, Vec::new(), String::new());
+use tests::{Authority, Client, Hooks, Receiver, Reply, dynamodb, text};
 
 #[tokio::test]
 async fn the_end_of_a_job_is_told_and_signed() {
@@ -113,10 +111,9 @@ async fn a_slow_receiver_keeps_nobody_waiting_and_a_long_answer_is_not_read() {
 
 #[tokio::test]
 async fn what_has_become_private_since_is_not_called() {
-    let authority = Authority::default();
-    let file = authority.file().to_str().unwrap().to_owned();
-    let night = Night::on(Stack::builder().environment("SSL_CERT_FILE", file).start().await.unwrap()).await;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let hooks = Hooks::with_networks("").await;
+    let night = &hooks.night;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     let port = receiver.url.rsplit(':').next().unwrap().to_owned();
     for host in ["127.0.0.1", "localhost"] {
         let job_id = hooks.create("train", "https://a.example/").await;
@@ -136,7 +133,7 @@ async fn what_has_become_private_since_is_not_called() {
 #[tokio::test]
 async fn a_server_is_known_by_its_certificate() {
     let (hooks, stranger) = (Hooks::begin().await, Authority::default());
-    let mut receiver = stranger.receiver(|_| OK).await;
+    let mut receiver = stranger.receiver(|_| Reply::OK).await;
     let job_id = hooks.ended(&receiver.url, json!(1)).await;
     let log = hooks.log_of(&job_id, 1).await;
     let error = text(&log["deliveries"][0]["error"]);
@@ -149,7 +146,7 @@ async fn a_server_is_known_by_its_certificate() {
 async fn a_result_is_told_up_to_256_kib_and_every_file_is() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     for (length, is_told) in [(5000, true), ((256 << 10) - 2, true), ((256 << 10) - 1, false), (1 << 20, false)] {
         let result = json!("x".repeat(length));
         hooks.ended(&receiver.url, result.clone()).await;
@@ -169,7 +166,7 @@ async fn a_result_is_told_up_to_256_kib_and_every_file_is() {
 async fn a_job_that_was_deleted_is_not_told() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     night.fail(Some("Invoke"), Fault::FailBefore(500));
     let job_id = hooks.ended(&receiver.url, json!(1)).await;
     while hooks.log(&job_id).await["state"] != "pending" {}

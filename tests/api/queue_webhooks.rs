@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use local::Fault;
 use serde_json::{Value, json};
-use tests::{Client, Hooks, text};
-
-const OK: Reply = Reply::With(200, Vec::new(), String::new());
+use tests::{Client, Hooks, Reply, text};
 
 #[tokio::test]
 async fn every_end_is_told_whoever_has_made_it() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     let miner = night.miner().await;
     let claimed = async |method: &str| {
         let job_id = hooks.create(method, &receiver.url).await;
@@ -59,7 +57,7 @@ async fn every_end_is_told_whoever_has_made_it() {
 async fn nothing_is_lost_when_something_fails_between_the_end_and_its_delivery() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     for (function, operation, fault) in [
         ("queue-webhooks", "UpdateItem", Fault::FailBefore(500)),
         ("queue-webhooks", "UpdateItem", Fault::KillFunction),
@@ -95,7 +93,7 @@ async fn nothing_is_lost_when_something_fails_between_the_end_and_its_delivery()
 async fn a_job_without_a_webhook_costs_nothing_more() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     for result in 0..3 {
         let job_id = night.create("train").await;
         let url = night.claim(&night.miner().await, &job_id).await;

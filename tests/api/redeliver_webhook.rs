@@ -1,15 +1,13 @@
 //! `PUT /jobs/{job_id}/webhook`.
 
 use serde_json::{Value, json};
-use tests::{Client, Hooks};
-
-const OK: Reply = Reply::With(200, Vec::new(), String::new());
+use tests::{Client, Hooks, Reply};
 
 #[tokio::test]
 async fn it_is_delivered_again_on_request_under_the_same_id() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     let again = async |job_id: &str| night.user.put(&night.url(&format!("/jobs/{job_id}/webhook")), Value::Null).await;
     let job_id = hooks.create("serve", &receiver.url).await;
     again(&job_id).await.is_error(409, "Job is not over");

@@ -1,15 +1,13 @@
 //! `PUT /webhooks/secret`.
 
 use serde_json::{Value, json};
-use tests::{Hooks, text};
-
-const OK: Reply = Reply::With(200, Vec::new(), String::new());
+use tests::{Hooks, Reply, text};
 
 #[tokio::test]
 async fn a_new_secret_signs_beside_the_one_before_it_for_a_day() {
     let hooks = Hooks::begin().await;
     let night = &hooks.night;
-    let mut receiver = hooks.receiver(|_| OK).await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
     let first = hooks.secret().await;
     assert_eq!(first, hooks.secret().await);
     assert_eq!(first["previous_until"], Value::Null);

@@ -76,6 +76,11 @@ pub enum Reply {
     Never,
 }
 
+impl Reply {
+    /// 200, and nothing else.
+    pub const OK: Self = Self::With(200, Vec::new(), String::new());
+}
+
 /// A server at `https://localhost`.
 pub struct Receiver {
     /// Where it is.

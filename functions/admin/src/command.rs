@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use shared::model::{Role, Status};
+use shared::model::{KeyRole, Role, Status};
 use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
@@ -55,6 +55,26 @@ pub enum Command {
     CreateKey {
         /// Whose it is.
         user_id: Uuid,
+        /// What it is called.
+        name: Option<String>,
+        /// From when on it opens nothing. RFC 3339.
+        expires_at: Option<String>,
+        /// What it may be used for: `user`, `miner`, or both, as without.
+        roles: Option<BTreeSet<KeyRole>>,
+    },
+    /// Gives an API key another name, end or roles. What is left out stays as it is, and null undoes it.
+    UpdateKey {
+        /// The id that `create_key` answered.
+        key_id: Uuid,
+        /// What it is called.
+        #[serde(default, deserialize_with = "given")]
+        name: Option<Option<String>>,
+        /// From when on it opens nothing. RFC 3339.
+        #[serde(default, deserialize_with = "given")]
+        expires_at: Option<Option<String>>,
+        /// What it may be used for.
+        #[serde(default, deserialize_with = "given")]
+        roles: Option<Option<BTreeSet<KeyRole>>>,
     },
     /// The key opens nothing from now on.
     RevokeKey {
@@ -150,8 +170,10 @@ impl Command {
             | Self::EnableUser { user_id }
             | Self::SetBusyUser { user_id }
             | Self::SetQuotas { user_id, .. }
-            | Self::CreateKey { user_id } => Target::user(*user_id),
-            Self::RevokeKey { key_id } => Target { key_id: Some(*key_id), ..Target::default() },
+            | Self::CreateKey { user_id, .. } => Target::user(*user_id),
+            Self::RevokeKey { key_id } | Self::UpdateKey { key_id, .. } => {
+                Target { key_id: Some(*key_id), ..Target::default() }
+            }
             Self::RegisterHotkey { user_id, hotkey } => {
                 Target { hotkey: Some(hotkey.clone()), ..Target::user(*user_id) }
             }
@@ -167,6 +189,11 @@ impl Command {
             Self::ListJobs(query) => Target { user_id: query.user_id, chute_id: query.chute_id, ..Target::default() },
         }
     }
+}
+
+/// What is there, also where that is null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 /// `null` is as good as nothing.

@@ -5,6 +5,7 @@ mod chutes;
 mod closing;
 mod command;
 mod jobs;
+mod keys;
 mod lists;
 mod output;
 mod users;
@@ -46,8 +47,15 @@ async fn carry_out(app: &App, command: &Command) -> Result<Output> {
         Command::EnableUser { user_id } => users::enable(app, *user_id).await,
         Command::SetBusyUser { user_id } => users::shard(app, *user_id).await,
         Command::SetQuotas { user_id, quotas } => users::set_quotas(app, *user_id, quotas).await,
-        Command::CreateKey { user_id } => users::create_key(app, *user_id).await,
-        Command::RevokeKey { key_id } => users::revoke_key(app, *key_id).await,
+        Command::CreateKey { user_id, name, expires_at, roles } => {
+            keys::create(app, *user_id, name.as_deref(), expires_at.as_deref(), roles.as_ref()).await
+        }
+        Command::UpdateKey { key_id, name, expires_at, roles } => {
+            let name = name.as_ref().map(Option::as_deref);
+            let expires_at = expires_at.as_ref().map(Option::as_deref);
+            keys::update(app, *key_id, name, expires_at, roles.as_ref().map(Option::as_ref)).await
+        }
+        Command::RevokeKey { key_id } => keys::revoke(app, *key_id).await,
         Command::RegisterHotkey { user_id, hotkey } => users::register_hotkey(app, *user_id, hotkey).await,
         Command::RevokeHotkey { hotkey } => users::revoke_hotkey(app, hotkey).await,
         Command::PutChute { chute } => chutes::put(app, chute).await,

@@ -35,7 +35,15 @@ pub(crate) async fn keys(app: &App, query: &RowQuery) -> Result<Output> {
     let (rows, next_cursor) = app.registry.list::<KeyRow>(query.user_id, limit(query.limit)?, query.cursor()).await?;
     let shown = |(key_id, key): (String, KeyRow)| {
         let key_id = Uuid::try_parse(&key_id).ok()?;
-        Some(ListedKey { key_id, user_id: key.user_id, revoked: key.revoked, created_at: key.created_at })
+        Some(ListedKey {
+            key_id,
+            user_id: key.user_id,
+            roles: key.roles(),
+            revoked: key.revoked,
+            name: key.name,
+            expires_at: key.expires_at,
+            created_at: key.created_at,
+        })
     };
     Ok(Output::Keys { keys: rows.into_iter().filter_map(shown).collect(), next_cursor })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use shared::{
-    model::{Chute, Role, Status},
+    model::{Chute, KeyRole, Role, Status},
     quotas::Quotas,
     tables::jobs::{ListedJob, OwnedJob},
     time::{Timestamp, rfc3339, rfc3339_option},
@@ -152,12 +152,16 @@ pub struct ListedUser {
     pub(crate) created_at: Timestamp,
 }
 
-/// An API key in a list: enough to revoke it.
+/// An API key in a list: enough to know it, and to change or revoke it.
 #[derive(Serialize)]
 pub struct ListedKey {
     pub(crate) key_id: Uuid,
     pub(crate) user_id: Uuid,
+    pub(crate) name: Option<String>,
+    pub(crate) roles: BTreeSet<KeyRole>,
     pub(crate) revoked: bool,
+    #[serde(serialize_with = "rfc3339_option")]
+    pub(crate) expires_at: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339")]
     pub(crate) created_at: Timestamp,
 }

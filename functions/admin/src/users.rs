@@ -1,12 +1,11 @@
-//! Accounts, and the keys and hotkeys that speak for them.
+//! Accounts, and the hotkeys that speak for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_bytes::ByteBuf;
 use shared::{
     App, Error, Result,
-    auth::{api_key::ApiKey, hotkey},
-    model::{HotkeyRow, KeyRow, Role, User},
+    auth::hotkey,
+    model::{HotkeyRow, Role, User},
     quotas::Quotas,
     time::Timestamp,
 };
@@ -39,21 +38,6 @@ pub(crate) async fn enable(app: &App, user_id: Uuid) -> Result<Output> {
 pub(crate) async fn shard(app: &App, user_id: Uuid) -> Result<Output> {
     app.registry.shard_user(user_id, Timestamp::system()).await?;
     Ok(Output::Done(Target::user(user_id)))
-}
-
-pub(crate) async fn create_key(app: &App, user_id: Uuid) -> Result<Output> {
-    app.registry.user(user_id).await?;
-    let key = ApiKey::generate(user_id);
-    let hash = ByteBuf::from(key.hash());
-    let row = KeyRow { user_id, hash, revoked: false, created_at: Timestamp::system() };
-    app.registry.add_key(key.key_id, &row).await?;
-    let target = Target { key_id: Some(key.key_id), ..Target::user(user_id) };
-    Ok(Output::Key { target, key: key.reveal().to_owned() })
-}
-
-pub(crate) async fn revoke_key(app: &App, key_id: Uuid) -> Result<Output> {
-    app.registry.revoke_key(key_id).await?;
-    Ok(Output::Done(Target { key_id: Some(key_id), ..Target::default() }))
 }
 
 pub(crate) async fn register_hotkey(app: &App, user_id: Uuid, address: &str) -> Result<Output> {

@@ -27,10 +27,9 @@ use shared::{
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let credentials = app.credentials(&request)?;
+    let credentials = app.miner_credentials(&request)?;
     let (read, keys) = tokio::join!(app.caller_and_job(credentials, &request), app.job_tokens()?.keys_at(now));
     let (caller, job) = read?;
-    caller.require_miner()?;
     let not_found = || Error::no_job(path(&request, "job_id"));
     let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(not_found)?;
     let (worker, instance) = ClaimBody::read(&request, &job.ports)?;

@@ -48,7 +48,7 @@ pub struct ClaimablePage {
 )]
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
-    let credentials = app.credentials(&request)?;
+    let credentials = app.miner_credentials(&request)?;
     let query = query(&request);
     let mut read = Read::default();
     if let Ok((chute_id, _)) = &query {
@@ -58,8 +58,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         Ok((chute_id, page)) => app.jobs.begin_claimable(*chute_id, page, now).await.map(Some),
         Err(_) => Ok(None),
     };
-    let (caller, found, begun) = credentials.caller_and(&app.tables, read, |_, _| (), begin).await?;
-    caller.require_miner()?;
+    let (_, found, begun) = credentials.caller_and(&app.tables, read, |_, _| (), begin).await?;
     let (chute_id, page) = query?;
     let chute = found.row::<Chute>(&chute_id)?.ok_or_else(|| Error::no_chute(chute_id))?;
     let (jobs, next) = app.jobs.claimable(&chute, &page, begun.and_then(Result::transpose), now).await?;

@@ -7,7 +7,6 @@ mod waiting;
 
 use std::time::Instant;
 
-use aws_smithy_types::{DateTime, date_time::Format};
 use futures_util::{StreamExt, future::join_all, stream};
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -86,8 +85,7 @@ pub async fn handle(app: &App, input: Input) -> Result<Output> {
     let now = match input.time {
         None => Timestamp::system(),
         Some(text) => {
-            let time = DateTime::from_str(&text, Format::DateTime).ok().and_then(|time| time.to_millis().ok());
-            Timestamp::from_millis(time.ok_or_else(|| Error::Unprocessable("time is not RFC 3339".to_owned()))?)
+            Timestamp::from_rfc3339(&text).ok_or_else(|| Error::Unprocessable("time is not RFC 3339".to_owned()))?
         }
     };
     let mut output = Output::default();

@@ -8,7 +8,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use lambda_http::{Body, Request, http};
 use serde_json::json;
 use shared::{
-    auth::{Credentials, api_key::ApiKey, user_jwt::UserJwtKeys},
+    auth::{Proof, api_key::ApiKey, user_jwt::UserJwtKeys},
     config::{Config, Environment},
     time::Timestamp,
 };
@@ -49,8 +49,8 @@ pub(super) fn measure() -> Result<BTreeMap<&'static str, f64>> {
             request = request.header(name, value);
         }
         let request: Request = request.body(Body::from(body.clone()))?;
-        let know = || match Credentials::verify(black_box(&request), &keys) {
-            Ok(Credentials::ApiKey(key)) => key.matches(&hash),
+        let know = || match Proof::verify(black_box(&request), &keys) {
+            Ok(Proof::ApiKey(key)) => key.matches(&hash),
             other => other.is_ok(),
         };
         ensure!(know(), "{kind}: the caller is refused");

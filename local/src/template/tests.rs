@@ -95,7 +95,8 @@ fn a_parameter_decides_conditions() {
 
 #[test]
 fn a_policy_template_stands_for_its_statement() {
-    let policies = "Policies: [{LambdaInvokePolicy: {FunctionName: f}}, {EventBridgePutEventsPolicy: {EventBusName: b}}]";
+    let policies =
+        "Policies: [{LambdaInvokePolicy: {FunctionName: f}}, {EventBridgePutEventsPolicy: {EventBusName: b}}]";
     let template = parse(&SMALL.replace("MemorySize: 256", policies)).expect("usable");
     let rights = template.functions[0].rights.iter().map(|right| format!("{} {}", right.action, right.resource));
     let expected = [

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::credentials::{Caller, Credentials};
+use super::credentials::{Caller, Credentials, Kind};
 use crate::{
     error::Result,
     model::User,
@@ -38,13 +38,13 @@ impl Credentials {
             per_user(&mut read, user_id);
         }
         let read = read.run(tables);
-        let (found, begun) = match &self {
-            Self::UserJwt(user_id) => {
-                let (found, begun) = tokio::join!(read, begin(*user_id));
+        let (found, begun) = match self.kind() {
+            Kind::UserJwt(user_id) => {
+                let (found, begun) = tokio::join!(read, begin(user_id));
                 (found?, Some(begun))
             }
-            Self::ApiKey(_) => (read.await?, None),
-            Self::Hotkey { .. } => {
+            Kind::ApiKey => (read.await?, None),
+            Kind::Hotkey => {
                 let mut found = read.await?;
                 let user_id = self.hotkey_user(&found)?;
                 let mut read = Read::default();

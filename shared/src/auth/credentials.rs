@@ -1,5 +1,7 @@
 //! What a request proves of its caller, and the caller that the registry knows by it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use lambda_http::{Request, RequestExt, http::Method};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -8,8 +10,9 @@ use super::{api_key::ApiKey, hotkey, user_jwt::UserJwtKeys};
 use crate::{
     error::{Error, Result},
     http::request::{header, now},
-    model::{HotkeyRow, KeyRow, Role, User},
+    model::{HotkeyRow, KeyRole, KeyRow, Role, User},
     tables::{Found, Read, jobs::ReplayGuard},
+    time::Timestamp,
 };
 
 /// Seconds by which a hotkey's nonce may be off.
@@ -20,7 +23,32 @@ const UNKNOWN: &str = "Invalid token or user not found";
 
 /// What a request proves before the registry is asked.
 #[derive(Debug)]
-pub enum Credentials {
+pub struct Credentials {
+    proof: Proof,
+    /// What for.
+    role: KeyRole,
+    /// When.
+    now: Timestamp,
+    key_end: KeyEnd,
+}
+
+/// When the API key ends that the request under way has shown, if it does. The answer tells.
+#[derive(Debug, Clone, Default)]
+pub struct KeyEnd(Arc<Mutex<Option<Timestamp>>>);
+
+impl KeyEnd {
+    fn set(&self, end: Option<Timestamp>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    /// Takes it out: the next request begins from nothing.
+    pub fn take(&self) -> Option<Timestamp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[derive(Debug)]
+pub enum Proof {
     /// A valid signature by this hotkey, at this nonce. Whose hotkey it is, the registry knows.
     Hotkey {
         /// The SS58 address.
@@ -38,6 +66,17 @@ pub enum Credentials {
     UserJwt(Uuid),
 }
 
+/// Of which kind credentials are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Whose it is, is not known before the registry has answered.
+    Hotkey,
+    /// Anybody can make one up.
+    ApiKey,
+    /// Of this user, beyond doubt.
+    UserJwt(Uuid),
+}
+
 /// An authenticated caller.
 #[derive(Debug)]
 pub struct Caller {
@@ -50,23 +89,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// 403 unless the account is a miner's.
-    pub fn require_miner(&self) -> Result<()> {
-        if self.user.roles.contains(&Role::Miner) {
-            Ok(())
-        } else {
-            Err(Error::Forbidden("Only accounts with the miner role may do this".to_owned()))
-        }
-    }
-
     /// How a job remembers who claimed it: the hotkey, or the account of a miner that signs with a key.
     pub fn miner(&self) -> String {
         self.hotkey.clone().unwrap_or_else(|| self.user.user_id.to_string())
     }
 }
 
-impl Credentials {
-    /// Checks form, time and signature. Nothing is read.
+impl Proof {
+    /// Checks form, time and signature.
     pub fn verify(request: &Request, keys: &UserJwtKeys) -> Result<Self> {
         let missing = || Error::unauthorized(MISSING);
         let (hotkey, signature) = (header(request, "x-chutes-hotkey"), header(request, "x-chutes-signature"));
@@ -110,31 +140,49 @@ impl Credentials {
         let used_for = format!("{} {}", request.method(), request.raw_http_path());
         Ok(Self::Hotkey { hotkey: hotkey.to_owned(), nonce, signed, used_for })
     }
+}
+
+impl Credentials {
+    /// Checks form, time and signature, for something that takes this role. Nothing is read.
+    pub fn verify(request: &Request, keys: &UserJwtKeys, role: KeyRole, key_end: &KeyEnd) -> Result<Self> {
+        key_end.take();
+        let proof = Proof::verify(request, keys)?;
+        Ok(Self { proof, role, now: now(request), key_end: key_end.clone() })
+    }
+
+    /// Of which kind they are.
+    pub(super) const fn kind(&self) -> Kind {
+        match self.proof {
+            Proof::Hotkey { .. } => Kind::Hotkey,
+            Proof::ApiKey(_) => Kind::ApiKey,
+            Proof::UserJwt(user_id) => Kind::UserJwt(user_id),
+        }
+    }
 
     /// Adds the rows that tell whose these credentials are.
     pub(super) fn ask(&self, read: &mut Read) {
-        match self {
-            Self::Hotkey { hotkey, .. } => read.row::<HotkeyRow>(hotkey),
-            Self::ApiKey(key) => {
+        match &self.proof {
+            Proof::Hotkey { hotkey, .. } => read.row::<HotkeyRow>(hotkey),
+            Proof::ApiKey(key) => {
                 read.row::<KeyRow>(&key.key_id);
                 read.row::<User>(&key.user_id);
             }
-            Self::UserJwt(user_id) => read.row::<User>(user_id),
+            Proof::UserJwt(user_id) => read.row::<User>(user_id),
         }
     }
 
     /// The user these credentials speak for, as far as known before the registry has answered.
     pub(super) fn user_id(&self) -> Option<Uuid> {
-        match self {
-            Self::Hotkey { .. } => None,
-            Self::ApiKey(key) => Some(key.user_id),
-            Self::UserJwt(user_id) => Some(*user_id),
+        match &self.proof {
+            Proof::Hotkey { .. } => None,
+            Proof::ApiKey(key) => Some(key.user_id),
+            Proof::UserJwt(user_id) => Some(*user_id),
         }
     }
 
     /// The user whom a hotkey belongs to, out of what [`Self::ask`] asked for.
     pub(super) fn hotkey_user(&self, found: &Found) -> Result<Uuid> {
-        let Self::Hotkey { hotkey, .. } = self else { return Err(Error::unauthorized(UNKNOWN)) };
+        let Proof::Hotkey { hotkey, .. } = &self.proof else { return Err(Error::unauthorized(UNKNOWN)) };
         match found.row::<HotkeyRow>(hotkey)? {
             Some(row) if !row.revoked => Ok(row.user_id),
             _ => Err(Error::Unauthorized(format!("Could not find user with hotkey: {hotkey}").into())),
@@ -144,24 +192,35 @@ impl Credentials {
     /// The caller, from what was found. Revoked keys and disabled users are nobody.
     pub(super) fn caller(self, found: &Found) -> Result<Caller> {
         let nobody = || Error::unauthorized(UNKNOWN);
-        let user_id = match &self {
-            Self::ApiKey(key) => {
+        let user_id = match &self.proof {
+            Proof::ApiKey(key) => {
                 let row = found.row::<KeyRow>(&key.key_id)?.ok_or_else(nobody)?;
-                if !key.matches(row.hash.as_ref()) || row.revoked || row.user_id != key.user_id {
+                let is_over = row.revoked || row.expires_at.is_some_and(|end| end <= self.now);
+                if !key.matches(row.hash.as_ref()) || is_over || row.user_id != key.user_id {
                     return Err(nobody());
                 }
+                if !row.roles().contains(&self.role) {
+                    return Err(Error::Forbidden(format!(
+                        "This API key does not have the role {}",
+                        self.role.as_str()
+                    )));
+                }
+                self.key_end.set(row.expires_at);
                 row.user_id
             }
-            Self::UserJwt(user_id) => *user_id,
-            Self::Hotkey { .. } => self.hotkey_user(found)?,
+            Proof::UserJwt(user_id) => *user_id,
+            Proof::Hotkey { .. } => self.hotkey_user(found)?,
         };
         let user = found.row::<User>(&user_id)?.filter(|user| !user.disabled).ok_or_else(nobody)?;
-        Ok(match self {
-            Self::Hotkey { hotkey, nonce, signed, used_for } => {
+        if self.role == KeyRole::Miner && !user.roles.contains(&Role::Miner) {
+            return Err(Error::Forbidden("Only accounts with the miner role may do this".to_owned()));
+        }
+        Ok(match self.proof {
+            Proof::Hotkey { hotkey, nonce, signed, used_for } => {
                 let expires_at = nonce.saturating_add(2 * NONCE_WINDOW).try_into().unwrap_or(i64::MAX);
                 Caller { user, hotkey: Some(hotkey), guard: Some(ReplayGuard { hash: signed, used_for, expires_at }) }
             }
-            Self::ApiKey(_) | Self::UserJwt(_) => Caller { user, hotkey: None, guard: None },
+            Proof::ApiKey(_) | Proof::UserJwt(_) => Caller { user, hotkey: None, guard: None },
         })
     }
 }

@@ -10,5 +10,5 @@ pub mod hotkey;
 mod job_token;
 pub mod user_jwt;
 
-pub use credentials::{Caller, Credentials};
+pub use credentials::{Caller, Credentials, KeyEnd, Proof};
 pub use job_token::{JobClaims, JobTokenKeys, JobTokens};

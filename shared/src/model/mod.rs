@@ -27,6 +27,6 @@ pub use lease::Lease;
 pub use output_file::{FileKeys, OutputFile};
 pub use payload::{Payload, PayloadKind, Stored};
 pub use status::Status;
-pub use user::{HotkeyRow, KeyRow, Role, Usage, User};
+pub use user::{HotkeyRow, KeyRole, KeyRow, Role, Usage, User};
 pub use waiting::{Alarm, Waiting};
 pub use webhook_secret::WebhookSecret;

@@ -44,6 +44,26 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
+/// What an API key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyRole {
+    /// To create jobs, and for all that their owner may do.
+    User,
+    /// To look for jobs and claim them, where its account is a miner's.
+    Miner,
+}
+
+impl KeyRole {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Miner => "miner",
+        }
+    }
+}
+
 /// An API key's hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyRow {
@@ -54,8 +74,24 @@ pub struct KeyRow {
     /// A revoked key opens nothing.
     #[serde(default)]
     pub revoked: bool,
+    /// What its owner calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// From when on it opens nothing. The row stays, for lists: `expires_at` is when DynamoDB removes one.
+    #[serde(rename = "ends_at", default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What it may be used for; everything, without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<BTreeSet<KeyRole>>,
     /// When it was minted.
     pub created_at: Timestamp,
+}
+
+impl KeyRow {
+    /// What it may be used for.
+    pub fn roles(&self) -> BTreeSet<KeyRole> {
+        self.roles.clone().unwrap_or_else(|| [KeyRole::User, KeyRole::Miner].into())
+    }
 }
 
 /// Whose a hotkey is.

@@ -8,5 +8,5 @@ mod row;
 
 pub use client::Tables;
 pub use read::{Found, Read};
-pub use registry::{Registry, RowList};
+pub use registry::{KeyChange, Registry, RowList};
 pub use row::Row;

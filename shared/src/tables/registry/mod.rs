@@ -11,3 +11,4 @@ mod webhook_secrets;
 
 pub use lists::RowList;
 pub use store::Registry;
+pub use users::KeyChange;

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::store::{Changed, Registry};
 use crate::{
     error::{Error, Result},
-    item::{Condition, Transition, number},
-    model::{HotkeyRow, KeyRow, Role, User},
+    item::{Condition, Transition, number, schema, text},
+    model::{HotkeyRow, KeyRole, KeyRow, Role, User},
     quotas::Quotas,
     time::Timestamp,
 };
@@ -19,6 +19,17 @@ const DISABLED: &str = "disabled";
 const DISABLED_AT: &str = "disabled_at";
 const BUSY_SINCE: &str = "busy_since";
 const REVOKED: &str = "revoked";
+
+/// What changes of an API key; None for what stays as it is.
+#[derive(Debug, Default)]
+pub struct KeyChange {
+    /// What it is called.
+    pub name: Option<Option<String>>,
+    /// From when on it opens nothing.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// What it may be used for.
+    pub roles: Option<Option<BTreeSet<KeyRole>>>,
+}
 
 impl Registry {
     /// The account; 404 when there is none.
@@ -79,6 +90,29 @@ impl Registry {
     /// The key with this hash opens its account from now on.
     pub async fn add_key(&self, key_id: Uuid, key: &KeyRow) -> Result<()> {
         self.put(&key_id, key).await
+    }
+
+    /// The key is another from now on; 404 when there is none.
+    pub async fn change_key(&self, key_id: Uuid, change: KeyChange) -> Result<()> {
+        let internal = |error| Error::internal("write: key", error);
+        let KeyChange { name, expires_at, roles } = change;
+        let mut update = Transition::default().when(Condition::Exists("pk".to_owned()));
+        if let Some(name) = name {
+            update = update.set_option("name", name.map(text));
+        }
+        if let Some(end) = expires_at {
+            update = update.set_option("ends_at", end.map(|end| number(end.millis())));
+        }
+        if let Some(roles) = roles {
+            let roles = roles.map(|roles| serde_dynamo::to_attribute_value(roles)).transpose();
+            update = update.set_option("roles", roles.map_err(internal)?);
+        }
+        // An update has to set something.
+        let update = update.set(schema::ATTRIBUTE, number(schema::ROW_VERSION));
+        match self.change::<KeyRow>(&key_id, update).await? {
+            Changed::Missing => Err(Error::NotFound(format!("API key {key_id} not found"))),
+            Changed::Made | Changed::Refused(_) => Ok(()),
+        }
     }
 
     /// The key opens nothing from now on; 404 when there is none.
