@@ -29,6 +29,11 @@ pub(crate) fn secret_arn(name: &str) -> String {
     format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-LoCaL1")
 }
 
+/// A stream's label is the time of its making in AWS.
+pub(crate) fn stream_arn(table: &str) -> String {
+    format!("{}/stream/local", table_arn(table))
+}
+
 pub(crate) fn table_arn(name: &str) -> String {
     format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}")
 }

@@ -31,6 +31,7 @@ use crate::{
     secrets::Secrets,
     share::CpuShare,
     stack::Stack,
+    streams::Streams,
     template::{Table, Template},
     tls,
 };
@@ -276,8 +277,10 @@ impl Builder {
         let granted = template.functions.iter().map(|function| (function.package.clone(), function.rights.clone()));
         let rights =
             Arc::new(Rights::new(granted.collect(), template.tables.iter().map(Table::partition_key).collect()));
+        let dynamodb = DynamoDb::start(&template.tables, data, folder, &clock, &stop).await?;
+        let records = dynamodb.records().clone();
         let edge = Arc::new(Edge {
-            dynamodb: DynamoDb::start(&template.tables, data, &clock, &stop).await?,
+            dynamodb,
             s3: s3::Engine::open(&template.buckets, folder, data.is_some(), self.unversioned_objects)?,
             s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
             secrets: Secrets::open(&template.secrets, data)?,
@@ -296,6 +299,7 @@ impl Builder {
         if self.check {
             lambda.check().await?;
         }
+        let streams = Streams::start(&template.functions, &records, &lambda, &stop, data)?;
         let gateway = Arc::new(Gateway::new(&template, Arc::clone(&lambda), clock.clone(), api_address));
         tokio::spawn(gateway.serve(api, stop.clone()));
         if self.schedules {
@@ -308,6 +312,7 @@ impl Builder {
             lambda,
             asynchronous,
             event_buses,
+            streams,
             clock,
             faults,
             rights,

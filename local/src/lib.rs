@@ -34,6 +34,7 @@ mod secrets;
 mod server;
 mod share;
 mod stack;
+mod streams;
 mod template;
 mod tls;
 

@@ -28,6 +28,7 @@ use crate::{
     logs::{LogLine, Logs},
     rights::{Right, Rights},
     schedule,
+    streams::Streams,
     template::Template,
 };
 
@@ -44,6 +45,7 @@ pub struct Stack {
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) asynchronous: Arc<Asynchronous>,
     pub(crate) event_buses: Arc<EventBuses>,
+    pub(crate) streams: Streams,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) rights: Arc<Rights>,
@@ -182,10 +184,18 @@ impl Stack {
         self.event_buses.take()
     }
 
-    /// Waits until no function has an event left that it was invoked with and nobody waits for. An event that is to be tried again at a time
-    /// that the clock has not reached is not waited for.
+    /// Waits until functions were invoked with everything that is in a stream or was accepted for them, and have taken it. An event that is to
+    /// be tried again at a time that the clock has not reached is not waited for.
     pub async fn events_at_rest(&self) {
+        self.streams.at_rest().await;
         self.asynchronous.at_rest().await;
+        // A function that was invoked may have written.
+        self.streams.at_rest().await;
+    }
+
+    /// Removes the items whose time to live is over, as DynamoDB does "within a few days", and the stack every 10 minutes.
+    pub async fn expire_items(&self) -> Result<usize> {
+        self.streams.expire().await
     }
 
     /// What functions wrote to stdout and stderr, the oldest first. The last lines of a request may arrive a moment

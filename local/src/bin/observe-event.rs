@@ -1,5 +1,5 @@
-//! A function for the tests of the local stack. It stores every event that it is given, in the table that `OBSERVED_TABLE` names, and
-//! then refuses each record whose attribute `refused` says that it is to be refused more often than it was.
+//! A function for the tests of the local stack. It stores every event that it is given, in the table that `OBSERVED_TABLE` names. Then it
+//! fails if a record has the attribute `poison`, and refuses each record whose attribute `refused` is higher than the times it has seen it.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,11 @@ async fn main() -> Result<(), Error> {
         let mut seen = seen.lock().map_err(|_| "a request before has panicked")?;
         let mut refused = Vec::new();
         for record in event["Records"].as_array().into_iter().flatten() {
-            let times = record["dynamodb"]["NewImage"]["refused"]["N"].as_str().and_then(|times| times.parse().ok());
+            let image = &record["dynamodb"]["NewImage"];
+            if !image["poison"].is_null() {
+                return Err("a record is poison".into());
+            }
+            let times = image["refused"]["N"].as_str().and_then(|times| times.parse().ok());
             let seen = seen.entry(record["eventID"].as_str().unwrap_or_default().to_owned()).or_default();
             *seen += 1;
             if *seen <= times.unwrap_or_default() {

@@ -218,6 +218,7 @@ mod tests {
             rights: Default::default(),
             routes: Vec::new(),
             schedules: Vec::new(),
+            event_sources: Vec::new(),
         };
         let (api, stop) = (Arc::new(RuntimeApi::new(&function)), CancellationToken::new());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::{
+    event_sources::{EventSource, event_source},
     intrinsics::Resolver,
     policies::rights,
     properties::{object, only},
@@ -34,6 +35,7 @@ pub(crate) struct Function {
     pub(crate) rights: BTreeSet<Right>,
     pub(crate) routes: Vec<Route>,
     pub(crate) schedules: Vec<Schedule>,
+    pub(crate) event_sources: Vec<EventSource>,
 }
 
 /// How long an event that nobody waits for is tried (`EventInvokeConfig`).
@@ -133,6 +135,7 @@ pub(super) fn function(
         rights: merged.get("Policies").map(|policies| rights(resolver, policies)).transpose()?.unwrap_or_default(),
         routes: Vec::new(),
         schedules: Vec::new(),
+        event_sources: Vec::new(),
     };
     for (event_id, event) in merged.get("Events").and_then(Value::as_object).into_iter().flatten() {
         let mut properties = object(event["Properties"].clone()).with_context(|| event_id.clone())?;
@@ -143,6 +146,11 @@ pub(super) fn function(
             "HttpApi" => function.routes.push(route(&properties).with_context(|| event_id.clone())?),
             "Schedule" => function.schedules.extend(schedule("aws.events", "Schedule", &properties)?),
             "ScheduleV2" => function.schedules.extend(schedule("aws.scheduler", "ScheduleExpression", &properties)?),
+            // SAM gives the function's role the rights to read the stream by itself.
+            "DynamoDB" => {
+                let source = event_source(resolver, format!("{id}{event_id}"), &properties);
+                function.event_sources.extend(source.with_context(|| event_id.clone())?);
+            }
             other => bail!("the local stack can't honour the event {event_id} of type {other:?}"),
         }
     }

@@ -39,6 +39,8 @@ struct Resource {
     kind: String,
     /// What `Ref` gives.
     reference: String,
+    /// Whether it is a table with a stream.
+    streams: bool,
 }
 
 /// Resolves intrinsic functions against one template's parameters, conditions and resources.
@@ -91,7 +93,9 @@ impl<'a> Resolver<'a> {
             "AWS::SecretsManager::Secret" => account::secret_arn(&name),
             _ => name,
         };
-        self.resources.insert(id.to_owned(), Resource { kind: kind.to_owned(), reference });
+        let streams = properties.get("StreamSpecification").map(|stream| self.value(stream)).transpose()?;
+        let streams = streams.is_some_and(|stream| !stream.is_null());
+        self.resources.insert(id.to_owned(), Resource { kind: kind.to_owned(), reference, streams });
         Ok(())
     }
 
@@ -193,12 +197,11 @@ impl<'a> Resolver<'a> {
 
     fn attribute(&self, path: &str) -> Result<Value> {
         let (id, attribute) = path.split_once('.').with_context(|| format!("Fn::GetAtt of {path}"))?;
-        let Resource { kind, reference } =
+        let Resource { kind, reference, streams } =
             self.resources.get(id).with_context(|| format!("there is no resource {id}"))?;
-        let table = account::table_arn(reference);
         Ok(match (kind.as_str(), attribute) {
-            ("AWS::DynamoDB::Table", "Arn") => table.into(),
-            ("AWS::DynamoDB::Table", "StreamArn") => format!("{table}/stream/local").into(),
+            ("AWS::DynamoDB::Table", "Arn") => account::table_arn(reference).into(),
+            ("AWS::DynamoDB::Table", "StreamArn") if *streams => account::stream_arn(reference).into(),
             ("AWS::S3::Bucket", "Arn") => account::bucket_arn(reference).into(),
             ("AWS::S3::Bucket", "RegionalDomainName") => account::bucket_domain(reference).into(),
             ("AWS::Serverless::Function", "Arn") => account::function_arn(reference).into(),

@@ -3,6 +3,7 @@
 //! Every resource type and property is either honoured, or known not to change an answer (alarms, roles, log groups), or
 //! an error that names it: never silently ignored.
 
+mod event_sources;
 mod functions;
 mod intrinsics;
 mod policies;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::cors::CorsRule;
+pub(crate) use event_sources::EventSource;
 pub(crate) use functions::{AsynchronousLimits, Function, Schedule};
 use intrinsics::Resolver;
 use properties::{object, only};
@@ -100,6 +102,12 @@ impl Template {
                 .with_context(|| id.to_owned())?;
         }
         ensure!(!template.functions.is_empty(), "it has no functions");
+        for function in &template.functions {
+            for source in &function.event_sources {
+                let streams = template.tables.iter().any(|t| t.name() == source.table && t.stream_view().is_some());
+                ensure!(streams, "{}: no table {} with a stream", source.id, source.table);
+            }
+        }
         Ok(template)
     }
 

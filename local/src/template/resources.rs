@@ -1,6 +1,6 @@
 //! Tables, buckets and secrets of the template.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::{
@@ -23,7 +23,16 @@ impl Table {
     pub(crate) fn partition_key(&self) -> (String, String) {
         let schema = self.create["KeySchema"].as_array().into_iter().flatten();
         let key = schema.filter(|key| key["KeyType"] == "HASH").find_map(|key| key["AttributeName"].as_str());
-        (self.create["TableName"].as_str().unwrap_or_default().to_owned(), key.unwrap_or_default().to_owned())
+        (self.name().to_owned(), key.unwrap_or_default().to_owned())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.create["TableName"].as_str().unwrap_or_default()
+    }
+
+    /// What the records of its stream have, if it has one.
+    pub(crate) fn stream_view(&self) -> Option<&str> {
+        self.create["StreamSpecification"]["StreamViewType"].as_str()
     }
 }
 
@@ -84,7 +93,12 @@ pub(super) fn table(resolver: &Resolver<'_>, id: &str, properties: &Value) -> Re
     )?;
     properties.remove("DeletionProtectionEnabled");
     properties.insert("TableName".into(), resolver.physical(id)?.into());
-    if let Some(stream) = properties.get_mut("StreamSpecification").and_then(Value::as_object_mut) {
+    if let Some(stream) = properties.get_mut("StreamSpecification") {
+        let stream = stream.as_object_mut().context("StreamSpecification is not a mapping")?;
+        only(stream, &["StreamViewType"])?;
+        let views = ["KEYS_ONLY", "NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE"];
+        let view = stream.get("StreamViewType").and_then(Value::as_str);
+        ensure!(view.is_some_and(|view| views.contains(&view)), "StreamViewType is none of {}", views.join(", "));
         stream.insert("StreamEnabled".into(), true.into());
     }
     let ttl_attribute = ttl

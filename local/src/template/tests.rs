@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const SMALL: &str = r#"
@@ -108,6 +110,57 @@ fn a_policy_template_stands_for_its_statement() {
     assert!(refusal(&unknown).contains("the local stack can't honour the policy"));
 }
 
+/// A function that reads the stream of the table, in this way.
+fn reading(properties: &str) -> String {
+    let event = "Type: DynamoDB\n          Properties: {Stream: !GetAtt JobsTable.StreamArn, ";
+    SMALL.replace(
+        "Type: ScheduleV2\n          Properties: {ScheduleExpression: rate(5 minutes)}",
+        &format!("{event}{properties}}}"),
+    )
+}
+
+#[test]
+fn a_function_reads_a_stream_as_its_event_says() {
+    let least = parse(&reading("StartingPosition: LATEST")).expect("usable");
+    let [source] = &least.functions[0].event_sources[..] else { panic!("one event source") };
+    assert_eq!((source.id.as_str(), source.table.as_str()), ("GetJobFunctionTick", "jobchute-JobsTable"));
+    assert_eq!((source.from_the_first, source.batch_size, source.lanes), (false, 100, 1));
+    assert_eq!((source.retries, source.maximum_age, source.bisects), (None, None, false));
+    let all = "StartingPosition: TRIM_HORIZON, BatchSize: !Ref Threshold, MaximumRetryAttempts: 3, MaximumRecordAgeInSeconds: 60, \
+        MaximumBatchingWindowInSeconds: 2, BisectBatchOnFunctionError: true, ParallelizationFactor: 10, \
+        FunctionResponseTypes: [ReportBatchItemFailures], FilterCriteria: {Filters: [{Pattern: '{\"eventName\": [\"INSERT\"]}'}]}";
+    let all = parse(&reading(all)).expect("usable");
+    let source = &all.functions[0].event_sources[0];
+    assert_eq!((source.from_the_first, source.batch_size, source.lanes), (true, 5, 10));
+    assert_eq!(
+        (source.retries, source.maximum_age, source.window.as_secs()),
+        (Some(3), Some(Duration::from_secs(60)), 2)
+    );
+    assert!(source.bisects && source.reports_failures && !source.filters.let_through(&json!({"eventName": "MODIFY"})));
+    let disabled = parse(&reading("StartingPosition: LATEST, Enabled: false")).expect("usable");
+    assert_eq!(disabled.functions[0].event_sources, []);
+}
+
+#[test]
+fn an_event_source_that_aws_would_refuse_stops_the_start() {
+    for (properties, reason) in [
+        ("BatchSize: 10", "StartingPosition is None, not TRIM_HORIZON or LATEST"),
+        ("StartingPosition: LATEST, BatchSize: 0", "BatchSize is not from 1 to 10000"),
+        ("StartingPosition: LATEST, ParallelizationFactor: 11", "ParallelizationFactor is not from 1 to 10"),
+        ("StartingPosition: LATEST, MaximumRecordAgeInSeconds: 5", "MaximumRecordAgeInSeconds is less than 60"),
+        ("StartingPosition: LATEST, TumblingWindowInSeconds: 5", "can't honour the property TumblingWindowInSeconds"),
+        ("StartingPosition: LATEST, FilterCriteria: {Filters: [{Pattern: '{}'}]}", "the filter {}: an empty object is"),
+    ] {
+        let refusal = refusal(&reading(properties));
+        assert!(refusal.starts_with("GetJobFunction: Tick: ") && refusal.contains(reason), "{refusal}");
+    }
+    let without =
+        reading("StartingPosition: LATEST").replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "");
+    assert_eq!(refusal(&without), "GetJobFunction: Tick: Stream: the local stack can't resolve JobsTable.StreamArn");
+    let odd = SMALL.replace("NEW_AND_OLD_IMAGES", "IMAGES");
+    assert!(refusal(&odd).starts_with("JobsTable: StreamViewType is none of KEYS_ONLY"));
+}
+
 #[test]
 fn a_limit_that_is_not_asked_for_is_none() {
     let text = SMALL
@@ -153,8 +206,8 @@ fn what_can_not_be_honoured_is_named() {
     let query = statement("{'ForAllValues:StringLike': {dynamodb:LeadingKeys: ['a#*']}}");
     let expected = "GetJobFunction: the local stack can't honour dynamodb:LeadingKeys for dynamodb:Query";
     assert_eq!(refusal(&query), expected);
-    let stream = SMALL.replace("Type: ScheduleV2", "Type: DynamoDB");
-    assert_eq!(refusal(&stream), r#"GetJobFunction: the local stack can't honour the event Tick of type "DynamoDB""#);
+    let queue = SMALL.replace("Type: ScheduleV2", "Type: SQS");
+    assert_eq!(refusal(&queue), r#"GetJobFunction: the local stack can't honour the event Tick of type "SQS""#);
     let queue = SMALL.replace("AWS::DynamoDB::Table", "AWS::Kinesis::Stream");
     assert_eq!(refusal(&queue), "JobsTable: the local stack has no AWS::Kinesis::Stream");
     let cron = SMALL.replace("rate(5 minutes)", "cron(0 * * * ? *)");

@@ -1,0 +1,62 @@
+//! How far each function has come in each stream: the sequence number of the last record that it is done with.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::{Context, Result};
+
+/// Positions by event source and lane. Sequence numbers are of one length, so that text has their order.
+type Known = BTreeMap<String, BTreeMap<usize, Option<String>>>;
+
+/// Every position, kept in a file if there is a folder for it.
+#[derive(Debug)]
+pub(super) struct Positions {
+    known: Mutex<Known>,
+    file: Option<PathBuf>,
+}
+
+impl Positions {
+    pub(super) fn open(folder: Option<&Path>) -> Result<Self> {
+        let file = folder.map(|folder| folder.join("streams.json"));
+        let known = match &file {
+            Some(file) if file.exists() => {
+                let text = fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
+                serde_json::from_slice(&text).with_context(|| format!("can't use {}", file.display()))?
+            }
+            _ => Known::new(),
+        };
+        Ok(Self { known: Mutex::new(known), file })
+    }
+
+    /// Where an event source goes on, if it was there before: where its slowest lane was, however many it has now.
+    pub(super) fn of(&self, source: &str) -> Option<Option<String>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(source)?.values().min().cloned()
+    }
+
+    /// Begins anew with this many lanes, all at one position.
+    pub(super) fn begin(&self, source: &str, lanes: usize, position: Option<&str>) -> Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(source.to_owned(), (0..lanes).map(|lane| (lane, position.map(str::to_owned))).collect());
+        self.save(&known)
+    }
+
+    /// A lane is done with everything up to this record.
+    pub(super) fn reached(&self, source: &str, lane: usize, position: &str) -> Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(source.to_owned()).or_default().insert(lane, Some(position.to_owned()));
+        self.save(&known)
+    }
+
+    fn save(&self, known: &Known) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let part = file.with_extension("part");
+        let text = serde_json::to_vec(known).context("can't write positions")?;
+        fs::write(&part, text).with_context(|| format!("can't write {}", part.display()))?;
+        fs::rename(&part, file).with_context(|| format!("can't write {}", file.display()))
+    }
+}
