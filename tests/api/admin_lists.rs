@@ -60,7 +60,7 @@ async fn what_a_user_has_is_listed_and_shows_no_secret() {
     let first = Uuid::try_parse(&key[4..36]).unwrap().to_string();
     assert_eq!(shown, BTreeSet::from([(first, false), (text(&second["key_id"]), true)]));
     let fields: Vec<_> = keys[0].as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["key_id", "user_id", "revoked", "created_at"]);
+    assert_eq!(fields, ["key_id", "user_id", "name", "roles", "revoked", "expires_at", "created_at"]);
     let hotkeys = one(of("hotkeys", &user_id), "hotkeys").await;
     assert_eq!((&hotkeys[0]["hotkey"], &hotkeys[0]["revoked"]), (&json!(hotkey.address), &json!(true)));
     // As it is listed, it can be put back.

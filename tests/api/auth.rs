@@ -1,9 +1,12 @@
 //! Account auth: who a request's headers say is calling, and who may not be believed.
 
+use std::time::Duration;
+
 use local::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Hotkey, World, stack, text};
+use shared::time::Timestamp;
+use tests::{Answer, Client, Hotkey, Night, World, stack, text};
 use uuid::Uuid;
 
 const NOBODY: &str = "Missing or invalid authorization header(s)";
@@ -435,4 +438,71 @@ async fn only_the_miner_role_opens_the_miners_routes() {
     World::admin(json!({"command": "set_roles", "user_id": world.user_id, "roles": ["miner"]})).await;
     assert_eq!(world.user.get(&list).await.ok()["jobs"][0]["job_id"], job_id);
     assert_eq!(world.user.put(&claim, Value::Null).await.ok()["attempt"], 1);
+}
+
+#[tokio::test]
+async fn a_key_with_an_end_opens_nothing_from_then_on_and_is_told_until_then() {
+    let night = Night::begin().await;
+    let admin = async |command: Value| night.stack.invoke("admin", command).await.unwrap();
+    let end = "2100-01-01T00:00:00Z";
+    let command = json!({"command": "create_key", "user_id": night.user_id, "name": "laptop", "expires_at": end});
+    let made = admin(command).await;
+    let client = Client::with_key(text(&made["key"]));
+    let answer = client.get(&night.url("/jobs")).await;
+    assert_eq!((answer.status, answer.header("x-api-key-expires-at")), (200, Some("2100-01-01T00:00:00.000Z")));
+    let unlimited = night.user.get(&night.url("/jobs")).await;
+    assert_eq!(unlimited.header("x-api-key-expires-at"), None);
+
+    // An administrator moves the end; to the second at which it comes, the key is good.
+    let now = Timestamp::from_millis(1_795_000_000_000);
+    night.stack.clock().set(now.millis());
+    admin(json!({"command": "update_key", "key_id": made["key_id"], "expires_at": now.plus_seconds(10).to_string()})).await;
+    night.stack.clock().advance(Duration::from_secs(9));
+    assert_eq!(client.get(&night.url("/jobs")).await.status, 200);
+    night.stack.clock().advance(Duration::from_secs(1));
+    client.get(&night.url("/jobs")).await.is_error(401, "Invalid token or user not found");
+    admin(json!({"command": "update_key", "key_id": made["key_id"], "expires_at": null, "name": "desk"})).await;
+    assert_eq!(client.get(&night.url("/jobs")).await.status, 200);
+    let listed = admin(json!({"command": "list_keys", "user_id": night.user_id})).await;
+    let key = listed["keys"].as_array().unwrap().iter().find(|key| key["key_id"] == made["key_id"]).unwrap();
+    assert_eq!((&key["name"], &key["expires_at"], &key["roles"]), (&json!("desk"), &Value::Null, &json!(["user", "miner"])));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_key_opens_what_its_roles_say() {
+    let (account, _) = World::account(json!(["miner"])).await;
+    let key = async |roles: Value| {
+        let made = World::admin(json!({"command": "create_key", "user_id": account, "roles": roles})).await;
+        (Client::with_key(text(&made["key"])), text(&made["key_id"]))
+    };
+    let chute = Uuid::new_v4();
+    let (user, user_key) = key(json!(["user"])).await;
+    let (miner, _) = key(json!(["miner"])).await;
+    let (both, _) = key(json!(null)).await;
+    let claimable = format!("/jobs/claimable?chute_id={chute}");
+    for (client, as_user, as_miner) in [(&user, 200, 403), (&miner, 403, 404), (&both, 200, 404)] {
+        assert_eq!((client.get("/jobs").await.status, client.get(&claimable).await.status), (as_user, as_miner));
+    }
+    user.get(&claimable).await.is_error(403, "This API key does not have the role miner");
+    miner.get("/usage").await.is_error(403, "This API key does not have the role user");
+    World::admin(json!({"command": "update_key", "key_id": user_key, "roles": ["miner"]})).await;
+    assert_eq!((user.get("/jobs").await.status, user.get(&claimable).await.status), (403, 404));
+    for (field, wrong, why) in [
+        ("roles", json!([]), "roles is empty: the key would open nothing"),
+        ("name", json!(""), "name is not a text of 1 to 64 printable characters"),
+        ("name", json!("a\nb"), "name is not a text of 1 to 64 printable characters"),
+        ("expires_at", json!("tomorrow"), "expires_at is not RFC 3339"),
+    ] {
+        for mut command in [
+            json!({"command": "create_key", "user_id": account}),
+            json!({"command": "update_key", "key_id": user_key}),
+        ] {
+            command[field] = wrong.clone();
+            assert_eq!(World::refused(command).await, why);
+        }
+    }
+    let unknown = Uuid::new_v4();
+    let refused = World::refused(json!({"command": "update_key", "key_id": unknown, "name": "x"})).await;
+    assert_eq!(refused, format!("API key {unknown} not found"));
 }

@@ -32,7 +32,7 @@ async fn every_end_is_told_whoever_has_made_it() {
     // A miner that dies, and a job that nobody claims.
     let (lost, _) = claimed("train").await;
     let unclaimed = hooks.create("train", &format!("{}%3F&cancel_after=60", receiver.url)).await;
-    night.stack.clock().advance(Duration::from_secs(7200));
+    night.stack.clock().advance(Duration::from_secs(10_800));
     assert_eq!(night.reap().await, json!({"timed_out": 2}));
 
     let mut told = std::collections::BTreeMap::new();

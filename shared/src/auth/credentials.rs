@@ -47,6 +47,7 @@ impl KeyEnd {
     }
 }
 
+/// What a request shows.
 #[derive(Debug)]
 pub enum Proof {
     /// A valid signature by this hotkey, at this nonce. Whose hotkey it is, the registry knows.
