@@ -223,9 +223,8 @@ async fn each_items_changes_come_in_order_in_several_lanes() -> Result<()> {
     let events = observed(&stack).await?;
     let images: Vec<_> = events.iter().flat_map(|event| event["Records"].as_array().into_iter().flatten()).collect();
     assert_eq!(images.len(), 80);
-    for id in 0..20 {
-        let of_it =
-            images.iter().map(|record| &record["dynamodb"]["NewImage"]).filter(|i| i["id"]["S"] == id.to_string());
+    for id in (0..20).map(|id: usize| id.to_string()) {
+        let of_it = images.iter().map(|record| &record["dynamodb"]["NewImage"]).filter(|image| image["id"]["S"] == *id);
         let versions: Vec<_> = of_it.map(|image| image["version"]["N"].as_str().unwrap_or_default()).collect();
         assert_eq!(versions, ["0", "1", "2", "3"]);
     }

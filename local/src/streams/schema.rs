@@ -1,40 +1,62 @@
 //! What the engine lacks to keep a stream: it looks through all records for each write, and keeps them for ever. It stores them in a table of
 //! SQLite, and SQLite can do better when it is told to.
 
-use std::path::Path;
+use std::{fmt, fs, path::Path, sync::OnceLock};
 
 use anyhow::{Context, Result, anyhow};
 use dynoxide::Database;
 use rusqlite::Connection;
+use tempfile::TempDir;
 
 /// "Data retention limit for DynamoDB Streams": 24 hours.
 pub(super) const RETENTION_SECONDS: i64 = 24 * 3600;
 
 /// Adds indexes by sequence number and by age, and removes with each record those that are too old. `file` is the engine's; one in memory
-/// goes through a file in `folder`.
+/// is still empty, and goes through a file in `folder`.
 pub(crate) fn prepare(database: &Database, file: Option<&Path>, folder: &Path) -> Result<()> {
-    let copy = folder.join("streams.sqlite");
-    let path = file.unwrap_or(&copy);
-    let text = path.to_str().context("the folder is not UTF-8")?;
-    let failed = |error: &dyn std::fmt::Display| anyhow!("can't prepare the streams of DynamoDB: {error}");
-    if file.is_none() {
-        database.vacuum_into(text).map_err(|error| failed(&error))?;
+    let Some(file) = file else {
+        let copy = folder.join("streams.sqlite");
+        fs::write(&copy, empty()?).with_context(|| format!("can't write {}", copy.display()))?;
+        database.restore_from(path(&copy)?).map_err(|error| failed(&error))?;
+        return fs::remove_file(&copy).with_context(|| format!("can't remove {}", copy.display()));
+    };
+    add(file).map_err(|error| failed(&error))
+}
+
+/// An empty engine's file with what is added. SQLite waits for the disk when it writes one, so it is made once in a process.
+fn empty() -> Result<&'static [u8]> {
+    static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(made) = EMPTY.get() {
+        return Ok(made);
     }
-    add(path).map_err(|error| failed(&error))?;
-    if file.is_none() {
-        database.restore_from(text).map_err(|error| failed(&error))?;
-        std::fs::remove_file(path).with_context(|| format!("can't remove {}", path.display()))?;
-    }
-    Ok(())
+    let folder = TempDir::with_prefix("jobchute-").context("can't make a temporary folder")?;
+    let file = folder.path().join("streams.sqlite");
+    let database = Database::memory().map_err(|error| failed(&error))?;
+    database.vacuum_into(path(&file)?).map_err(|error| failed(&error))?;
+    add(&file).map_err(|error| failed(&error))?;
+    let made = fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
+    Ok(EMPTY.get_or_init(|| made))
+}
+
+fn path(file: &Path) -> Result<&str> {
+    file.to_str().context("a folder is not UTF-8")
+}
+
+fn failed(error: &dyn fmt::Display) -> anyhow::Error {
+    anyhow!("can't prepare the streams of DynamoDB: {error}")
 }
 
 fn add(file: &Path) -> rusqlite::Result<()> {
+    // Nothing here is lost with a power cut that the next start does not make again.
     Connection::open(file)?.execute_batch(&format!(
-        "CREATE INDEX IF NOT EXISTS local_stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+        "PRAGMA synchronous = OFF;
+         BEGIN;
+         CREATE INDEX IF NOT EXISTS local_stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
          CREATE INDEX IF NOT EXISTS local_stream_age ON _stream_records (created_at);
          CREATE TRIGGER IF NOT EXISTS local_stream_retention AFTER INSERT ON _stream_records BEGIN
              DELETE FROM _stream_records WHERE created_at < NEW.created_at - {RETENTION_SECONDS};
-         END;"
+         END;
+         COMMIT;"
     ))
 }
 

@@ -43,8 +43,6 @@ pub(super) fn event_source(
         &[
             "BatchSize",
             "BisectBatchOnFunctionError",
-            // Where records that failed go to changes no answer.
-            "DestinationConfig",
             "Enabled",
             "FilterCriteria",
             "FunctionResponseTypes",

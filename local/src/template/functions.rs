@@ -140,7 +140,7 @@ pub(super) fn function(
     for (event_id, event) in merged.get("Events").and_then(Value::as_object).into_iter().flatten() {
         let mut properties = object(event["Properties"].clone()).with_context(|| event_id.clone())?;
         // Where events that failed go to changes no answer.
-        properties.remove("DeadLetterConfig");
+        ["DeadLetterConfig", "DestinationConfig"].iter().for_each(|inert| drop(properties.remove(*inert)));
         let properties = resolver.value(&properties.into()).and_then(object).with_context(|| event_id.clone())?;
         match event["Type"].as_str().unwrap_or_default() {
             "HttpApi" => function.routes.push(route(&properties).with_context(|| event_id.clone())?),

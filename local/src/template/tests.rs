@@ -127,6 +127,7 @@ fn a_function_reads_a_stream_as_its_event_says() {
     assert_eq!((source.from_the_first, source.batch_size, source.lanes), (false, 100, 1));
     assert_eq!((source.retries, source.maximum_age, source.bisects), (None, None, false));
     let all = "StartingPosition: TRIM_HORIZON, BatchSize: !Ref Threshold, MaximumRetryAttempts: 3, MaximumRecordAgeInSeconds: 60, \
+        DestinationConfig: {OnFailure: {Type: SQS, Destination: !GetAtt Failed.Arn}}, \
         MaximumBatchingWindowInSeconds: 2, BisectBatchOnFunctionError: true, ParallelizationFactor: 10, \
         FunctionResponseTypes: [ReportBatchItemFailures], FilterCriteria: {Filters: [{Pattern: '{\"eventName\": [\"INSERT\"]}'}]}";
     let all = parse(&reading(all)).expect("usable");
