@@ -93,6 +93,7 @@ async fn a_job_is_created_pending() {
       "expires_at": "[time]",
       "kept_until": null,
       "labels": [],
+      "webhook": null,
       "cancel_requested_at": null,
       "attempt": 0,
       "max_attempts": 1,

@@ -14,7 +14,7 @@ fn event(package: &str) -> Value {
 #[tokio::test]
 async fn every_event_is_answered() {
     // Of its own: what an event does is nobody else's concern.
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder().parameter("EventBusName", "default").start().await.unwrap();
     for function in functions().into_iter().filter(|function| function.package != "admin") {
         let package = function.package.as_str();
         let answer = stack.invoke(package, event(package)).await.expect(package);

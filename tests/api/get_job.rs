@@ -117,6 +117,7 @@ async fn a_complete_job_shows_its_miner_its_result_and_its_files() {
       "expires_at": null,
       "kept_until": "[time]",
       "labels": [],
+      "webhook": null,
       "cancel_requested_at": null,
       "attempt": 1,
       "max_attempts": 3,

@@ -36,7 +36,7 @@ fn every_folder_of_functions_is_a_function_and_the_package_of_its_name() {
         // Cargo names the library so unless the manifest says otherwise.
         assert!(!manifest.contains("[lib]\nname"), "{package}");
         assert!(read(&format!("functions/{package}/src/lib.rs")).contains("pub async fn handle("), "{package}");
-        assert!(read(&format!("functions/{package}/src/main.rs")).contains(&format!("{lib}::handle)")), "{package}");
+        assert!(read(&format!("functions/{package}/src/main.rs")).contains(&format!("{lib}::handle")), "{package}");
     }
 }
 

@@ -36,8 +36,14 @@ async fn every_end_is_told_whoever_has_made_it() {
     assert_eq!(night.reap().await, json!({"timed_out": 2}));
 
     let mut told = std::collections::BTreeMap::new();
-    for _ in 0..6 {
-        let one = receiver.next().await.json();
+    while told.len() < 6 {
+        // Where a call was lost on a busy machine, the reaper makes up for it.
+        let Some(one) = receiver.soon().await else {
+            night.stack.clock().advance(Duration::from_secs(61));
+            night.reap().await;
+            continue;
+        };
+        let one = one.json();
         assert_eq!(one["data"]["terminal"], true);
         told.insert(text(&one["data"]["job_id"]), text(&one["type"]));
     }

@@ -19,7 +19,10 @@ async fn it_is_delivered_again_on_request_under_the_same_id() {
     Client::nobody().post(&url, json!({"status": "error", "detail": "no"})).await.ok();
     let first = receiver.next().await;
     let before = hooks.log_when(&job_id, "delivered").await;
-    let asked = again(&job_id).await.ok();
+    let answer = again(&job_id).await;
+    // The caller, the job and the delivery; the write.
+    assert_eq!(answer.engine_calls(), (2, 0));
+    let asked = answer.ok();
     assert_eq!((&asked["state"], &asked["deliveries"]), (&json!("pending"), &before["deliveries"]));
     let second = receiver.next().await;
     assert_eq!((second.header("webhook-id"), &second.body), (first.header("webhook-id"), &first.body));

@@ -11,7 +11,10 @@ async fn a_new_secret_signs_beside_the_one_before_it_for_a_day() {
     let first = hooks.secret().await;
     assert_eq!(first, hooks.secret().await);
     assert_eq!(first["previous_until"], Value::Null);
-    let second = night.user.put(&night.url("/webhooks/secret"), Value::Null).await.ok();
+    let answer = night.user.put(&night.url("/webhooks/secret"), Value::Null).await;
+    // The caller, the secret, and the write.
+    assert_eq!(answer.engine_calls(), (3, 0));
+    let second = answer.ok();
     assert_ne!(second["secret"], first["secret"]);
     assert!(second["previous_until"].is_string());
     assert_eq!(hooks.secret().await, second);

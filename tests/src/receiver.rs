@@ -162,6 +162,11 @@ impl Receiver {
         next.expect("a webhook comes").expect("the receiver runs")
     }
 
+    /// The next webhook, if one comes within ten seconds.
+    pub async fn soon(&mut self) -> Option<Received> {
+        tokio::time::timeout(Duration::from_secs(10), self.received.recv()).await.ok().flatten()
+    }
+
     /// How many came that the test has not asked for.
     pub fn others(&mut self) -> usize {
         std::iter::from_fn(|| self.received.try_recv().ok()).count()

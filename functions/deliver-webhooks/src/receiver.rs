@@ -117,7 +117,9 @@ impl Receivers {
             .map_err(|error| failed(&error))?;
         connection.spawn(async move { drop(driver.await) });
         let authority = webhook.uri.authority().map_or("", |authority| authority.as_str());
-        let path = webhook.uri.path_and_query().map_or("/", |path| path.as_str());
+        // A URL may have a query and no path; a request's target may not. (RFC 9112, section 3.2.1.)
+        let query = webhook.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{query}", webhook.uri.path());
         let request = Request::post(path)
             .header(HOST, authority)
             .header(CONTENT_TYPE, "application/json")
