@@ -254,6 +254,13 @@ async fn a_restart_goes_on_with_what_no_function_has_taken() -> Result<()> {
     put(&late, &[item("d")]).await?;
     late.events_at_rest().await;
     assert_eq!(given(&late).await?, [["a"], ["b"], ["c"], ["d"]]);
+    late.shutdown().await;
+
+    // One that was away is a new one.
+    let back = template.replace("TRIM_HORIZON", "LATEST");
+    let back = start(Stack::builder().data_dir(folder.path()), &back).await?;
+    back.events_at_rest().await;
+    assert_eq!(given(&back).await?.len(), 4);
     Ok(())
 }
 
