@@ -35,14 +35,17 @@ impl Streams {
         stop: &CancellationToken,
         folder: Option<&Path>,
     ) -> Result<Self> {
-        let positions = Arc::new(Positions::open(folder)?);
+        let sources = functions.iter().flat_map(|function| &function.event_sources).map(|source| source.id.as_str());
+        let positions = Arc::new(Positions::open(folder, &sources.collect())?);
         let mut delivered = Vec::new();
         for function in functions {
             for source in &function.event_sources {
+                // Also where it is not needed: a stream that can't be read stops the start.
+                let last = records.last(&source.table)?;
                 let position = match positions.of(&source.id) {
                     Some(position) => position,
                     None if source.from_the_first => None,
-                    None => records.last(&source.table)?,
+                    None => last,
                 };
                 positions.begin(&source.id, source.lanes, position.as_deref())?;
                 let source = Arc::new(source.clone());

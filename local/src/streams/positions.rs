@@ -1,7 +1,7 @@
 //! How far each function has come in each stream: the sequence number of the last record that it is done with.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -20,15 +20,17 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    pub(super) fn open(folder: Option<&Path>) -> Result<Self> {
+    /// Those of these event sources. One that the template has no more is forgotten: if it comes back, it is a new one.
+    pub(super) fn open(folder: Option<&Path>, sources: &BTreeSet<&str>) -> Result<Self> {
         let file = folder.map(|folder| folder.join("streams.json"));
-        let known = match &file {
+        let mut known = match &file {
             Some(file) if file.exists() => {
                 let text = fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
                 serde_json::from_slice(&text).with_context(|| format!("can't use {}", file.display()))?
             }
             _ => Known::new(),
         };
+        known.retain(|source, _| sources.contains(source.as_str()));
         Ok(Self { known: Mutex::new(known), file })
     }
 
