@@ -5,8 +5,10 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod claims;
 mod oracle;
 mod steps;
+mod waiting;
 mod world;
 
 use std::{

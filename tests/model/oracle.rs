@@ -8,14 +8,18 @@ use serde_json::{Value, json};
 pub(crate) const WINDOW: i64 = 3_600_000;
 /// Milliseconds that an attempt may run.
 pub(crate) const TIMEOUT: i64 = 60_000;
+/// Milliseconds that a job waits for a miner, unless it was created with a time of its own.
+pub(crate) const PENDING: i64 = 14_400_000;
 /// Milliseconds that a claim holds a job before the reaper looks for heartbeats, and after which it looks again at what it had to
 /// leave.
 const FIRST_LEASE: i64 = 90_000;
 const LONGEST_LEASE: i64 = 900_000;
 const URLS_GIVEN: i64 = 300_000;
-const MINUTE: i64 = 60_000;
+pub(crate) const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
 const WITHHELD: i64 = 300_000;
+/// Milliseconds from an error to the next attempt, by how many there were before.
+const PAUSES: [i64; 3] = [10_000, 60_000, 600_000];
 /// Milliseconds that a miner has for its report when it was told of a cancel.
 const LAST_WORDS: i64 = 90_000;
 
@@ -33,20 +37,43 @@ fn is_apart(number: u8) -> bool {
     number > 0
 }
 
+/// What a job was created with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Made {
+    /// Of [`METHODS`].
+    pub(crate) method: usize,
+    pub(crate) body: u8,
+    /// Milliseconds that it waits for a miner, where that is a time of its own.
+    pub(crate) wait: Option<i64>,
+}
+
+/// Methods of the chute: each one's name, how often a job is tried, and whether it is tried again after an error.
+pub(crate) const METHODS: [(&str, u32, bool); 3] = [("train", 1, false), ("serve", 3, false), ("tune", 3, true)];
+
 /// A job, as far as anybody can tell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Job {
     pub(crate) user: usize,
-    /// Method and body that it was created with.
-    pub(crate) request: (usize, u8),
+    pub(crate) made: Made,
     pub(crate) created: i64,
     pub(crate) status: &'static str,
     pub(crate) terminal: bool,
     pub(crate) attempt: u32,
     /// How often it was retried, and attempts before that.
     pub(crate) run: u32,
-    before: u32,
+    pub(crate) before: u32,
     pub(crate) miner: Option<usize>,
+    /// Which of the miner's processes, when it said so.
+    pub(crate) worker: Option<u8>,
+    /// When the last attempt began, and whether its miner had asked for the next job.
+    pub(crate) started: i64,
+    pub(crate) was_next: bool,
+    /// Since when it waits, and when its own alarm rings.
+    pub(crate) since: i64,
+    pub(crate) alarm: Option<i64>,
+    /// How many errors there were, and the last report of one, until the next attempt.
+    pub(crate) errors: u32,
+    pub(crate) failure: Option<Report>,
     /// Miners that lost it, and when each did so last.
     pub(crate) lost: BTreeMap<usize, i64>,
     /// Until when a miner that sends no heartbeats may bring files.
@@ -58,8 +85,9 @@ pub(crate) struct Job {
     /// The attempt that was given back last, and how many were.
     pub(crate) released: Option<u32>,
     pub(crate) given_back: u32,
-    /// When the reaper looks at it.
+    /// When the reaper looks at it, or from when on it may be claimed; and how much later that may be, until the table has told.
     pub(crate) due: Option<i64>,
+    pub(crate) due_within: i64,
     /// Its owner has cancelled it while it ran.
     pub(crate) cancel: bool,
     pub(crate) report: Option<Report>,
@@ -112,10 +140,16 @@ pub(crate) struct Token {
 pub(crate) enum Call {
     /// With the `Idempotency-Key` that made it.
     Create {
-        request: (usize, u8),
+        made: Made,
     },
     Claim {
         miner: usize,
+        worker: Option<u8>,
+    },
+    /// Of the next job, which turns out to be this one.
+    Next {
+        miner: usize,
+        worker: Option<u8>,
     },
     Heartbeat {
         token: Token,
@@ -158,7 +192,10 @@ pub(crate) enum Call {
         user: usize,
         file: &'static str,
     },
-    Reap,
+    Reap {
+        /// The alarm of the chute rings.
+        rings: bool,
+    },
 }
 
 /// What is answered: a status, and fields of the body.
@@ -168,15 +205,15 @@ pub(crate) struct Expected {
     pub(crate) fields: Vec<(&'static str, Value)>,
 }
 
-fn status(status: u16) -> Expected {
+pub(crate) fn status(status: u16) -> Expected {
     Expected { status, fields: Vec::new() }
 }
 
 impl Job {
-    pub(crate) fn new(user: usize, request: (usize, u8), now: i64) -> Self {
+    pub(crate) fn new(user: usize, made: Made, now: i64) -> Self {
         Self {
             user,
-            request,
+            made,
             created: now,
             status: "pending",
             terminal: false,
@@ -184,6 +221,13 @@ impl Job {
             run: 0,
             before: 0,
             miner: None,
+            worker: None,
+            started: 0,
+            was_next: false,
+            since: now,
+            alarm: made.wait.map(|wait| now + wait),
+            errors: 0,
+            failure: None,
             lost: BTreeMap::new(),
             lease: None,
             urls: None,
@@ -192,6 +236,7 @@ impl Job {
             released: None,
             given_back: 0,
             due: Some(now),
+            due_within: 0,
             cancel: false,
             report: None,
             files: BTreeMap::new(),
@@ -201,9 +246,9 @@ impl Job {
         }
     }
 
-    /// The method `train` is tried once, `serve` three times. What was given back does not count.
+    /// What was given back does not count.
     fn max_attempts(&self) -> u32 {
-        self.before + [1, 3][self.request.0] + self.given_back
+        self.before + METHODS[self.made.method].1 + self.given_back
     }
 
     /// The answer, and the job after it.
@@ -231,13 +276,11 @@ impl Job {
                 states.push(Self { objects: whole.objects, ..held.clone() });
                 states.push(held);
             }
-            Call::Reap if whole != *self => {
-                let swept = Self { objects: whole.objects, ..self.clone() };
-                for state in [self.clone(), swept] {
-                    states.push(Self { due: Some(now + MINUTE), ..state.clone() });
-                    states.push(state);
-                }
+            // It has an alarm already, and does not wait.
+            Call::Release { .. } | Call::Finish { .. } | Call::Retry { .. } if whole.alarm != self.alarm => {
+                states.push(Self { alarm: whole.alarm, ..self.clone() });
             }
+            Call::Reap { rings } => states = self.half_reaped(*rings, now),
             _ => {}
         }
         states
@@ -245,10 +288,11 @@ impl Job {
 
     fn carry_out(&mut self, call: &Call, now: i64) -> Expected {
         match call {
-            Call::Create { request } if *request != self.request => status(422),
+            Call::Create { made } if *made != self.made => status(422),
             Call::Create { .. } if self.gone.is_some() => status(409),
             Call::Create { .. } => self.shown_to_owner(),
-            Call::Claim { miner } => self.claim(*miner, now),
+            Call::Claim { miner, worker } => self.claim(*miner, *worker, now),
+            Call::Next { miner, worker } => self.next(*miner, *worker, now),
             Call::Heartbeat { token } => self.heartbeat(*token, now),
             Call::Release { token } => self.release(*token, now),
             Call::Finish { token, report } => self.finish(*token, *report, now),
@@ -263,6 +307,7 @@ impl Job {
                     status(200)
                 }
             },
+            Call::Complete { token } if self.has_failed(*token, now) => self.shown_to_miner(),
             Call::Complete { token } => match self.held(*token, now) {
                 Err(refused) => status(refused),
                 Ok(()) if self.report.is_none() => status(400),
@@ -314,8 +359,9 @@ impl Job {
                 Some(content) => Expected { status: 200, fields: vec![("/content", json!(content))] },
                 None => status(404),
             },
-            Call::Reap => {
+            Call::Reap { rings } => {
                 self.reap(now);
+                self.ring(*rings, now);
                 status(200)
             }
         }
@@ -323,7 +369,7 @@ impl Job {
 
     /// Whether it has, or may have, something in S3.
     pub(crate) fn has_objects(&self) -> bool {
-        self.report.is_some() || self.run > 0 || is_apart(self.request.1)
+        self.report.is_some() || self.run > 0 || is_apart(self.made.body)
     }
 
     /// What a JobResponse says of it.
@@ -346,32 +392,62 @@ impl Job {
     fn shown_to_owner(&self) -> Expected {
         let result = self.report.map(|report| report.result);
         let mut answer = self.shown(result);
-        answer.fields.push(match (self.request.1, result) {
+        answer.fields.push(match (self.made.body, result) {
             (2, Some(2)) => ("/job_args", Value::Null),
             (arguments, _) => ("/job_args/text", content(arguments)["text"].take()),
         });
         answer
     }
 
-    fn claim(&mut self, miner: usize, now: i64) -> Expected {
+    fn claim(&mut self, miner: usize, worker: Option<u8>, now: i64) -> Expected {
         if self.gone.is_some() {
             return status(404);
         }
-        if self.miner != Some(miner) || self.terminal {
-            if self.lost.get(&miner).is_some_and(|at| now < at + WITHHELD) {
+        if self.miner != Some(miner) || self.worker != worker || self.terminal {
+            if self.is_withheld(miner, now) {
                 return status(403);
             }
-            if self.status != "pending" {
+            if self.status != "pending" || self.is_delayed(now) {
                 return status(409);
             }
-            self.status = "running";
-            self.attempt += 1;
-            self.miner = Some(miner);
-            self.deadline = Some(now + TIMEOUT + WINDOW);
-            self.due = Some(now + FIRST_LEASE);
+            self.begin(miner, worker, now);
         }
-        let arguments = content(self.request.1)["text"].take();
+        self.assigned()
+    }
+
+    pub(crate) fn is_withheld(&self, miner: usize, now: i64) -> bool {
+        self.lost.get(&miner).is_some_and(|at| now < at + WITHHELD)
+    }
+
+    /// Whether it waits for the time of its next attempt, after an error.
+    pub(crate) fn is_delayed(&self, now: i64) -> bool {
+        self.failure.is_some() && self.due > Some(now)
+    }
+
+    pub(crate) fn begin(&mut self, miner: usize, worker: Option<u8>, now: i64) {
+        self.status = "running";
+        self.attempt += 1;
+        (self.miner, self.worker, self.started, self.was_next) = (Some(miner), worker, now, false);
+        self.deadline = Some(now + TIMEOUT + WINDOW);
+        self.due = Some(now + FIRST_LEASE);
+        self.failure = None;
+    }
+
+    /// Whether a heartbeat of this attempt was taken.
+    pub(crate) fn has_beaten(&self) -> bool {
+        self.beats.is_some_and(|beats| beats.attempt == self.attempt && beats.until.is_some())
+    }
+
+    /// What its miner is told.
+    pub(crate) fn assigned(&self) -> Expected {
+        let arguments = content(self.made.body)["text"].take();
         Expected { status: 200, fields: vec![("/attempt", json!(self.attempt)), ("/job_data/text", arguments)] }
+    }
+
+    /// Whether the miner of this token has reported an error after which the job is tried again, and nobody has begun.
+    fn has_failed(&self, token: Token, now: i64) -> bool {
+        let is_open = token.expires > now.div_euclid(1000) && self.gone.is_none();
+        is_open && self.failure.is_some() && self.report.is_none() && self.attempt == token.attempt
     }
 
     /// Whether a token opens the job.
@@ -453,7 +529,9 @@ impl Job {
         }
         (self.status, self.terminal, self.cancel, self.released, self.given_back) = ("pending", false, false, None, 0);
         (self.before, self.run) = (self.attempt, self.run + 1);
-        (self.miner, self.report, self.deadline, self.due) = (None, None, None, Some(now));
+        (self.miner, self.worker, self.report, self.deadline, self.due) = (None, None, None, None, Some(now));
+        (self.errors, self.failure) = (0, None);
+        self.waits(now);
         self.files.clear();
         self.objects.clear();
         self.outputs.clear();
@@ -470,6 +548,8 @@ impl Job {
             Ok(()) => {
                 self.released = Some(self.attempt);
                 if self.cancel {
+                    // The alarm is set for whatever is given back.
+                    self.alarm = self.alarm_of_wait(now).or(self.alarm);
                     self.status = "cancelled";
                     self.end();
                 } else {
@@ -486,14 +566,27 @@ impl Job {
         self.status = "pending";
         self.lost.retain(|_, at| now < *at + WITHHELD);
         self.lost.extend(self.miner.take().map(|miner| (miner, now)));
+        (self.worker, self.due_within) = (None, 0);
         (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
+        self.waits(now);
     }
 
     fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
+        if self.has_failed(token, now) && self.failure == Some(report) {
+            return self.shown_to_miner();
+        }
         if let Err(refused) = self.held(token, now) {
             return status(refused);
         }
+        let is_tried_again = report.status == "error" && METHODS[self.made.method].2 && !self.cancel;
         if self.status == "running" && self.report.is_none() {
+            if is_tried_again && self.attempt < self.max_attempts() {
+                self.requeue(now);
+                self.due = Some(now + PAUSES[(self.errors as usize).min(2)]);
+                (self.errors, self.failure) = (self.errors + 1, Some(report));
+                self.since = now.max(self.due.unwrap_or(now));
+                return self.shown_to_miner();
+            }
             self.report = Some(report);
             let report = if self.cancel { Report { status: "cancelled", ..report } } else { report };
             self.files = report.files().map(|file| (file, false)).collect();
@@ -535,7 +628,7 @@ impl Job {
         self.end();
     }
 
-    fn reap(&mut self, now: i64) {
+    pub(crate) fn reap(&mut self, now: i64) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
@@ -595,8 +688,19 @@ impl Job {
         self.beats = Some(Beats { attempt: self.attempt + 1, until: None, cancelled });
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         (self.terminal, self.lease, self.urls, self.due) = (true, None, None, None);
+    }
+
+    /// The table tells when the reaper looks at it.
+    pub(crate) fn learn(&mut self, item: &Value) {
+        let due = item["due_at"]["N"].as_str().and_then(|due| due.parse::<i64>().ok());
+        if let (Some(expected), Some(due)) = (self.due, due)
+            && self.due_within > 0
+            && (expected..=expected + self.due_within).contains(&due)
+        {
+            (self.due, self.due_within) = (Some(due), 0);
+        }
     }
 
     /// Whether the table's items are this job's and its heartbeats'. `miners` are their names there, and their accounts.
@@ -634,6 +738,9 @@ impl Job {
             && number("attempt") == Some(self.attempt.into())
             && number("run").unwrap_or(0) == i64::from(self.run)
             && text("miner") == self.miner.map(|miner| miners[miner].0.as_str())
+            && text("worker") == self.worker.map(crate::claims::name_of).as_deref()
+            && number("errors").unwrap_or(0) == i64::from(self.errors)
+            && text("failure").is_some() == self.failure.is_some()
             && lost == expected.collect()
             && number("lease_expires_at") == self.lease
             && number("uploads_until") == self.urls

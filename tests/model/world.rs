@@ -18,7 +18,8 @@ use tests::{Answer, Form, Hotkey, check_answer, dynamodb, item, s3, text};
 use uuid::Uuid;
 
 use crate::{
-    oracle::{self, Call, Expected, FILES, Job, TIMEOUT, Token, WINDOW},
+    claims::{self, Asks, name_of},
+    oracle::{self, Call, Expected, FILES, Job, METHODS, Made, PENDING, TIMEOUT, Token, WINDOW},
     steps::{Failing, Step, What},
 };
 
@@ -104,10 +105,18 @@ enum About {
     New {
         user: usize,
         key: Option<u8>,
-        request: (usize, u8),
+        made: Made,
     },
+    /// Whichever job it turns out to be.
+    Next(Asks),
     List,
     Reap,
+}
+
+impl About {
+    fn next(&self) -> Option<Asks> {
+        if let Self::Next(asks) = self { Some(*asks) } else { None }
+    }
 }
 
 /// An answer; None when there was none, or none that tells.
@@ -117,6 +126,8 @@ type Seen = Option<(u16, Value)>;
 struct Case<'a> {
     world: &'a mut World,
     chute_id: String,
+    /// Its jobs wait in shards, and are taken in any order.
+    busy: bool,
     /// Each job's id, and what may be true of it: more than one state only while nobody can tell.
     jobs: Vec<(String, Vec<Job>)>,
     by_key: BTreeMap<(usize, u8), usize>,
@@ -139,7 +150,8 @@ fn content(number: u32) -> Vec<u8> {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let stack = Stack::start().await.expect("the stack starts");
+        let pending = (PENDING / 1000).to_string();
+        let stack = Stack::builder().parameter("PendingSeconds", pending).start().await.expect("the stack starts");
         let faults = Arc::new(Mutex::new(Faults::default()));
         let hook = Arc::clone(&faults);
         stack.set_faults(move |call| hook.lock().unwrap().decide(call));
@@ -166,18 +178,22 @@ impl World {
     /// Takes the steps, lets the faults stop, and looks whether anything was lost or is stuck.
     pub(crate) async fn run(&mut self, steps: &[Step]) -> Result<()> {
         let chute_id = Uuid::new_v4().to_string();
-        let method =
-            |name: &str, retry: u32| json!({"name": name, "timeout": TIMEOUT / 1000, "retry": retry, "upload": true});
+        let method = |(name, attempts, retry_errors): (&str, u32, bool)| {
+            json!({
+                "name": name, "timeout": TIMEOUT / 1000, "retry": attempts - 1, "retry_errors": retry_errors, "upload": true,
+            })
+        };
+        let busy = self.cases % 2 == 1;
         let chute = json!({
             "chute_id": chute_id, "user_id": self.users[0].user_id, "name": "c", "public": true, "version": "1",
-            "busy": self.cases % 2 == 1,
-            "methods": [method("train", 0), method("serve", 2)],
+            "busy": busy, "methods": METHODS.map(method),
         });
         self.stack.invoke("admin", json!({"command": "put_chute", "chute": chute})).await.unwrap();
         self.cases += 1;
         let mut case = Case {
             world: self,
             chute_id,
+            busy,
             jobs: Vec::new(),
             by_key: BTreeMap::new(),
             tokens: Vec::new(),
@@ -270,7 +286,7 @@ impl Case<'_> {
         let creates = |request: &Request| matches!(request.about, About::New { .. });
         match &step.what {
             What::CreateTwice { user, key } => {
-                let create = What::Create { user: *user, method: 0, key: Some(*key), body: 1 };
+                let create = What::Create { user: *user, method: 0, key: Some(*key), body: 1, wait: Some(5_400) };
                 requests.extend([self.request(&create), self.request(&create)].into_iter().flatten());
             }
             what => {
@@ -291,6 +307,7 @@ impl Case<'_> {
         self.world.taken += requests.len();
         *self.world.faults.lock().unwrap() = Faults { plan: step.faults.clone(), ..Faults::default() };
         let now = self.world.now();
+        let rings = self.alarm().await.is_some_and(|alarm| alarm <= whole_seconds(now));
         let seen = join_all(requests.iter().map(|request| self.world.carry_out(request))).await;
         let happened = std::mem::take(&mut *self.world.faults.lock().unwrap()).happened;
         self.world.stack.engines_at_rest().await;
@@ -300,7 +317,9 @@ impl Case<'_> {
             return Err("no answer, though nothing failed".to_owned());
         }
         let made = self.compare_new(&requests, &seen, now).await?;
-        self.compare(&requests, &seen, now).await?;
+        self.compare_next(&requests, &seen, now, happened.is_empty())?;
+        self.compare(&requests, &seen, now, rings, happened.is_empty()).await?;
+        self.compare_alarm(&requests, &seen, rings).await?;
         for (request, seen) in requests.into_iter().zip(seen) {
             self.remember(request, seen, made)?;
         }
@@ -310,6 +329,7 @@ impl Case<'_> {
     fn request(&self, what: &What) -> Option<Request> {
         let stack_url = self.world.stack.url();
         let body = |value: Value| value.to_string().into_bytes();
+        let named = |worker: Option<u8>| worker.map_or(Vec::new(), |worker| body(json!({"worker": name_of(worker)})));
         let signed = |person: &Person, about, method: Method, path: String, body: Vec<u8>| {
             let (headers, signature) = person.sign(&method, &path, &body, self.world.now());
             Request { about, http: Http { method, url: format!("{stack_url}{path}"), headers, body }, signature }
@@ -326,25 +346,38 @@ impl Case<'_> {
         let number = u32::try_from(self.world.taken).unwrap_or_default();
         let (users, miners) = (&self.world.users, &self.world.miners);
         Some(match what {
-            What::Create { user, method, key, body: number } => {
-                let request = (*method, *number);
+            What::Create { user, method, key, body: number, wait } => {
+                let made = Made { method: *method, body: *number, wait: wait.map(|seconds| seconds * 1000) };
                 let known = key.and_then(|key| self.by_key.get(&(*user, key)));
                 let about = match known {
-                    Some(job) => About::Job(*job, Call::Create { request }),
-                    None => About::New { user: *user, key: *key, request },
+                    Some(job) => About::Job(*job, Call::Create { made }),
+                    None => About::New { user: *user, key: *key, made },
                 };
-                let path = format!("/jobs/{}/{}", self.chute_id, ["train", "serve"][*method]);
+                let path = format!("/jobs/{}/{}", self.chute_id, METHODS[*method].0);
                 let mut request = signed(&users[*user], about, Method::POST, path, body(oracle::content(*number)));
+                if let Some(seconds) = wait {
+                    request.http.url += &format!("?cancel_after={seconds}");
+                }
                 if let Some(key) = key {
                     request.http.headers.push(("idempotency-key".to_owned(), format!("{} {key}", self.chute_id)));
                 }
                 request
             }
             What::CreateTwice { .. } | What::Jump { .. } => return None,
-            What::Claim { miner, job } => {
+            What::Claim { miner, worker, job } => {
                 let (at, job_id) = a_job(job)?;
-                let about = About::Job(at, Call::Claim { miner: *miner });
-                signed(&miners[*miner], about, Method::PUT, format!("/jobs/{job_id}/claim"), Vec::new())
+                let about = About::Job(at, Call::Claim { miner: *miner, worker: *worker });
+                signed(&miners[*miner], about, Method::PUT, format!("/jobs/{job_id}/claim"), named(*worker))
+            }
+            What::Next { .. } | What::NextAgain => {
+                let asks = match what {
+                    What::Next { miner, worker } => Asks { miner: *miner, worker: *worker },
+                    _ => self.sent.iter().rev().find_map(|request| request.about.next())?,
+                };
+                let (miner, body) = (&miners[asks.miner], named(asks.worker));
+                let mut request = signed(miner, About::Next(asks), Method::PUT, "/jobs/claim".to_owned(), body);
+                request.http.url += &format!("?chute_id={}", self.chute_id);
+                request
             }
             What::Heartbeat { token } => {
                 let (job, token, url) = back(&self.tokens, *token)?;
@@ -448,10 +481,10 @@ impl Case<'_> {
                     return None;
                 }
                 // It may be known by now which job the key has made.
-                if let About::New { user, key: Some(key), request: what } = &request.about
+                if let About::New { user, key: Some(key), made } = &request.about
                     && let Some(job) = self.by_key.get(&(*user, *key))
                 {
-                    request.about = About::Job(*job, Call::Create { request: *what });
+                    request.about = About::Job(*job, Call::Create { made: *made });
                 }
                 request
             }
@@ -473,30 +506,34 @@ impl Case<'_> {
     }
 
     /// The answers and the table must be what some order of the requests makes of the model.
-    async fn compare(&mut self, requests: &[Request], seen: &[Seen], now: i64) -> Result<()> {
+    async fn compare(&mut self, requests: &[Request], seen: &[Seen], now: i64, rings: bool, quiet: bool) -> Result<()> {
         for (request, seen) in requests.iter().zip(seen) {
             if let (About::List, Some(answer)) = (&request.about, seen)
                 && requests.len() == 1
             {
-                self.compare_list(answer)?;
+                self.compare_list(answer, now)?;
             }
         }
         for at in 0..self.jobs.len() {
             let concerned: Vec<_> = requests
                 .iter()
                 .zip(seen)
-                .filter(|(request, _)| match request.about {
-                    About::Job(job, _) => job == at,
-                    About::Reap => true,
-                    About::New { .. } | About::List => false,
+                .filter_map(|(request, seen)| {
+                    let (call, seen) = match &request.about {
+                        About::Job(job, call) => (Some(call.clone()).filter(|_| *job == at)?, seen.as_ref()),
+                        About::Reap => (Call::Reap { rings }, seen.as_ref()),
+                        About::Next(asks) => (asks.call(), self.given(seen, at, quiet)?),
+                        About::New { .. } | About::List => return None,
+                    };
+                    Some(Concerned { call, signature: request.signature.as_ref(), seen })
                 })
                 .collect();
             if concerned.is_empty() {
                 continue;
             }
             let before = &self.jobs[at].1;
-            let mut after = in_order(before, &concerned, at, now);
-            if let [one, other] = concerned[..] {
+            let mut after = in_order(before, &concerned.iter().collect::<Vec<_>>(), at, now);
+            if let [one, other] = &concerned[..] {
                 for state in in_order(before, &[other, one], at, now) {
                     if !after.contains(&state) {
                         after.push(state);
@@ -510,14 +547,20 @@ impl Case<'_> {
                 let stored = async |key: &str| item(&self.world.stack, "JobsTable", "job_id", key).await;
                 let job_id = &self.jobs[at].0;
                 let (item, row) = (stored(job_id).await, stored(&format!("{job_id}#lease")).await);
+                let alarm = stored(&alarm_of(job_id)).await;
                 let miners: Vec<_> =
                     self.world.miners.iter().map(|miner| (miner.name.clone(), miner.user_id.clone())).collect();
                 let possible = after.clone();
-                after.retain(|job| job.is(&item, &row, &miners));
+                after.iter_mut().for_each(|job| job.learn(&item));
+                after.retain(|job| job.is(&item, &row, &miners) && job.has_alarm(&alarm));
                 if after.is_empty() {
                     return Err(format!(
-                        "job {at} may be {possible:?} at {now}, and is {item} with {row}; answers {seen:?}"
+                        "job {at} may be {possible:?} at {now}, and is {item} with {row} and {alarm}; answers {seen:?}"
                     ));
+                }
+                let waits_now = before.iter().all(|job| job.waits_until().is_none());
+                if let Some(job) = after.iter().find(|job| waits_now && job.waits_without_alarm()) {
+                    return Err(format!("job {at} waits, and no alarm ends that in time: {job:?}"));
                 }
                 if after.iter().all(|job| job.run > before[0].run) {
                     let user = after[0].user;
@@ -530,10 +573,61 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// What an answer to who asked for the next job says of this one: it was given; or nobody knows, because something failed; or nothing.
+    fn given<'a>(&self, seen: &'a Seen, at: usize, quiet: bool) -> Option<Option<&'a (u16, Value)>> {
+        match seen {
+            Some((200, body)) if self.jobs[at].0 == body["job_id"] => Some(seen.as_ref()),
+            None => Some(None),
+            Some(_) if !quiet => Some(None),
+            Some(_) => None,
+        }
+    }
+
+    /// What was given to who asked for the next job must be what it had to be.
+    fn compare_next(&self, requests: &[Request], seen: &[Seen], now: i64, quiet: bool) -> Result<()> {
+        for (request, seen) in requests.iter().zip(seen) {
+            let (About::Next(asks), Some((status, body))) = (&request.about, seen) else { continue };
+            let given = self.jobs.iter().position(|(job_id, _)| body["job_id"] == *job_id);
+            let was_sent = || self.sent.iter().any(|earlier| earlier.http.headers == request.http.headers);
+            match (status, given, &request.signature) {
+                (401, _, Some(signature)) if is_old(signature, now) || was_sent() => {}
+                (_, _, Some(signature)) if is_old(signature, now) => {
+                    return Err("an old signature was taken".to_owned());
+                }
+                (200, Some(_), _) | (204, None, _) if requests.len() > 1 => {}
+                (200, Some(_), _) | (204, None, _) => {
+                    claims::check(&self.jobs, *asks, given, now, quiet, !self.busy)?;
+                }
+                _ => return Err(format!("who asked for the next job was answered {status} {body}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// When the alarm of the chute rings.
+    async fn alarm(&self) -> Option<i64> {
+        let row = item(&self.world.stack, "JobsTable", "job_id", &alarm_of(&self.chute_id)).await;
+        row["due_at"]["N"].as_str().and_then(|due| due.parse().ok())
+    }
+
+    /// The chute has an alarm; and where the reaper alone has heard it, that rings again as soon as the first of the jobs has waited too long.
+    async fn compare_alarm(&self, requests: &[Request], seen: &[Seen], rings: bool) -> Result<()> {
+        let Some(alarm) = self.alarm().await else { return Err("the chute has no alarm".to_owned()) };
+        // A job that waits for a time of its own may have begun to in the same run.
+        let until = |job: &Job| job.waits_until().filter(|_| job.made.wait.is_none());
+        let waiting = self.jobs.iter().filter_map(|(_, states)| states.iter().filter_map(until).max());
+        match (requests, seen, waiting.min()) {
+            ([Request { about: About::Reap, .. }], [Some(_)], Some(first)) if rings && alarm > first => {
+                Err(format!("a job waits until {first}, and the chute's alarm rings at {alarm}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The job that nobody had heard of, when a create has made one.
     async fn compare_new(&mut self, requests: &[Request], seen: &[Seen], now: i64) -> Result<Option<usize>> {
         let new = requests.iter().zip(seen).filter_map(|(request, seen)| match request.about {
-            About::New { user, key, request: what } => Some((user, key, what, request, seen)),
+            About::New { user, key, made } => Some((user, key, made, request, seen)),
             _ => None,
         });
         let new: Vec<_> = new.collect();
@@ -581,10 +675,12 @@ impl Case<'_> {
         ids.filter(|job_id| self.jobs.iter().all(|(known, _)| known != job_id)).collect()
     }
 
-    fn compare_list(&self, (status, body): &(u16, Value)) -> Result<()> {
+    fn compare_list(&self, (status, body): &(u16, Value), now: i64) -> Result<()> {
         let listed: BTreeSet<_> =
             body["jobs"].as_array().into_iter().flatten().map(|job| text(&job["job_id"])).collect();
-        let pending = self.jobs.iter().filter(|(_, states)| states[0].status == "pending" && states[0].gone.is_none());
+        let is_listed =
+            |job: &Job| job.status == "pending" && job.gone.is_none() && job.due <= Some(now.max(job.created));
+        let pending = self.jobs.iter().filter(|(_, states)| is_listed(&states[0]));
         let pending: BTreeSet<_> = pending.map(|(job_id, _)| job_id.clone()).collect();
         if *status == 200 && listed == pending {
             return Ok(());
@@ -595,12 +691,17 @@ impl Case<'_> {
     /// What the clients have learnt.
     fn remember(&mut self, mut request: Request, seen: Seen, made: Option<usize>) -> Result<()> {
         let known = |job_id: &Value| self.jobs.iter().position(|(known, _)| job_id == known);
-        if let (About::Job(job, call), Some((200, body))) = (&request.about, &seen) {
+        let about = match (&request.about, &seen) {
+            (About::Job(job, call), _) => Some((*job, call.clone())),
+            (About::Next(asks), Some((200, body))) => known(&body["job_id"]).map(|job| (job, asks.call())),
+            _ => None,
+        };
+        if let (Some((job, call)), Some((200, body))) = (&about, &seen) {
             if body.get("job_id").is_some_and(|job_id| known(job_id) != Some(*job)) {
                 return Err(format!("job {job} was answered as another one: {body}"));
             }
             match call {
-                Call::Claim { miner } => {
+                Call::Claim { miner, .. } | Call::Next { miner, .. } => {
                     let attempt = u32::try_from(body["attempt"].as_u64().unwrap_or_default()).unwrap_or_default();
                     let winner = *self.winners.entry((*job, attempt)).or_insert(*miner);
                     if winner != *miner {
@@ -656,11 +757,12 @@ impl Case<'_> {
     /// The faults stop, and the reaper runs on.
     async fn settle(&mut self) -> Result<()> {
         let quiet = |what: What| Step { what, meanwhile: None, faults: Vec::new() };
+        self.step(&quiet(What::List { miner: 0 })).await?;
+        self.compare_lists_of_owners().await?;
         for _ in 0..5 {
             self.world.stack.clock().advance(Duration::from_millis(2 * WINDOW as u64 + 100_000));
             self.step(&quiet(What::Reap)).await?;
         }
-        self.step(&quiet(What::List { miner: 0 })).await?;
         for back in 0..self.jobs.len() {
             for user in [0, 1] {
                 self.step(&quiet(What::Get { user, job: back })).await?;
@@ -671,8 +773,8 @@ impl Case<'_> {
         }
         for (at, (_, states)) in self.jobs.iter().enumerate() {
             let job = &states[0];
-            if !(job.terminal || job.gone.is_some() || job.status == "pending")
-                || (job.gone.is_some() && job.due.is_some())
+            // What waited has expired by now.
+            if !(job.terminal || job.gone.is_some()) || (job.gone.is_some() && job.due.is_some()) || job.alarm.is_some()
             {
                 return Err(format!("job {at} is stuck: {job:?}"));
             }
@@ -688,6 +790,24 @@ impl Case<'_> {
             }
             if counted != *jobs {
                 return Err(format!("{jobs} jobs were created, and counted are {counted}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Users see their jobs, and nothing else: no alarm.
+    async fn compare_lists_of_owners(&self) -> Result<()> {
+        for (at, user) in self.world.users.iter().enumerate() {
+            let (headers, _) = user.sign(&Method::GET, "/jobs", &[], self.world.now());
+            let url = format!("{}/jobs?limit=100&chute_id={}", self.world.stack.url(), self.chute_id);
+            let list = Http { method: Method::GET, url, headers, body: Vec::new() };
+            let Some((200, body)) = self.world.send(&list).await else { return Err("a list has no answer".to_owned()) };
+            let listed = body["jobs"].as_array().into_iter().flatten().map(|job| text(&job["job_id"]));
+            let own = |job: &Job| job.user == at && job.gone.is_none();
+            let jobs = self.jobs.iter().filter(|(_, states)| own(&states[0])).map(|(job_id, _)| job_id.clone());
+            let (listed, jobs): (BTreeSet<_>, BTreeSet<_>) = (listed.collect(), jobs.collect());
+            if listed != jobs {
+                return Err(format!("user {at} has {jobs:?}, and sees {listed:?}"));
             }
         }
         Ok(())
@@ -710,25 +830,29 @@ impl Case<'_> {
     }
 }
 
+/// What concerns one job: what was asked of it, and what was answered.
+struct Concerned<'a> {
+    call: Call,
+    signature: Option<&'a Signature>,
+    seen: Option<&'a (u16, Value)>,
+}
+
 /// Everything that a job may be after these requests, in this order, were answered so.
-fn in_order(before: &[Job], requests: &[(&Request, &Seen)], at: usize, now: i64) -> Vec<Job> {
+fn in_order(before: &[Job], requests: &[&Concerned<'_>], at: usize, now: i64) -> Vec<Job> {
     let mut states = before.to_vec();
-    for (request, seen) in requests {
+    for Concerned { call, signature, seen } in requests {
         let mut next = Vec::new();
         let mut push = |job: Job| {
             if !next.contains(&job) {
                 next.push(job);
             }
         };
-        // A schedule tells whole seconds.
-        let (call, now) = match &request.about {
-            About::Job(_, call) => (call, now),
-            _ => (&Call::Reap, now.div_euclid(1000) * 1000),
-        };
+        let is_reaper = matches!(call, Call::Reap { .. });
+        let now = if is_reaper { whole_seconds(now) } else { now };
         for job in states {
             let (expected, after) = job.after(call, now);
             let refused = Expected { status: 401, fields: Vec::new() };
-            let (expected, after) = match &request.signature {
+            let (expected, after) = match signature {
                 Some(signature) if is_old(signature, now) => (refused, job.clone()),
                 Some(signature) if expected.status == 200 && signature.spent_on.is_some_and(|spent| spent != at) => {
                     (refused, job.clone())
@@ -737,9 +861,16 @@ fn in_order(before: &[Job], requests: &[(&Request, &Seen)], at: usize, now: i64)
             };
             match seen {
                 Some(answer) if expected.is(answer) => {
-                    // Whoever else is at it may be faster than the reaper, which then leaves the job to its next run.
-                    if matches!(call, Call::Reap) && requests.len() > 1 {
-                        push(job);
+                    if requests.len() > 1 {
+                        // Whoever else is at it may be faster than the reaper, which then leaves the job, or its alarm, to its next run; and
+                        // than who has set the alarm for nothing.
+                        match call {
+                            Call::Reap { .. } => job.half_way(call, now).into_iter().for_each(&mut push),
+                            Call::Release { .. } | Call::Finish { .. } | Call::Retry { .. } => {
+                                push(Job { alarm: job.alarm_of_wait(now).or(job.alarm), ..after.clone() });
+                            }
+                            _ => {}
+                        }
                     }
                     push(after);
                 }
@@ -754,6 +885,16 @@ fn in_order(before: &[Job], requests: &[(&Request, &Seen)], at: usize, now: i64)
         states = next;
     }
     states
+}
+
+/// A schedule tells whole seconds.
+fn whole_seconds(now: i64) -> i64 {
+    now.div_euclid(1000) * 1000
+}
+
+/// The key of an alarm's row.
+fn alarm_of(id: &str) -> String {
+    Uuid::new_v5(&Uuid::try_parse(id).expect("an id"), b"waiting").to_string()
 }
 
 impl Expected {
