@@ -16,7 +16,9 @@ async fn next(night: &Night, miner: &Client) -> Answer {
 async fn a_worker_that_asks_again_gets_a_job_again_that_another_had_lost() {
     let night = Night::begin().await;
     night.stack.clock().set(1_795_000_000_000);
-    let (job_id, other) = (night.create("serve").await, night.create("serve").await);
+    let job_id = night.create("serve").await;
+    night.stack.clock().advance(Duration::from_millis(1));
+    let other = night.create("serve").await;
     let url = night.claim(&night.miner().await, &job_id).await;
     Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), Value::Null).await.ok();
     night.stack.clock().advance(Duration::from_secs(91));
