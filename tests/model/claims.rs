@@ -1,6 +1,8 @@
-//! Claim next: which job a miner may be given, and which it has to be.
+//! The model of claims; and, of who asks for the next job, which one may be given, and which has to be.
 
-use crate::oracle::{Call, Expected, Job, MINUTE, status};
+use serde_json::json;
+
+use crate::oracle::{Call, Expected, FIRST_LEASE, Job, MINUTE, TIMEOUT, WINDOW, WITHHELD, content, status};
 
 /// What a worker calls itself.
 pub(crate) fn name_of(worker: u8) -> String {
@@ -25,6 +27,51 @@ impl Asks {
 type States<'a> = &'a [Job];
 
 impl Job {
+    pub(crate) fn claim(&mut self, miner: usize, worker: Option<u8>, now: i64) -> Expected {
+        if self.gone.is_some() {
+            return status(404);
+        }
+        if self.miner != Some(miner) || self.worker != worker || self.terminal {
+            if self.is_withheld(miner, now) {
+                return status(403);
+            }
+            if self.status != "pending" || self.is_delayed(now) {
+                return status(409);
+            }
+            self.begin(miner, worker, now);
+        }
+        self.assigned()
+    }
+
+    pub(crate) fn is_withheld(&self, miner: usize, now: i64) -> bool {
+        self.lost.get(&miner).is_some_and(|at| now < at + WITHHELD)
+    }
+
+    /// Whether it waits for the time of its next attempt, after an error.
+    pub(crate) fn is_delayed(&self, now: i64) -> bool {
+        self.failure.is_some() && self.due > Some(now)
+    }
+
+    pub(crate) fn begin(&mut self, miner: usize, worker: Option<u8>, now: i64) {
+        self.status = "running";
+        self.attempt += 1;
+        (self.miner, self.worker, self.started, self.was_next) = (Some(miner), worker, now, false);
+        self.deadline = Some(now + TIMEOUT + WINDOW);
+        self.due = Some(now + FIRST_LEASE);
+        self.failure = None;
+    }
+
+    /// Whether a heartbeat of this attempt was taken.
+    pub(crate) fn has_beaten(&self) -> bool {
+        self.beats.is_some_and(|beats| beats.attempt == self.attempt && beats.until.is_some())
+    }
+
+    /// What its miner is told.
+    pub(crate) fn assigned(&self) -> Expected {
+        let arguments = content(self.made.body)["text"].take();
+        Expected { status: 200, fields: vec![("/attempt", json!(self.attempt)), ("/job_data/text", arguments)] }
+    }
+
     /// The next job of this miner is this one, if it may have it.
     pub(crate) fn next(&mut self, miner: usize, worker: Option<u8>, now: i64) -> Expected {
         if !self.is_given_again(miner, worker, now) {
