@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::oracle::{Job, MINUTE, PENDING};
 
 /// Milliseconds that a request may take.
-const REQUEST: i64 = 30_000;
+const REQUEST: i64 = 60_000;
 
 impl Job {
     /// It waits from now on, and its own alarm, if it has one, is set before that.

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::run::{AT_ONCE, RUN};
 
-/// Seconds from when a request came until its last write, at most: a function has 29.
-const REQUEST: i64 = 30;
+/// Seconds from when a request came until its last write, at most: a function has 29, and may have to start before that.
+const REQUEST: i64 = 60;
 /// Seconds after which a chute's queue is looked at again, at the latest.
 const LOOK_AGAIN: i64 = DAY;
 
