@@ -1,9 +1,11 @@
-//! `PUT /jobs/claim?chute_id=…`, of jobs that have waited before.
+//! `PUT /jobs/claim?chute_id=…`, of jobs that have waited before, or go as they are claimed.
 
 use std::time::Duration;
 
+use local::Fault;
 use serde_json::{Value, json};
 use tests::{Answer, Client, Night, text};
+use tokio::{runtime::Handle, task::block_in_place};
 
 async fn next(night: &Night, miner: &Client) -> Answer {
     let body = json!({
@@ -47,5 +49,26 @@ async fn a_job_that_was_tried_again_is_taken_after_those_that_waited_already() {
     for expected in [other, job_id] {
         assert_eq!(next(&night, &night.miner().await).await.ok()["job_id"], expected);
     }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_deleted_as_it_is_claimed_leaves_the_miner_with_nothing() {
+    let night = Night::begin().await;
+    let create = night.url(&format!("/jobs/{}/serve", night.chute_id));
+    let job = night.user.post(&create, json!({"text": "x".repeat(5000)})).await.ok();
+    let url = night.url(&format!("/jobs/{}", text(&job["job_id"])));
+    let (owner, runtime) = (night.user.clone(), Handle::current());
+    night.stack.set_faults(move |call| {
+        // It is claimed, and its arguments are about to be read.
+        if call.function.as_deref() == Some("claim-next-job") && call.operation == "GetObject" {
+            block_in_place(|| runtime.block_on(owner.delete(&url)).ok());
+        }
+        Fault::None
+    });
+    let answer = next(&night, &night.miner().await).await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    assert!(answer.header("retry-after").is_some());
+    night.fail(None, Fault::None);
     night.stack.shutdown().await;
 }

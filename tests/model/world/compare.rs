@@ -37,7 +37,7 @@ impl Case<'_> {
                     let (call, seen) = match &request.about {
                         About::Job(job, call) => (Some(call.clone()).filter(|_| *job == at)?, seen.as_ref()),
                         About::Reap => (Call::Reap { rings }, seen.as_ref()),
-                        About::Next(asks) => (asks.call(), self.given(seen, at, quiet)?),
+                        About::Next(asks) => (asks.call(), self.given(seen, at, quiet, requests.len() == 1)?),
                         About::New { .. } | About::List => return None,
                     };
                     Some(Concerned { call, signature: request.signature.as_ref(), seen })
@@ -88,12 +88,19 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// What an answer to who asked for the next job says of this one: it was given; or nobody knows, because something failed; or nothing.
-    pub(super) fn given<'a>(&self, seen: &'a Seen, at: usize, quiet: bool) -> Option<Option<&'a (u16, Value)>> {
+    /// What an answer to who asked for the next job says of this one: it was given; or nobody knows, because something failed, or because
+    /// nothing was given, perhaps because this one was deleted a moment after it was claimed; or nothing.
+    pub(super) fn given<'a>(
+        &self,
+        seen: &'a Seen,
+        at: usize,
+        quiet: bool,
+        alone: bool,
+    ) -> Option<Option<&'a (u16, Value)>> {
         match seen {
             Some((200, body)) if self.jobs[at].0 == body["job_id"] => Some(seen.as_ref()),
             None => Some(None),
-            Some(_) if !quiet => Some(None),
+            Some((status, _)) if !quiet || *status == 204 && !alone => Some(None),
             Some(_) => None,
         }
     }
