@@ -102,8 +102,8 @@ impl Payloads<'_> {
         Ok(())
     }
 
-    /// Puts anew what a job was created with that is about to be claimed until this deadline, where it would not outlive it. A job of which
-    /// some is gone is as it was.
+    /// Puts anew what a job was created with that is about to be claimed, or to wait, until this deadline, where it would not outlive that. A
+    /// job of which some is gone is as it was.
     pub async fn renew(
         &self,
         job: &mut Job,
@@ -180,6 +180,16 @@ impl Payloads<'_> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Which of what the job was created with is gone, as was found out before or is seen now.
+    pub async fn gone_of_given(&self, job: &Job) -> Result<Option<PayloadKind>> {
+        for (kind, stored) in job.stored().filter(|(kind, _)| kind.is_given()) {
+            if stored.lost || self.gone(job, kind).await?.is_some() {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes back what was put for a write, if that was refused. `refused` is the job as it then is, when a refusal brought it along. After

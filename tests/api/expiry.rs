@@ -1,9 +1,11 @@
 //! Jobs that nobody claims in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use local::Fault;
 use serde_json::{Value, json};
 use tests::{Client, Night, World, text};
+use tokio::{runtime::Handle, task::block_in_place};
 
 const DAY: u64 = 86_400;
 
@@ -194,4 +196,31 @@ async fn a_time_of_its_own_costs_no_call() {
     assert_eq!(answer.engine_calls(), (2, 0));
     let job = answer.ok();
     assert_ne!(job["expires_at"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_begins_to_wait_as_its_alarm_rings_expires_all_the_same() {
+    let night = Arc::new(Night::begin().await);
+    night.stack.clock().set(1_795_000_000_000);
+    let job_id = text(&create(&night, "?cancel_after=10").await["job_id"]);
+    let url = |route: &str| night.url(&format!("/jobs/{job_id}/{route}"));
+    night.user.put(&url("cancel"), Value::Null).await.ok();
+    // The retry has set the alarm, and comes to its write after 11 seconds.
+    let (slow, runtime) = (Arc::clone(&night), Handle::current());
+    night.stack.set_faults(move |call| {
+        if call.function.as_deref() == Some("retry-job") && call.operation == "TransactWriteItems" {
+            block_in_place(|| {
+                slow.stack.clock().advance(Duration::from_secs(11));
+                assert_eq!(runtime.block_on(slow.reap()), json!({}));
+            });
+        }
+        Fault::None
+    });
+    assert_eq!(night.user.put(&url("retry"), Value::Null).await.ok()["status"], "pending");
+    night.fail(None, Fault::None);
+    night.stack.clock().advance(Duration::from_secs(60));
+    assert_eq!(night.reap().await, json!({"timed_out": 1}));
+    night.stack.clock().advance(Duration::from_secs(60));
+    assert_eq!(night.reap().await, json!({}));
+    Arc::into_inner(night).expect("nobody else has it").stack.shutdown().await;
 }

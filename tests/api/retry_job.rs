@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use local::{Fault, Stack};
 use serde_json::{Value, json};
-use tests::{Answer, Client, Job, Night, World, objects, text, upload};
+use tests::{Answer, Client, Job, Night, World, input::uploaded, item, objects, s3, text, upload};
 
 async fn retry(world: &World, job_id: &str) -> Answer {
     world.user.put(&format!("/jobs/{job_id}/retry"), Value::Null).await
@@ -135,7 +137,7 @@ async fn of_many_retries_at_once_one_happens_and_counts() {
     let world = World::new().await;
     let job_id = world.create().await;
     world.user.put(&format!("/jobs/{job_id}/cancel"), Value::Null).await.ok();
-    let all = futures_util::future::join_all((0..8).map(|_| retry(&world, &job_id))).await;
+    let all = join_all((0..8).map(|_| retry(&world, &job_id))).await;
     let mut statuses: Vec<_> = all.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409, 409, 409, 409, 409, 409, 409]);
@@ -187,5 +189,98 @@ async fn attempts_are_as_many_as_a_new_job_has_and_the_row_does_not_expire() {
     assert_eq!(night.reap().await, json!({}));
     let url = night.claim(&miner, &job_id).await;
     assert_eq!(Client::nobody().post(&url, json!({"status": "complete"})).await.ok()["status"], "complete");
+    night.stack.shutdown().await;
+}
+
+/// A job with large arguments that name so many inputs.
+async fn with_inputs(night: &Night, inputs: usize) -> String {
+    let uploads = (0..inputs).map(|number| async move {
+        uploaded(night.stack.url(), &night.user, &number.to_string(), b"hello").await
+    });
+    let arguments = json!({"inputs": join_all(uploads).await, "text": "x".repeat(5000)});
+    let create = night.url(&format!("/jobs/{}/serve", night.chute_id));
+    text(&night.user.post(&create, arguments).await.ok()["job_id"])
+}
+
+/// Removes this of what the job has in the bucket, behind its back.
+async fn remove(stack: &Stack, job_id: &str, attribute: &str) {
+    let stored = item(stack, "JobsTable", "job_id", job_id).await;
+    let id = text(&stored[attribute]["M"]["i"]["S"]);
+    let keys = objects(stack, job_id).await;
+    let key = keys.iter().find(|key| key.ends_with(&id)).expect("it is there");
+    let version = text(&stored[attribute]["M"]["v"]["S"]);
+    let request = s3(stack).delete_object().bucket(stack.resource("OutputsBucket").unwrap());
+    request.key(key).version_id(version).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_has_lost_its_arguments_or_list_of_inputs_is_409_and_stays_as_it_is() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    for (attribute, name) in [("job_args", "arguments"), ("inputs", "list of inputs")] {
+        for has_ended_for_it in [false, true] {
+            let job_id = with_inputs(&night, 10).await;
+            let url = |route: &str| night.url(&format!("/jobs/{job_id}/{route}"));
+            if has_ended_for_it && attribute == "job_args" {
+                remove(&night.stack, &job_id, attribute).await;
+                assert_eq!(night.try_claim(&miner, &job_id).await.status, 500);
+            } else {
+                let assigned = night.try_claim(&miner, &job_id).await.ok();
+                remove(&night.stack, &job_id, attribute).await;
+                if has_ended_for_it {
+                    let input = Client::nobody().get(&text(&assigned["job_data"]["inputs"][0])).await;
+                    assert_eq!(input.status, 500);
+                } else {
+                    Client::nobody().post(&text(&assigned["job_status_url"]), json!({"status": "error"})).await.ok();
+                }
+            }
+            let before = item(&night.stack, "JobsTable", "job_id", &job_id).await;
+            assert_eq!(before["status"]["S"], "error");
+            let gone = format!("Job {job_id} cannot be retried: the bucket of outputs no longer has its {name}");
+            night.user.put(&url("retry"), Value::Null).await.is_error(409, &gone);
+            assert_eq!(item(&night.stack, "JobsTable", "job_id", &job_id).await, before);
+        }
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_would_not_outlive_another_wait_is_put_anew() {
+    let night = Night::begin().await;
+    let job_id = with_inputs(&night, 10).await;
+    let stored = async || {
+        let job = item(&night.stack, "JobsTable", "job_id", &job_id).await;
+        ["job_args", "inputs"].map(|attribute| job[attribute]["M"].clone())
+    };
+    let retry = async || night.user.put(&night.url(&format!("/jobs/{job_id}/retry")), Value::Null).await;
+    let first = stored().await;
+    let cancel = night.url(&format!("/jobs/{job_id}/cancel"));
+    night.user.put(&cancel, Value::Null).await.ok();
+    assert_eq!(retry().await.ok()["status"], "pending");
+    assert_eq!(stored().await, first, "young enough for another 7 days, and as long again as jobs are kept");
+    night.stack.clock().advance(Duration::from_secs(5 * 86_400));
+    night.user.put(&cancel, Value::Null).await.ok();
+    night.stack.clock().advance(Duration::from_secs(29 * 86_400));
+    // Put, and then killed: as it was.
+    night.fail(Some("PutObject"), Fault::KillAfter);
+    assert_eq!(retry().await.status, 500);
+    night.fail(None, Fault::None);
+    assert_eq!(stored().await, first);
+    assert_eq!(retry().await.ok()["status"], "pending");
+    let second = stored().await;
+    for (before, after) in first.iter().zip(&second) {
+        assert_eq!(before["h"], after["h"]);
+        assert_ne!(before["i"], after["i"], "it is where it was");
+    }
+    // The first ones' time is over.
+    for key in objects(&night.stack, &job_id).await {
+        if first.iter().any(|payload| key.ends_with(&text(&payload["i"]["S"]))) {
+            let request = s3(&night.stack).delete_object().bucket(night.stack.resource("OutputsBucket").unwrap());
+            request.key(key).send().await.unwrap();
+        }
+    }
+    let assigned = night.try_claim(&night.miner().await, &job_id).await.ok();
+    let input = Client::nobody().get(&text(&assigned["job_data"]["inputs"][9])).await;
+    assert_eq!((input.status, &assigned["job_data"]["text"]), (307, &json!("x".repeat(5000))));
     night.stack.shutdown().await;
 }

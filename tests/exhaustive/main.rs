@@ -7,6 +7,8 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod alarms;
+
 use std::{collections::BTreeMap, hash::Hash};
 
 use shared::{
@@ -861,7 +863,7 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             world.apply_both(lifecycle::request_cancel(&read, row, now));
         }
         Intent::Retry => {
-            world.revoke(lifecycle::retry(&read, 1, now));
+            world.revoke(lifecycle::retry(&read, 1, &[], now).unwrap());
         }
         Intent::Delete => {
             world.revoke(lifecycle::delete(&read, now, WINDOW));

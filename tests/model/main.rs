@@ -5,8 +5,12 @@
 // A test that cannot go on says why and stops.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod attempts;
+mod claims;
 mod oracle;
 mod steps;
+mod stored;
+mod waiting;
 mod world;
 
 use std::{

@@ -8,16 +8,20 @@ use serde_json::{Value, json};
 pub(crate) const WINDOW: i64 = 3_600_000;
 /// Milliseconds that an attempt may run.
 pub(crate) const TIMEOUT: i64 = 60_000;
+/// Milliseconds that a job waits for a miner, unless it was created with a time of its own.
+pub(crate) const PENDING: i64 = 14_400_000;
 /// Milliseconds that a claim holds a job before the reaper looks for heartbeats, and after which it looks again at what it had to
 /// leave.
-const FIRST_LEASE: i64 = 90_000;
-const LONGEST_LEASE: i64 = 900_000;
-const URLS_GIVEN: i64 = 300_000;
-const MINUTE: i64 = 60_000;
+pub(crate) const FIRST_LEASE: i64 = 90_000;
+pub(crate) const LONGEST_LEASE: i64 = 900_000;
+pub(crate) const URLS_GIVEN: i64 = 300_000;
+pub(crate) const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
-const WITHHELD: i64 = 300_000;
+pub(crate) const WITHHELD: i64 = 300_000;
+/// Milliseconds from an error to the next attempt, by how many there were before.
+pub(crate) const PAUSES: [i64; 3] = [10_000, 60_000, 600_000];
 /// Milliseconds that a miner has for its report when it was told of a cancel.
-const LAST_WORDS: i64 = 90_000;
+pub(crate) const LAST_WORDS: i64 = 90_000;
 
 /// The files that a report may name.
 pub(crate) const FILES: [&str; 2] = ["a.bin", "sub dir/ü.bin"];
@@ -29,24 +33,47 @@ pub(crate) fn content(number: u8) -> Value {
 }
 
 /// Whether it is stored apart from its job.
-fn is_apart(number: u8) -> bool {
+pub(crate) fn is_apart(number: u8) -> bool {
     number > 0
 }
+
+/// What a job was created with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Made {
+    /// Of [`METHODS`].
+    pub(crate) method: usize,
+    pub(crate) body: u8,
+    /// Milliseconds that it waits for a miner, where that is a time of its own.
+    pub(crate) wait: Option<i64>,
+}
+
+/// Methods of the chute: each one's name, how often a job is tried, and whether it is tried again after an error.
+pub(crate) const METHODS: [(&str, u32, bool); 3] = [("train", 1, false), ("serve", 3, false), ("tune", 3, true)];
 
 /// A job, as far as anybody can tell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Job {
     pub(crate) user: usize,
-    /// Method and body that it was created with.
-    pub(crate) request: (usize, u8),
+    pub(crate) made: Made,
     pub(crate) created: i64,
     pub(crate) status: &'static str,
     pub(crate) terminal: bool,
     pub(crate) attempt: u32,
     /// How often it was retried, and attempts before that.
     pub(crate) run: u32,
-    before: u32,
+    pub(crate) before: u32,
     pub(crate) miner: Option<usize>,
+    /// Which of the miner's processes, when it said so.
+    pub(crate) worker: Option<u8>,
+    /// When the last attempt began, and whether its miner had asked for the next job.
+    pub(crate) started: i64,
+    pub(crate) was_next: bool,
+    /// Since when it waits, and when its own alarm rings.
+    pub(crate) since: i64,
+    pub(crate) alarm: Option<i64>,
+    /// How many errors there were, and the last report of one, until the next attempt.
+    pub(crate) errors: u32,
+    pub(crate) failure: Option<Report>,
     /// Miners that lost it, and when each did so last.
     pub(crate) lost: BTreeMap<usize, i64>,
     /// Until when a miner that sends no heartbeats may bring files.
@@ -58,8 +85,9 @@ pub(crate) struct Job {
     /// The attempt that was given back last, and how many were.
     pub(crate) released: Option<u32>,
     pub(crate) given_back: u32,
-    /// When the reaper looks at it.
+    /// When the reaper looks at it, or from when on it may be claimed; and how much later that may be, until the table has told.
     pub(crate) due: Option<i64>,
+    pub(crate) due_within: i64,
     /// Its owner has cancelled it while it ran.
     pub(crate) cancel: bool,
     pub(crate) report: Option<Report>,
@@ -92,11 +120,11 @@ impl Report {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Beats {
     /// The first attempt whose heartbeats are taken.
-    attempt: u32,
+    pub(crate) attempt: u32,
     /// What they hold the job for while it runs, and while files are uploaded.
-    until: Option<(i64, i64)>,
+    pub(crate) until: Option<(i64, i64)>,
     /// The attempt that was cancelled, and whether its miner was told.
-    cancelled: Option<(u32, bool)>,
+    pub(crate) cancelled: Option<(u32, bool)>,
 }
 
 /// What a job token says. Times are in seconds.
@@ -112,10 +140,16 @@ pub(crate) struct Token {
 pub(crate) enum Call {
     /// With the `Idempotency-Key` that made it.
     Create {
-        request: (usize, u8),
+        made: Made,
     },
     Claim {
         miner: usize,
+        worker: Option<u8>,
+    },
+    /// Of the next job, which turns out to be this one.
+    Next {
+        miner: usize,
+        worker: Option<u8>,
     },
     Heartbeat {
         token: Token,
@@ -158,7 +192,10 @@ pub(crate) enum Call {
         user: usize,
         file: &'static str,
     },
-    Reap,
+    Reap {
+        /// The alarm of the chute rings.
+        rings: bool,
+    },
 }
 
 /// What is answered: a status, and fields of the body.
@@ -168,15 +205,15 @@ pub(crate) struct Expected {
     pub(crate) fields: Vec<(&'static str, Value)>,
 }
 
-fn status(status: u16) -> Expected {
+pub(crate) fn status(status: u16) -> Expected {
     Expected { status, fields: Vec::new() }
 }
 
 impl Job {
-    pub(crate) fn new(user: usize, request: (usize, u8), now: i64) -> Self {
+    pub(crate) fn new(user: usize, made: Made, now: i64) -> Self {
         Self {
             user,
-            request,
+            made,
             created: now,
             status: "pending",
             terminal: false,
@@ -184,6 +221,13 @@ impl Job {
             run: 0,
             before: 0,
             miner: None,
+            worker: None,
+            started: 0,
+            was_next: false,
+            since: now,
+            alarm: made.wait.map(|wait| now + wait),
+            errors: 0,
+            failure: None,
             lost: BTreeMap::new(),
             lease: None,
             urls: None,
@@ -192,6 +236,7 @@ impl Job {
             released: None,
             given_back: 0,
             due: Some(now),
+            due_within: 0,
             cancel: false,
             report: None,
             files: BTreeMap::new(),
@@ -201,9 +246,9 @@ impl Job {
         }
     }
 
-    /// The method `train` is tried once, `serve` three times. What was given back does not count.
-    fn max_attempts(&self) -> u32 {
-        self.before + [1, 3][self.request.0] + self.given_back
+    /// What was given back does not count.
+    pub(crate) fn max_attempts(&self) -> u32 {
+        self.before + METHODS[self.made.method].1 + self.given_back
     }
 
     /// The answer, and the job after it.
@@ -231,13 +276,11 @@ impl Job {
                 states.push(Self { objects: whole.objects, ..held.clone() });
                 states.push(held);
             }
-            Call::Reap if whole != *self => {
-                let swept = Self { objects: whole.objects, ..self.clone() };
-                for state in [self.clone(), swept] {
-                    states.push(Self { due: Some(now + MINUTE), ..state.clone() });
-                    states.push(state);
-                }
+            // It has an alarm already, and does not wait.
+            Call::Release { .. } | Call::Finish { .. } | Call::Retry { .. } if whole.alarm != self.alarm => {
+                states.push(Self { alarm: whole.alarm, ..self.clone() });
             }
+            Call::Reap { rings } => states = self.half_reaped(*rings, now),
             _ => {}
         }
         states
@@ -245,10 +288,11 @@ impl Job {
 
     fn carry_out(&mut self, call: &Call, now: i64) -> Expected {
         match call {
-            Call::Create { request } if *request != self.request => status(422),
+            Call::Create { made } if *made != self.made => status(422),
             Call::Create { .. } if self.gone.is_some() => status(409),
             Call::Create { .. } => self.shown_to_owner(),
-            Call::Claim { miner } => self.claim(*miner, now),
+            Call::Claim { miner, worker } => self.claim(*miner, *worker, now),
+            Call::Next { miner, worker } => self.next(*miner, *worker, now),
             Call::Heartbeat { token } => self.heartbeat(*token, now),
             Call::Release { token } => self.release(*token, now),
             Call::Finish { token, report } => self.finish(*token, *report, now),
@@ -263,6 +307,7 @@ impl Job {
                     status(200)
                 }
             },
+            Call::Complete { token } if self.has_failed(*token, now) => self.shown_to_miner(),
             Call::Complete { token } => match self.held(*token, now) {
                 Err(refused) => status(refused),
                 Ok(()) if self.report.is_none() => status(400),
@@ -314,8 +359,9 @@ impl Job {
                 Some(content) => Expected { status: 200, fields: vec![("/content", json!(content))] },
                 None => status(404),
             },
-            Call::Reap => {
+            Call::Reap { rings } => {
                 self.reap(now);
+                self.ring(*rings, now);
                 status(200)
             }
         }
@@ -323,7 +369,7 @@ impl Job {
 
     /// Whether it has, or may have, something in S3.
     pub(crate) fn has_objects(&self) -> bool {
-        self.report.is_some() || self.run > 0 || is_apart(self.request.1)
+        self.report.is_some() || self.run > 0 || is_apart(self.made.body)
     }
 
     /// What a JobResponse says of it.
@@ -338,7 +384,7 @@ impl Job {
     }
 
     /// To its miner: what is stored apart only by its URL.
-    fn shown_to_miner(&self) -> Expected {
+    pub(crate) fn shown_to_miner(&self) -> Expected {
         self.shown(self.report.map(|report| report.result).filter(|result| !is_apart(*result)))
     }
 
@@ -346,304 +392,10 @@ impl Job {
     fn shown_to_owner(&self) -> Expected {
         let result = self.report.map(|report| report.result);
         let mut answer = self.shown(result);
-        answer.fields.push(match (self.request.1, result) {
+        answer.fields.push(match (self.made.body, result) {
             (2, Some(2)) => ("/job_args", Value::Null),
             (arguments, _) => ("/job_args/text", content(arguments)["text"].take()),
         });
         answer
-    }
-
-    fn claim(&mut self, miner: usize, now: i64) -> Expected {
-        if self.gone.is_some() {
-            return status(404);
-        }
-        if self.miner != Some(miner) || self.terminal {
-            if self.lost.get(&miner).is_some_and(|at| now < at + WITHHELD) {
-                return status(403);
-            }
-            if self.status != "pending" {
-                return status(409);
-            }
-            self.status = "running";
-            self.attempt += 1;
-            self.miner = Some(miner);
-            self.deadline = Some(now + TIMEOUT + WINDOW);
-            self.due = Some(now + FIRST_LEASE);
-        }
-        let arguments = content(self.request.1)["text"].take();
-        Expected { status: 200, fields: vec![("/attempt", json!(self.attempt)), ("/job_data/text", arguments)] }
-    }
-
-    /// Whether a token opens the job.
-    fn held(&self, token: Token, now: i64) -> Result<(), u16> {
-        if token.expires <= now.div_euclid(1000) {
-            Err(401)
-        } else if self.gone.is_some() {
-            Err(404)
-        } else if self.attempt != token.attempt || self.status == "pending" {
-            Err(401)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn heartbeat(&mut self, token: Token, now: i64) -> Expected {
-        let held = self.held(token, now).and(if self.terminal && self.report.is_some() { Err(400) } else { Ok(()) });
-        let stop = Expected { status: 200, fields: vec![("/cancelled", json!(true))] };
-        if token.expires <= now.div_euclid(1000) {
-            return status(401);
-        }
-        let mut deadline = Some(token.expires * 1000 - WINDOW);
-        if deadline <= Some(now) {
-            if let Err(refused) = held {
-                return status(refused);
-            }
-            deadline = self.deadline.filter(|_| self.report.is_none());
-            if self.terminal || deadline.is_some_and(|deadline| deadline <= now) {
-                return stop;
-            }
-        }
-        let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
-        let lease = now + 3000 * interval;
-        let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
-        if let Some(beats) = &mut self.beats
-            && beats.attempt == token.attempt
-            && let Some((attempt, told)) = &mut beats.cancelled
-            && *attempt == token.attempt
-        {
-            let running = match (*told, beats.until) {
-                (true, Some((running, _))) => running,
-                _ => until.0.min(now + LAST_WORDS),
-            };
-            beats.until = Some((running, until.1));
-            *told = true;
-            return stop;
-        }
-        // Nobody tells a miner of what it has done itself.
-        if self.beats.is_some_and(|beats| beats.attempt > token.attempt) {
-            return match held {
-                Ok(()) if self.terminal => stop,
-                held => status(held.err().unwrap_or(503)),
-            };
-        }
-        self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None });
-        Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
-    }
-
-    fn cancel(&mut self, now: i64) {
-        if self.terminal || self.report.is_some() || self.cancel {
-            return;
-        }
-        if self.status == "pending" {
-            self.status = "cancelled";
-            self.end();
-            return;
-        }
-        self.cancel = true;
-        let until = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
-        if until.is_some() {
-            self.due = self.due.min(Some(now + LAST_WORDS));
-        }
-        self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)) });
-    }
-
-    fn retry(&mut self, now: i64) {
-        if self.attempt > 0 {
-            self.close();
-        }
-        (self.status, self.terminal, self.cancel, self.released, self.given_back) = ("pending", false, false, None, 0);
-        (self.before, self.run) = (self.attempt, self.run + 1);
-        (self.miner, self.report, self.deadline, self.due) = (None, None, None, Some(now));
-        self.files.clear();
-        self.objects.clear();
-        self.outputs.clear();
-    }
-
-    fn release(&mut self, token: Token, now: i64) -> Expected {
-        let done = Expected { status: 200, fields: vec![("/released", json!(true))] };
-        if token.expires > now.div_euclid(1000) && self.gone.is_none() && self.released == Some(token.attempt) {
-            return done;
-        }
-        match self.held(token, now) {
-            Err(refused) => status(refused),
-            Ok(()) if self.terminal || self.report.is_some() => status(400),
-            Ok(()) => {
-                self.released = Some(self.attempt);
-                if self.cancel {
-                    self.status = "cancelled";
-                    self.end();
-                } else {
-                    self.given_back += 1;
-                    self.requeue(now);
-                }
-                done
-            }
-        }
-    }
-
-    /// It waits again, and not for who had it.
-    fn requeue(&mut self, now: i64) {
-        self.status = "pending";
-        self.lost.retain(|_, at| now < *at + WITHHELD);
-        self.lost.extend(self.miner.take().map(|miner| (miner, now)));
-        (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
-    }
-
-    fn finish(&mut self, token: Token, report: Report, now: i64) -> Expected {
-        if let Err(refused) = self.held(token, now) {
-            return status(refused);
-        }
-        if self.status == "running" && self.report.is_none() {
-            self.report = Some(report);
-            let report = if self.cancel { Report { status: "cancelled", ..report } } else { report };
-            self.files = report.files().map(|file| (file, false)).collect();
-            let uploads = !self.files.is_empty();
-            self.status =
-                if uploads && report.status == "complete" { "complete_pending_uploads" } else { report.status };
-            if uploads {
-                self.give_urls(now);
-                self.lease = self.urls.max(Some(token.expires * 1000 - WINDOW));
-            } else {
-                self.end();
-            }
-        } else if self.report == Some(report) && !self.terminal {
-            // Fresh URLs, and the time to use them.
-            self.give_urls(now);
-        }
-        if self.report == Some(report) { self.shown_to_miner() } else { status(400) }
-    }
-
-    fn give_urls(&mut self, now: i64) {
-        if self.urls < Some(now + WINDOW) {
-            self.urls = Some(now + WINDOW + URLS_GIVEN);
-        }
-    }
-
-    /// What has arrived is all there is.
-    fn complete(&mut self) {
-        if self.terminal {
-            return;
-        }
-        self.outputs = self.objects.clone();
-        self.outputs.retain(|file, _| self.files.contains_key(file));
-        for (file, arrived) in &mut self.files {
-            *arrived = self.outputs.contains_key(file);
-        }
-        if self.status == "complete_pending_uploads" {
-            self.status = if self.files.values().all(|arrived| *arrived) { "complete" } else { "partial_failure" };
-        }
-        self.end();
-    }
-
-    fn reap(&mut self, now: i64) {
-        if self.due.is_none_or(|due| due > now) {
-            return;
-        }
-        match self.gone {
-            Some(gone) => {
-                self.objects.clear();
-                self.due = (now < gone).then_some(gone);
-            }
-            None if self.terminal || self.status == "pending" => {}
-            // The row alone tells that there is nothing to do.
-            None if self.lease_of_row() > Some(now) => {}
-            None if self.held_until() > Some(now) => {
-                let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
-                let soon = if self.cancel { now + LAST_WORDS } else { i64::MAX };
-                let look = |end: i64| if beats { end.min(soon) } else { end.min(now + LONGEST_LEASE) };
-                self.due = self.held_until().map(look);
-            }
-            None if self.report.is_some() => {
-                self.complete();
-                self.close();
-            }
-            None if self.cancel => {
-                self.status = "cancelled";
-                self.end();
-                self.close();
-            }
-            None if self.attempt == self.max_attempts() => {
-                self.status = "timeout";
-                self.end();
-                self.close();
-            }
-            None => {
-                self.close();
-                self.requeue(now);
-            }
-        }
-    }
-
-    /// Until when the last heartbeat of this attempt holds it, whatever its state.
-    fn lease_of_row(&self) -> Option<i64> {
-        let beats = self.beats.filter(|beats| beats.attempt == self.attempt)?;
-        beats.until.map(|(running, uploads)| running.min(uploads))
-    }
-
-    /// When its miner loses it, unless it beats again.
-    fn held_until(&self) -> Option<i64> {
-        let beats = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
-        match self.report {
-            Some(_) => beats.map_or(self.lease, |(_, uploads)| Some(uploads)).max(self.urls),
-            None => beats.map(|(running, _)| running).into_iter().chain(self.deadline).min(),
-        }
-    }
-
-    /// The attempt is taken from its miner.
-    fn close(&mut self) {
-        let cancelled = self.beats.and_then(|beats| beats.cancelled);
-        self.beats = Some(Beats { attempt: self.attempt + 1, until: None, cancelled });
-    }
-
-    fn end(&mut self) {
-        (self.terminal, self.lease, self.urls, self.due) = (true, None, None, None);
-    }
-
-    /// Whether the table's items are this job's and its heartbeats'. `miners` are their names there, and their accounts.
-    pub(crate) fn is(&self, item: &Value, row: &Value, miners: &[(String, String)]) -> bool {
-        let number_of = |item: &Value, name: &str| item[name]["N"].as_str().and_then(|text| text.parse::<i64>().ok());
-        let number = |name: &str| number_of(item, name);
-        let beats = number_of(row, "attempt").map(|attempt| Beats {
-            attempt: u32::try_from(attempt).unwrap_or_default(),
-            until: number_of(row, "lease_expires_at").zip(number_of(row, "uploads_until")),
-            cancelled: number_of(row, "cancelled")
-                .map(|attempt| (u32::try_from(attempt).unwrap_or_default(), !row["told_at"].is_null())),
-        });
-        if beats != self.beats {
-            return false;
-        }
-        let text = |name: &str| item[name]["S"].as_str();
-        if self.gone.is_some() || !item["deleted_at"].is_null() {
-            return self.gone == number("gone_at") && self.due == number("due_at");
-        }
-        let lost: BTreeMap<_, _> = item["lost"]["M"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(account, at)| (account.as_str(), at["N"].as_str().and_then(|at| at.parse::<i64>().ok())))
-            .collect();
-        let expected = self.lost.iter().map(|(miner, at)| (miners[*miner].1.as_str(), Some(*at)));
-        let files: BTreeMap<_, _> = item["files"]["M"]
-            .as_object()
-            .into_iter()
-            .flat_map(|files| files.values())
-            .map(|file| (file["M"]["n"]["S"].as_str().unwrap_or_default(), file["M"]["u"]["BOOL"] == json!(true)))
-            .collect();
-        text("status") == Some(self.status)
-            && item["terminal"]["BOOL"] == json!(self.terminal)
-            && number("attempt") == Some(self.attempt.into())
-            && number("run").unwrap_or(0) == i64::from(self.run)
-            && text("miner") == self.miner.map(|miner| miners[miner].0.as_str())
-            && lost == expected.collect()
-            && number("lease_expires_at") == self.lease
-            && number("uploads_until") == self.urls
-            && number("deadline_at") == self.deadline
-            && number("released") == self.released.map(i64::from)
-            && number("max_attempts") == Some(self.max_attempts().into())
-            // One that is over waits for the end of its retention, which is after all that happens here.
-            && (self.terminal && text("queue").is_some_and(|queue| queue.starts_with("later#")) || number("due_at") == self.due)
-            && number("cancel_requested_at").is_some() == self.cancel
-            && text("report").is_some() == self.report.is_some()
-            && files == self.files
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum What {
         method: usize,
         key: Option<u8>,
         body: u8,
+        /// Seconds that it waits, where that is a time of its own.
+        wait: Option<i64>,
     },
     /// Two creates with one `Idempotency-Key` at the same time.
     CreateTwice {
@@ -39,8 +41,15 @@ pub(crate) enum What {
     },
     Claim {
         miner: usize,
+        worker: Option<u8>,
         job: usize,
     },
+    Next {
+        miner: usize,
+        worker: Option<u8>,
+    },
+    /// Whoever has asked for the next job last asks again.
+    NextAgain,
     Heartbeat {
         token: usize,
     },
@@ -134,10 +143,12 @@ fn what() -> impl Strategy<Value = What> {
     let recent = || prop_oneof![3 => Just(0_usize), 2 => Just(1), 1 => 2_usize..5];
     let user = || prop_oneof![5 => Just(0_usize), 1 => Just(1)];
     prop_oneof![
-        4 => (0_usize..2, prop_oneof![1 => Just(0_usize), 3 => Just(1)], prop::option::of(0_u8..2), size())
-            .prop_map(|(user, method, key, body)| What::Create { user, method, key, body }),
+        5 => (0_usize..2, prop_oneof![1 => Just(0_usize), 2 => Just(1), 2 => Just(2)], prop::option::of(0_u8..2), size(), wait())
+            .prop_map(|(user, method, key, body, wait)| What::Create { user, method, key, body, wait }),
         1 => (0_usize..2, 2_u8..5).prop_map(|(user, key)| What::CreateTwice { user, key }),
-        14 => (0_usize..3, recent()).prop_map(|(miner, job)| What::Claim { miner, job }),
+        10 => (0_usize..3, worker(), recent()).prop_map(|(miner, worker, job)| What::Claim { miner, worker, job }),
+        10 => (0_usize..3, worker()).prop_map(|(miner, worker)| What::Next { miner, worker }),
+        12 => Just(What::NextAgain),
         10 => recent().prop_map(|token| What::Heartbeat { token }),
         3 => recent().prop_map(|token| What::Release { token }),
         10 => (recent(), report()).prop_map(|(token, report)| What::Finish { token, report }),
@@ -145,7 +156,7 @@ fn what() -> impl Strategy<Value = What> {
         8 => recent().prop_map(|token| What::Complete { token }),
         10 => (recent(), any::<bool>()).prop_map(|(url, envelope)| What::Put { url, envelope }),
         4 => (user(), recent()).prop_map(|(user, job)| What::Cancel { user, job }),
-        4 => (user(), recent()).prop_map(|(user, job)| What::Retry { user, job }),
+        6 => (user(), recent()).prop_map(|(user, job)| What::Retry { user, job }),
         4 => (user(), recent()).prop_map(|(user, job)| What::Delete { user, job }),
         4 => (user(), recent()).prop_map(|(user, job)| What::Get { user, job }),
         3 => (user(), recent(), 0_usize..2).prop_map(|(user, job, file)| What::Download { user, job, file }),
@@ -157,10 +168,20 @@ fn what() -> impl Strategy<Value = What> {
             4 => Just(91_i64),
             4 => Just(3_700),
             1 => Just(7_300),
+            3 => prop_oneof![Just(10_i64), Just(59), Just(61)],
             1 => prop_oneof![Just(1_i64), Just(-1), Just(599), Just(-600)],
         ]
         .prop_map(|seconds| What::Jump { seconds }),
     ]
+}
+
+/// As long as the deployment says, or a time of its own, shorter or longer.
+fn wait() -> impl Strategy<Value = Option<i64>> {
+    prop_oneof![2 => Just(None), 1 => Just(Some(10)), 1 => Just(Some(90)), 1 => Just(Some(5_400)), 1 => Just(Some(20_000))]
+}
+
+fn worker() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![1 => Just(None), 3 => Just(Some(0)), 1 => Just(Some(1))]
 }
 
 /// Small ones and those that are stored apart, and now and then the largest.

@@ -108,6 +108,7 @@ impl Day {
         self.lose_miners().await;
         self.carry_much().await;
         self.take_what_is_next().await;
+        self.retry_late().await;
     }
 
     /// With an API key, a JWT and a hotkey's signature; with an Idempotency-Key, twice; over the quota.
@@ -428,6 +429,20 @@ impl Day {
         given.iter().for_each(|given| self.remember_token(&text(&given["job_status_url"])));
         self.remove(&create().await).await;
         assert_eq!(user.put(&self.at(&next), claim("late")).await.status, 500);
+    }
+
+    /// A job whose arguments are put anew when it is tried again, and are gone after that.
+    async fn retry_late(&mut self) {
+        let user = self.user();
+        let create = self.at(&format!("/jobs/{}/train", self.chute_id));
+        let job_id = text(&user.post(&create, json!({"a": "x".repeat(10_000)})).await.ok()["job_id"]);
+        let url = |route: &str| self.at(&format!("/jobs/{job_id}/{route}"));
+        self.stack.clock().advance(Duration::from_secs(25 * 86_400));
+        user.put(&url("cancel"), Value::Null).await.ok();
+        user.put(&url("retry"), Value::Null).await.ok();
+        user.put(&url("cancel"), Value::Null).await.ok();
+        self.remove(&job_id).await;
+        assert_eq!(user.put(&url("retry"), Value::Null).await.status, 409);
     }
 
     /// While this function puts its next payload, another request of the user's is faster.

@@ -6,9 +6,10 @@ use lambda_http::{Body, Request, Response};
 use queue::{Next, Queue};
 use shared::{
     App, Error, Result,
+    auth::JobTokenKeys,
     claims::{ClaimBody, Claimant, JobAssignment, assignment},
     http::{Parameters, reply, request::now},
-    model::{Job, trace::Trace},
+    model::{Job, pace, trace::Trace},
     tables::Read,
 };
 use uuid::Uuid;
@@ -65,12 +66,20 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let (given, looked) = tokio::join!(given_before(app, &claimant), queue.look());
     if let Some(job) = given? {
         app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;
-        return assignment(app, &request, job, &keys).await;
+        return answer(app, &request, job, &keys).await;
     }
     looked?;
     match queue.next().await? {
-        Next::Job(job) => assignment(app, &request, *job, &keys).await,
+        Next::Job(job) => answer(app, &request, *job, &keys).await,
         Next::Nothing { again } => Ok(reply::again_after(reply::nothing(), Some(again))),
+    }
+}
+
+/// The job, or nothing where its owner has deleted it a moment after it was claimed. Not another one: a signature is good for one claim.
+async fn answer(app: &App, request: &Request, job: Job, keys: &JobTokenKeys) -> Result<Response<Body>> {
+    match assignment(app, request, job, keys).await {
+        Err(Error::NotFound(_)) => Ok(reply::again_after(reply::nothing(), Some(pace::look_for_work(0)))),
+        answer => answer,
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> Queue<'a> {
         let found = try_join_all(self.chutes.iter().map(|chute| self.suiting(chute, wanted))).await?;
         let (found, again): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         self.waiting = found.into_iter().flatten().filter(|job| !self.tried.contains(&job.job_id())).collect();
-        self.waiting.sort_by_key(ClaimableJob::created_at);
+        self.waiting.sort_by_key(ClaimableJob::waits_since);
         self.again = again.into_iter().flatten().min();
         Ok(())
     }

@@ -17,8 +17,9 @@ use shared::{
 };
 
 /// Makes the job pending again, as it was created. Three round trips: the caller, the job and what the caller has used of the quota are
-/// read together; then the chute, whose id the job has told; then one transaction counts the job and changes it. What the former run had
-/// left in the bucket is removed after that.
+/// read together; then the chute, whose id the job has told; then one transaction counts the job and changes it. What of the job is stored
+/// apart is looked for before that, and put anew where it would not outlive another wait. What the former run had left in the bucket is
+/// removed after it.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}/retry",
@@ -27,7 +28,8 @@ use shared::{
     summary = "Have a job tried again",
     description = "A job that is over and not `complete` is `pending` again, with its arguments and as many attempts as a new one. Its report, \
                    result and files are gone, and no token of a former attempt opens anything. It counts against the day's quota (UTC) like \
-                   a new job. The answer is the state alone, as with `view=status`.",
+                   a new job. The answer is the state alone, as with `view=status`. A job whose arguments, or list of inputs, are \
+                   gone is 409.",
     params(("job_id" = Uuid, Path, description = "A job that is over.")),
     responses(
         (status = 200, description = "The job, pending.", body = JobResponse<'_>),
@@ -44,15 +46,26 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let (caller, mut found) = app.credentials(&request)?.caller_beside(&app.tables, read, usage).await?;
     let not_found = || Error::not_own_job(path(&request, "job_id"));
     let is_own = |job: &Job| job.user_id == caller.user.user_id && job.deleted_at.is_none();
-    let job = found.take_job()?.filter(is_own).ok_or_else(not_found)?;
+    let mut job = found.take_job()?.filter(is_own).ok_or_else(not_found)?;
     check(&job)?;
 
     let attempts = attempts(app, &caller, &job).await?;
     let quota = DailyQuota::of(&caller.user, job.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
+    let payloads = app.payloads()?;
+    if let Some(kind) = payloads.gone_of_given(&job).await? {
+        let detail = format!("Job {} cannot be retried: the bucket of outputs no longer has its {kind}", job.job_id);
+        return Err(Error::Conflict(detail));
+    }
     app.jobs.ring_for(&job, now).await?;
-    let retry = lifecycle::retry(&job, attempts, now);
-    match app.jobs.retry(&job, &retry, &quota, caller.guard.as_ref()).await? {
+    let expires = now.plus_seconds(job.waits_for());
+    let put = payloads.renew(&mut job, now, expires).await?;
+    let retry = lifecycle::retry(&job, attempts, &put, now)?;
+    let retried = app.jobs.retry(&job, &retry, &quota, caller.guard.as_ref()).await;
+    // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
+    let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
+    payloads.settle_put(&job.file_keys(), stored, retried.as_ref().map(Outcome::refused)).await;
+    match retried? {
         Outcome::Changed(after) => {
             app.metrics.add(Metric::JobsRetried, 1);
             clear(app, &job).await;

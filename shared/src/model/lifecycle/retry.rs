@@ -3,20 +3,31 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    condition::{live_job, tokens_end},
+    condition::{attribute, live_job, tokens_end},
     revocation::Revocation,
 };
 use crate::{
+    error::Result,
     item::{Condition, keys, number, text},
-    model::{job::Job, lease, status::Status},
+    model::{
+        job::Job,
+        lease,
+        payload::{PayloadKind, Stored},
+        status::Status,
+    },
     time::Timestamp,
 };
 
 /// Terminal, but not `complete` → `pending`, as the job was when it was created, with so many attempts. It waits from now on. What its miners
 /// had reported is gone, and they are fenced off: by the status until the next claim, by the number of the attempt after it, and their
 /// heartbeats by the row. Files of the new run have keys of their own, so that an upload URL that still works changes none of them.
-pub fn retry(job: &Job, attempts: u32, now: Timestamp) -> Revocation {
-    let change = live_job()
+/// `renewed` is where that is from now on which was put anew.
+pub fn retry(job: &Job, attempts: u32, renewed: &[(PayloadKind, Stored)], now: Timestamp) -> Result<Revocation> {
+    let mut change = live_job();
+    for (kind, stored) in renewed {
+        change = change.set(kind.attribute(), attribute(stored)?);
+    }
+    let change = change
         .when(Condition::Is("terminal", AttributeValue::Bool(true)))
         // As it was read: it may have been retried and have come to another end since.
         .when(Condition::Is("status", text(job.status.as_str())))
@@ -31,7 +42,7 @@ pub fn retry(job: &Job, attempts: u32, now: Timestamp) -> Revocation {
         .set("due_at", number(now.millis()));
     let change = FORMER.iter().fold(change, |change, attribute| change.remove(attribute));
     let claimed = job.attempt > 0;
-    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+    Ok(Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) })
 }
 
 /// What tells of the former run, and when the job would have expired.

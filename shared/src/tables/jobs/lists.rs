@@ -180,9 +180,9 @@ impl ClaimableJob {
         self.job_id
     }
 
-    /// Since when it waits.
-    pub fn created_at(&self) -> Timestamp {
-        self.created_at
+    /// Since when it waits: its creation, or when it was tried again.
+    pub fn waits_since(&self) -> Timestamp {
+        self.ready_at
     }
 
     /// Whether it waits for its own next attempt, which comes a while after one that has failed.
