@@ -128,7 +128,7 @@ async fn a_chute_that_does_not_exist_is_told_at_once() -> Result<()> {
     through(stack(), &mut variables, |request| if request.ends_with("/claim") { Way::Refuse(404) } else { Way::Pass })
         .await?;
     let (code, told) = worked(&variables, "true").await?;
-    assert!(code == 1 && told.contains("404"), "{code}: {told}");
+    assert!(code == 3 && told.contains("404"), "{code}: {told}");
     Ok(())
 }
 
