@@ -33,7 +33,7 @@ const CODES: [(&str, &str); 14] = [
     ("11", "a job that was waited for ended: cancelled"),
     ("12", "a job that was waited for ended: timeout"),
     ("13", "a job that was waited for ended: error"),
-    ("124", "the time of --timeout is over; the job goes on"),
+    ("124", "the time of --timeout is over; a job that was created goes on"),
     ("128 + n", "signal n has ended it: 130 for Ctrl-C"),
     ("141", "nobody reads what is printed"),
 ];

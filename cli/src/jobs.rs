@@ -10,6 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
@@ -33,8 +34,13 @@ pub(crate) async fn create(api: &Api, order: &Create) -> Result<()> {
 /// The arguments of a job that is to be created, after its inputs were uploaded.
 pub(crate) async fn arguments(api: &Api, order: &Create) -> Result<String> {
     let arguments = match order.arguments.strip_prefix('@') {
-        Some("-") => content("standard input", stdin())?,
-        Some(file) => content(file, File::open(file).with_context(|| format!("{file} can't be opened"))?)?,
+        // A pipe may be silent for as long as it likes: a signal ends the waiting for it.
+        Some("-") => spawn_blocking(|| content("standard input", stdin())).await??,
+        Some(file) => {
+            let file = file.to_owned();
+            let open = move || content(&file, File::open(&file).with_context(|| format!("{file} can't be opened"))?);
+            spawn_blocking(open).await??
+        }
         None => order.arguments.clone(),
     };
     match &order.inputs[..] {

@@ -108,8 +108,11 @@ async fn bash_completes_commands_and_options() -> Result<()> {
 fn plain(page: &str) -> String {
     let mut text = String::new();
     for char in page.chars() {
-        // Over the letter before it, the same one or a line is printed.
-        if char == '\u{8}' { drop(text.pop()) } else { text.push(char) }
+        match char {
+            // Over the letter before it, the same one or a line is printed.
+            '\u{8}' => text.truncate(text.len() - text.chars().next_back().map_or(0, char::len_utf8)),
+            char => text.push(char),
+        }
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -85,6 +85,28 @@ async fn a_signal_before_the_answer_to_the_create_says_where_to_look() -> Result
 }
 
 #[tokio::test]
+async fn a_signal_ends_the_waiting_for_arguments() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let arguments = ["create", &variables["JOBCHUTE_CHUTE"], "run", "@-", "--wait"];
+    let mut create = command(&variables, &arguments);
+    let mut create = create.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pipe = create.stdin.take();
+    let pid = create.id().context("a process")?;
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & 2 != 0)
+    };
+    until("it does not take signals", caught).await?;
+    signal(pid, "INT")?;
+    let (code, told) = crate::run::end_of(create).await?;
+    assert_eq!((code, told.as_str()), (130, "jobchute: no job was created: stopped by a signal\n"));
+    assert_eq!(printed(&variables, &["list"]).await?, "");
+    drop(pipe);
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_waits_in_vain_is_told_which_job_goes_on() -> Result<()> {
     let mut variables = keys(stack()).await?;
     variables.insert("JOBCHUTE_SPEED".to_owned(), "1000".to_owned());
