@@ -8,44 +8,67 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
     api::Api,
-    arguments::Options,
-    inputs::{LARGEST_ARGUMENTS, Named, in_place},
+    arguments::{Create, Which},
+    inputs::{LARGEST_ARGUMENTS, in_place},
     screen,
 };
 
 #[derive(Deserialize)]
 struct Created {
-    job_id: String,
+    job_id: Uuid,
 }
 
-/// Creates a job, with these inputs in its arguments, and prints its id.
-pub(crate) async fn create(
-    api: &Api,
-    chute: Uuid,
-    method: &str,
-    arguments: &str,
-    options: &Options,
-    inputs: &[Named],
-) -> Result<()> {
-    let arguments = match arguments.strip_prefix('@') {
-        Some("-") => &content("standard input", stdin())?,
-        Some(file) => &content(file, File::open(file).with_context(|| format!("{file} can't be opened"))?)?,
-        None => arguments,
+/// Creates a job, with its inputs in its arguments, and prints its id.
+pub(crate) async fn create(api: &Api, order: &Create) -> Result<()> {
+    let answer = post(api, order, &arguments(api, order).await?).await?;
+    show(&answer, |Created { job_id }| job_id.to_string())
+}
+
+/// The arguments of a job that is to be created, after its inputs were uploaded.
+pub(crate) async fn arguments(api: &Api, order: &Create) -> Result<String> {
+    let arguments = match order.arguments.strip_prefix('@') {
+        // A pipe may be silent for as long as it likes: a signal ends the waiting for it.
+        Some("-") => spawn_blocking(|| content("standard input", stdin())).await??,
+        Some(file) => {
+            let file = file.to_owned();
+            let open = move || content(&file, File::open(&file).with_context(|| format!("{file} can't be opened"))?);
+            spawn_blocking(open).await??
+        }
+        None => order.arguments.clone(),
     };
-    let arguments = match inputs {
-        [] => arguments,
-        inputs => &in_place(api, arguments, inputs).await?,
-    };
-    let method = utf8_percent_encode(method, NON_ALPHANUMERIC);
-    let cancel_after = options.cancel_after.iter().map(|time| ("cancel_after", time));
-    let query = query(options.labels.iter().map(|label| ("label", label)).chain(cancel_after));
-    let job: Created = api.json(Method::POST, &format!("/jobs/{chute}/{method}?{query}"), Some(arguments)).await?;
-    Ok(screen::line(job.job_id)?)
+    match &order.inputs[..] {
+        [] => Ok(arguments),
+        inputs => in_place(api, &arguments, inputs).await,
+    }
+}
+
+/// Creates it: the API's answer.
+pub(crate) async fn post(api: &Api, order: &Create, arguments: &str) -> Result<Box<RawValue>> {
+    let (chute, method) = (order.chute, utf8_percent_encode(&order.method, NON_ALPHANUMERIC));
+    let cancel_after = order.cancel_after.iter().map(|time| ("cancel_after", time));
+    let query = query(order.labels.iter().map(|label| ("label", label)).chain(cancel_after));
+    api.json(Method::POST, &format!("/jobs/{chute}/{method}?{query}"), Some(arguments)).await
+}
+
+/// The id of a job that was created.
+pub(crate) fn id(created: &RawValue) -> Result<Uuid> {
+    let Created { job_id } = serde_json::from_str(created.get())?;
+    Ok(job_id)
+}
+
+/// Prints an answer of the API's: as it is for scripts, or in these words.
+fn show<'a, T: Deserialize<'a>>(answer: &'a RawValue, words: impl FnOnce(T) -> String) -> Result<()> {
+    if screen::is_json() {
+        return Ok(screen::json(answer)?);
+    }
+    Ok(screen::line(words(serde_json::from_str(answer.get())?))?)
 }
 
 fn query<'a>(parameters: impl Iterator<Item = (&'a str, &'a String)>) -> String {
@@ -66,8 +89,14 @@ fn content(name: &str, file: impl Read) -> Result<String> {
 
 #[derive(Deserialize)]
 struct Page {
-    jobs: Vec<Listed>,
+    jobs: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
+}
+
+/// All pages, for scripts.
+#[derive(Serialize)]
+struct Jobs {
+    jobs: Vec<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -84,41 +113,52 @@ struct State {
     terminal: bool,
 }
 
-/// Prints the caller's jobs that have these labels, a line each.
-pub(crate) async fn list(api: &Api, labels: &[String]) -> Result<()> {
-    let labels = query(labels.iter().map(|label| ("label", label)));
-    let mut from = String::new();
+/// These jobs of the caller's, in a list's query.
+pub(crate) fn filter(which: &Which) -> String {
+    let chute = which.chute.map(|chute| chute.to_string());
+    query(which.labels.iter().map(|label| ("label", label)).chain(chute.iter().map(|chute| ("chute_id", chute))))
+}
+
+/// Prints these jobs of the caller's, a line each; for scripts all of them together.
+pub(crate) async fn list(api: &Api, which: &Which) -> Result<()> {
+    let (filter, mut from, mut all) = (filter(which), String::new(), Vec::new());
     loop {
-        let page: Page = api.json(Method::GET, &format!("/jobs?limit=100&{labels}{from}"), None).await?;
-        for Listed { job_id, created_at, status, method } in page.jobs {
-            screen::line(format_args!("{job_id}  {created_at}  {status:<24} {}", screen::name(&method)))?;
+        let page: Page = api.json(Method::GET, &format!("/jobs?limit=100&{filter}{from}"), None).await?;
+        match screen::is_json() {
+            true => all.extend(page.jobs),
+            false => page.jobs.iter().try_for_each(|job| lined(job))?,
         }
         match page.next_cursor {
             Some(cursor) => from = format!("&cursor={cursor}"),
+            None if screen::is_json() => return Ok(screen::json(&Jobs { jobs: all })?),
             None => return Ok(()),
         }
     }
 }
 
+fn lined(job: &RawValue) -> Result<()> {
+    let Listed { job_id, created_at, status, method } = serde_json::from_str(job.get())?;
+    Ok(screen::line(format_args!("{job_id}  {created_at}  {status:<24} {}", screen::name(&method)))?)
+}
+
 /// Cancels a job.
 pub(crate) async fn cancel(api: &Api, job: Uuid) -> Result<()> {
-    let State { status, terminal } = api.json(Method::PUT, &format!("/jobs/{job}/cancel"), None).await?;
-    match terminal {
-        true => screen::line(status)?,
+    let answer: Box<RawValue> = api.json(Method::PUT, &format!("/jobs/{job}/cancel"), None).await?;
+    show(&answer, |State { status, terminal }| match terminal {
+        true => status,
         // A miner has it, which is told with its next heartbeat.
-        false => screen::line(format_args!("{status}, and its miner is told to stop"))?,
-    }
-    Ok(())
+        false => format!("{status}, and its miner is told to stop"),
+    })
 }
 
 /// Has a job tried again.
 pub(crate) async fn retry(api: &Api, job: Uuid) -> Result<()> {
-    let State { status, .. } = api.json(Method::PUT, &format!("/jobs/{job}/retry"), None).await?;
-    Ok(screen::line(status)?)
+    let answer: Box<RawValue> = api.json(Method::PUT, &format!("/jobs/{job}/retry"), None).await?;
+    show(&answer, |State { status, .. }| status)
 }
 
-/// Deletes a job.
+/// Deletes a job, without a word.
 pub(crate) async fn delete(api: &Api, job: Uuid) -> Result<()> {
-    let IgnoredAny = api.json(Method::DELETE, &format!("/jobs/{job}"), None).await?;
-    Ok(())
+    let answer: Box<RawValue> = api.json(Method::DELETE, &format!("/jobs/{job}"), None).await?;
+    if screen::is_json() { Ok(screen::json(&answer)?) } else { Ok(()) }
 }

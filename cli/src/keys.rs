@@ -5,7 +5,7 @@ use jobchute::Hotkey;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::screen::line;
+use crate::screen::{self, line};
 
 /// Makes a user, a miner and a chute with the job `run`, through the function `admin` of the stack whose AWS is at `aws`, and
 /// prints shell variables.
@@ -21,6 +21,10 @@ pub(crate) async fn print(aws: &str) -> Result<()> {
         "chute_id": chute, "user_id": user, "name": "anything", "public": true, "version": "1", "methods": methods,
     }}))
     .await?;
+    if screen::is_json() {
+        let all = json!({"JOBCHUTE_KEY": user_key, "JOBCHUTE_MINER_KEY": miner_key, "JOBCHUTE_CHUTE": chute});
+        return Ok(screen::json(&all)?);
+    }
     line(format_args!("export JOBCHUTE_KEY={user_key}"))?;
     line(format_args!("export JOBCHUTE_MINER_KEY={miner_key}"))?;
     line(format_args!("export JOBCHUTE_CHUTE={chute} # its method: run"))?;
@@ -30,8 +34,10 @@ pub(crate) async fn print(aws: &str) -> Result<()> {
 /// Makes a hotkey and prints it.
 pub(crate) fn hotkey() -> Result<()> {
     let hotkey = Hotkey::generate();
-    line(format_args!("address {}\nseed    {}", hotkey.address, hotkey.seed))?;
-    Ok(())
+    if screen::is_json() {
+        return Ok(screen::json(&json!({"address": hotkey.address, "seed": hotkey.seed}))?);
+    }
+    Ok(line(format_args!("address {}\nseed    {}", hotkey.address, hotkey.seed))?)
 }
 
 /// Invokes the function, as `aws lambda invoke` does.

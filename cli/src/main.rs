@@ -6,10 +6,12 @@ mod beneath;
 mod body;
 mod digest;
 mod download;
+mod exit;
 mod inputs;
 mod jobs;
 mod keys;
 mod pace;
+mod pages;
 mod process;
 mod refusal;
 mod screen;
@@ -18,40 +20,76 @@ mod settings;
 mod signals;
 mod upload;
 mod usage;
+mod wait;
 mod watch;
 mod work;
 
-use std::{collections::BTreeMap, io, process::ExitCode};
+use std::{collections::BTreeMap, env, ffi::OsString, io, process::ExitCode};
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use jobchute::Identity;
 
 use api::Api;
-use arguments::Command;
+use arguments::{Command, Download, Watch, Work};
+use exit::Stopped;
 use settings::Settings;
 use signals::Signals;
-
-/// As a shell tells of a program that SIGPIPE has ended.
-const NOBODY_READS: u8 = 141;
+use watch::Jobs;
+use work::command::SUPERVISE;
 
 fn main() -> ExitCode {
-    let done = arguments::parse(lexopt::Parser::from_env()).map_err(Error::from).and_then(start);
-    done.unwrap_or_else(|error| {
+    let words: Vec<OsString> = env::args_os().collect();
+    // What `work` starts for itself.
+    if let [_, word, input, end, command @ ..] = &words[..]
+        && word == SUPERVISE
+    {
+        return work::supervisor::run(input.as_ref(), end.as_ref(), command);
+    }
+    let is_json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    start(&words, is_json).unwrap_or_else(|error| {
         let broken = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         };
         if error.downcast_ref::<io::Error>().is_some_and(|error| broken(error)) {
-            return ExitCode::from(NOBODY_READS);
+            return ExitCode::from(exit::NOBODY_READS);
         }
-        screen::complain(format_args!("jobchute: {error:#}"));
-        ExitCode::FAILURE
+        exit::complain(&error);
+        exit::of_error(&error).into()
     })
 }
 
-fn start(command: Command) -> Result<ExitCode> {
+fn start(words: &[OsString], is_json: bool) -> Result<ExitCode> {
+    let line = match arguments::read(words) {
+        Ok(line) => line,
+        Err(asked) if !asked.use_stderr() => {
+            screen::line(asked.render().to_string().trim_end())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(wrong) => {
+            if is_json {
+                screen::speak_json();
+            }
+            exit::refuse(wrong.render().to_string().trim_end());
+            return Ok(exit::USAGE.into());
+        }
+    };
+    if line.json {
+        screen::speak_json();
+    }
+    let Some(command) = line.command else {
+        screen::line(arguments::definition().render_long_help().to_string().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    };
     let settings = match &command {
-        Command::Supervise { input, end, command } => return Ok(work::supervisor::run(input, end, command)),
-        Command::Work { .. } => secrets::out_of_the_environment()?,
+        Command::Completions { shell } => {
+            pages::completions(*shell)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Man { command } => {
+            pages::manual(command.as_deref())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Work(Work { resume: None, .. }) => secrets::out_of_the_environment()?,
         _ => Settings::read(BTreeMap::new())?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -64,31 +102,44 @@ fn start(command: Command) -> Result<ExitCode> {
 async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
     let user = || Api::new(settings.url()?, settings.user()?);
     match command {
-        Command::Help => screen::line(arguments::HELP.trim_end())?,
         Command::Keys => keys::print(&settings.aws()?).await?,
         Command::Hotkey => keys::hotkey()?,
-        Command::Create { chute, method, arguments, options, inputs } => {
-            jobs::create(&user()?, chute, &method, &arguments, &options, &inputs).await?;
-        }
+        Command::Create(order) if order.wait => return wait::create(&user()?, &Signals::take()?, &order).await,
+        Command::Create(order) => jobs::create(&user()?, &order).await?,
         Command::Usage => usage::print(&user()?).await?,
-        Command::List { labels } => jobs::list(&user()?, &labels).await?,
-        Command::Watch { job } => return watch::until_over(&user()?, job).await,
-        Command::Download { job, to, force } => {
+        Command::List { which } => jobs::list(&user()?, &which).await?,
+        Command::Watch(order) => return watched(&user()?, order).await,
+        Command::Download(Download { job, to, force }) => {
             return download::all_files(&user()?, &Signals::take()?, job, to, force).await;
         }
         Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
         Command::Retry { job } => jobs::retry(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
-        Command::Work { chutes, once, command } => {
-            let api = Api::new(settings.url()?, settings.miner()?)?;
-            return work::work(&api, &Signals::take()?, &chutes, once, &command).await;
-        }
-        Command::Resume { folder } => {
+        Command::Work(Work { resume: Some(folder), .. }) => {
             // The folder holds the job's token, and where it goes.
             let api = Api::new(settings.url()?, Identity::Nobody)?;
             return work::resume(&api, &Signals::take()?, &folder).await;
         }
-        Command::Supervise { .. } => {}
+        Command::Work(Work { chutes, once, command, .. }) => {
+            let api = Api::new(settings.url()?, settings.miner()?)?;
+            return work::work(&api, &Signals::take()?, &chutes, once, &command).await;
+        }
+        Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn watched(api: &Api, Watch { jobs, which, timeout }: Watch) -> Result<ExitCode> {
+    let watch = async {
+        match jobs[..] {
+            [job] => watch::until_over(api, job).await,
+            [] => watch::until_all_are_over(api, &Jobs::Listed(jobs::filter(&which))).await,
+            _ => watch::until_all_are_over(api, &Jobs::These(jobs)).await,
+        }
+    };
+    let late = wait::late(timeout);
+    tokio::select! {
+        code = watch => code.map(ExitCode::from),
+        () = late() => Err(Stopped::Late.into()),
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use anyhow::Error;
 use reqwest::{Response, StatusCode, header::RETRY_AFTER};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::body::body;
@@ -19,9 +19,9 @@ pub(crate) struct Refusal {
 }
 
 /// `detail` of the API's errors, or `message` of API Gateway's.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged)]
-enum Detail {
+pub(crate) enum Detail {
     Text(String),
     /// One for every field that is wrong.
     Fields(Vec<Wrong>),
@@ -29,7 +29,7 @@ enum Detail {
 }
 
 /// A field of a request that is wrong.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Wrong {
     /// Where it stands: `["body", "output_files", 3, "filename"]`.
     pub(crate) loc: Vec<Value>,
@@ -54,6 +54,11 @@ impl Refusal {
     /// The same request may succeed later.
     pub(crate) fn may_pass(&self) -> bool {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// What it says.
+    pub(crate) fn detail(&self) -> Option<&Detail> {
+        self.detail.as_ref()
     }
 
     /// Whether the API's sentence begins so.

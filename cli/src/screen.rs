@@ -4,20 +4,71 @@
 use std::{
     fmt::Display,
     io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+use serde::Serialize;
 
 /// A progress bar of a file.
 pub(crate) const BAR: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+
+/// What is printed is for scripts.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on standard output is JSON, and has no words.
+pub(crate) fn speak_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
+/// Whether it is.
+pub(crate) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
 
 /// Prints a line to standard output. An error of the kind `BrokenPipe` says that nobody reads any more.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", harmless(&text.to_string()))
 }
 
-/// The same for a command that goes on when nobody reads.
+/// The same for a command that goes on when nobody reads. For scripts words go to standard error.
 pub(crate) fn tell(text: impl Display) {
     // The work is worth more than the words about it.
-    let _ = line(text);
+    let _ = if is_json() { writeln!(io::stderr().lock(), "{}", harmless(&text.to_string())) } else { line(text) };
+}
+
+/// Prints what this program has made itself, as it is.
+pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
+    io::stdout().lock().write_all(bytes)
+}
+
+/// Prints a JSON document to standard output, on one line.
+pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", one_line(&serde_json::to_string(value)?))
+}
+
+/// Prints a JSON text of somebody else's to standard output, with its own line breaks.
+pub(crate) fn json_text(text: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", json_escaped(text, |char| matches!(char, '\n' | '\t')))
+}
+
+/// A JSON text on one line: a line break in it stands between two tokens.
+pub(crate) fn one_line(text: &str) -> String {
+    json_escaped(&text.replace(['\n', '\t'], " "), |_| false)
+}
+
+/// The same JSON, without what a terminal obeys: that stands in strings, where it can be escaped.
+fn json_escaped(text: &str, stays: fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\r' => shown.push(' '),
+            _ if !stays(char) && (char.is_control() || turns(char)) => {
+                shown.push_str(&format!("\\u{:04x}", u32::from(char)));
+            }
+            _ => shown.push(char),
+        }
+    }
+    shown
 }
 
 /// Prints a line to standard error, if somebody reads it.
@@ -94,6 +145,18 @@ mod tests {
     fn other_peoples_words_do_not_steer_the_terminal() {
         assert_eq!(harmless("é\t100 %\n\x1b[2J\r\u{9b}K"), "é\t100 %\n\\u{1b}[2J\\r\\u{9b}K");
         assert_eq!(name("a\u{202e}gpj.sh\nb"), "a\\u{202e}gpj.sh\\nb");
+    }
+
+    #[test]
+    fn json_stays_the_same_json_on_one_line() -> serde_json::Result<()> {
+        let text = "{\r\n\t\"a\": \"x\u{202e}\u{9b}2J\u{7f}\\n\", \"n\": 18446744073709551616}";
+        let line = one_line(text);
+        assert_eq!(line, r#"{   "a": "x\u202e\u009b2J\u007f\n", "n": 18446744073709551616}"#);
+        let (before, after): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(text)?, serde_json::from_str(&line)?);
+        assert_eq!(before, after);
+        assert_eq!(json_escaped("[\n1]", |char| char == '\n'), "[\n1]");
+        Ok(())
     }
 
     #[test]

@@ -15,7 +15,8 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Method, Response, StatusCode, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -74,14 +75,13 @@ async fn every(api: &Api, job: Uuid, to: Option<PathBuf>, force: bool) -> Result
     let found: Job = api.json(Method::GET, &format!("/jobs/{job}"), None).await?;
     let mut files: Vec<_> = found.output_files.unwrap_or_default().into_iter().collect();
     if files.is_empty() {
-        complain("the job has no output files");
-        return Ok(ExitCode::FAILURE);
+        bail!("the job has no output files");
     }
     files.sort_by(|(_, a), (_, b)| a.filename.cmp(&b.filename));
     let folders: HashSet<_> = files.iter().flat_map(|(_, file)| folders(&file.filename)).collect();
     let to = to.unwrap_or_else(|| job.to_string().into());
     let target = Target::open(&to)?;
-    let mut missing = 0;
+    let mut told = Vec::new();
     for (file_id, file) in &files {
         let shown = screen::name(&file.filename);
         let done = async {
@@ -93,20 +93,46 @@ async fn every(api: &Api, job: Uuid, to: Option<PathBuf>, force: bool) -> Result
             let place = target.place(&file.filename, file_id, &folders)?;
             bring(api, job, file_id, file, &place, force).await.map(|how| (place, how))
         };
-        match done.await {
-            Ok((place, how)) if place.shown == file.filename => tell(format_args!("{shown}{how}")),
-            Ok((place, how)) => tell(format_args!("{shown} as {}{how}", place.shown)),
-            Err(error) => {
-                missing += 1;
-                complain(format_args!("{shown} is missing: {error:#}"));
+        let done = done.await;
+        if !screen::is_json() {
+            match &done {
+                Ok((place, how)) if place.shown == file.filename => tell(format_args!("{shown}{how}")),
+                Ok((place, how)) => tell(format_args!("{shown} as {}{how}", place.shown)),
+                Err(error) => complain(format_args!("{shown} is missing: {error:#}")),
             }
         }
+        told.push(Told::of(file, done));
     }
-    if missing == 0 {
-        return Ok(ExitCode::SUCCESS);
+    let missing = told.iter().filter(|file| file.error.is_some()).count();
+    let folder = to.display().to_string();
+    if screen::is_json() {
+        // Whoever does not read it has the files.
+        let _ = screen::json(&json!({"job_id": job, "folder": folder, "files": told}));
     }
-    complain(format_args!("{missing} of {} files are missing in {}", files.len(), to.display()));
-    Ok(ExitCode::FAILURE)
+    ensure!(missing == 0, "{missing} of {} files are missing in {folder}", files.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What became of a file, for scripts.
+#[derive(Serialize)]
+struct Told<'a> {
+    filename: &'a str,
+    /// Where it is in the folder.
+    path: Option<String>,
+    /// It did not have to be fetched.
+    was_there: bool,
+    /// Why it is missing.
+    error: Option<String>,
+}
+
+impl<'a> Told<'a> {
+    fn of(file: &'a Output, done: Result<(Place, &str)>) -> Self {
+        let filename = file.filename.as_str();
+        match done {
+            Ok((place, how)) => Self { filename, path: Some(place.shown), was_there: !how.is_empty(), error: None },
+            Err(error) => Self { filename, path: None, was_there: false, error: Some(format!("{error:#}")) },
+        }
+    }
 }
 
 /// Whether a name stays below the folder that it is put in.

@@ -15,6 +15,7 @@ use crate::{
     work::{
         command::Running,
         delivery::{Delivered, deliver},
+        events::{self, Event},
         fault::OwnFault,
         folder::{Assignment, Folder},
         lease::{self, Lease},
@@ -155,7 +156,9 @@ async fn execute(
     tokio::select! {
         ended = running.ended() => ended?,
         () = cancelled.notified() => {
-            tell(format_args!("{}: cancelled by its owner; delivering what there is", assignment.job_id));
+            let job_id = &assignment.job_id;
+            let words = format_args!("{job_id}: cancelled by its owner; delivering what there is");
+            events::tell(&Event::Cancelled { job_id }, words);
             running.stop().await;
         }
         () = signals.first() => {

@@ -9,8 +9,11 @@ use uuid::Uuid;
 
 use crate::{
     api::{Answer, Api},
-    screen::tell,
-    work::{folder::Assignment, lease::Lease},
+    work::{
+        events::{self, Event},
+        folder::Assignment,
+        lease::Lease,
+    },
 };
 
 /// Time to the next look where the API does not say.
@@ -47,7 +50,8 @@ impl<'a> Search<'a> {
             self.api.answer::<Option<Assignment>>(Method::PUT, &path, Some(&body)).await?;
         if !self.succeeded {
             let chutes = if names.len() == 1 { "chute" } else { "chutes" };
-            tell(format_args!("looking for jobs of {chutes} {}", names.join(", ")));
+            let looking = Event::Looking { chutes: self.chutes };
+            events::tell(&looking, format_args!("looking for jobs of {chutes} {}", names.join(", ")));
         }
         self.succeeded = true;
         let Some(job) = job else { return Ok(Found::Nothing(wait.unwrap_or(SOON))) };

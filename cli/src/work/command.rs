@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     process,
-    screen::Filter,
+    screen::{self, Filter},
     secrets::HANDED_OVER,
     work::{
         folder::{Assignment, Folder},
@@ -69,7 +69,10 @@ impl Running {
         let stdout = supervisor.stdout.take().context("no standard output")?;
         let stderr = supervisor.stderr.take().context("no standard error")?;
         let passing_on = vec![
-            tokio::spawn(pass_on(stdout, tokio::io::stdout(), None)),
+            match screen::is_json() {
+                true => tokio::spawn(pass_on(stdout, tokio::io::stderr(), None)),
+                false => tokio::spawn(pass_on(stdout, tokio::io::stdout(), None)),
+            },
             tokio::spawn(pass_on(stderr, tokio::io::stderr(), Some(Arc::clone(&errors)))),
         ];
         Ok(Self { control: supervisor.stdin.take(), supervisor, passing_on, errors })

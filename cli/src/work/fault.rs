@@ -40,9 +40,9 @@ impl Faults {
     pub(crate) fn count(&mut self, fault: OwnFault) -> Result<()> {
         self.0 += 1;
         match fault.lasts {
-            true => Err(fault.why.context("jobs can't be run here")),
+            true => Err(Error::msg(format!("jobs can't be run here: {fault}"))),
             false if self.0 == MOST => {
-                Err(fault.why.context(format!("jobs can't be run here, {MOST} were given back in a row")))
+                Err(Error::msg(format!("jobs can't be run here, {MOST} were given back in a row: {fault}")))
             }
             false => Ok(()),
         }

@@ -22,7 +22,12 @@ use serde_json::value::RawValue;
 
 use crate::{
     screen::tell,
-    work::{report::Report, state, supervisor::End},
+    work::{
+        events::{self, Event},
+        report::Report,
+        state,
+        supervisor::End,
+    },
 };
 
 /// How the names of jobs' folders begin.
@@ -188,13 +193,16 @@ impl Drop for Folder {
             return;
         }
         if self.path.join(DELIVERED).exists() {
-            tell(format_args!("what its owner does not get is kept in {}", self.job().display()));
-            return;
+            let folder = &self.job().display().to_string();
+            let words = format_args!("what its owner does not get is kept in {folder}");
+            return events::tell(&Event::Kept { folder, resume: None }, words);
         }
-        tell(format_args!("its files are kept in {}", self.output().display()));
-        if self.has_ended() {
-            tell(format_args!("bring them home: jobchute work --resume {}", quoted(&self.path)));
-        }
+        let folder = &self.output().display().to_string();
+        let path = self.path.display().to_string();
+        let resume = self.has_ended().then_some(path.as_str());
+        let home = resume.map(|_| format!("\nbring them home: jobchute work --resume {}", quoted(&self.path)));
+        let words = format_args!("its files are kept in {folder}{}", home.unwrap_or_default());
+        events::tell(&Event::Kept { folder, resume }, words);
     }
 }
 

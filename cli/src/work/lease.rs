@@ -18,7 +18,10 @@ use crate::{
     pace::{LONGEST, SHORTEST, here},
     refusal::{refused_with, wait},
     screen::tell,
-    work::folder::{Assignment, Folder},
+    work::{
+        events::{self, Event},
+        folder::{Assignment, Folder},
+    },
 };
 
 /// Time to the next heartbeat where the API does not say: a third of the lease.
@@ -112,7 +115,10 @@ pub(crate) async fn give_back(api: &Api, assignment: &Assignment, reason: &str) 
     let url = assignment.job_status_url.replacen("?token=", "/release?token=", 1);
     let body = json!({ "reason": reason.replace(char::is_control, " ") }).to_string();
     let failed = match timeout(LAST, api.at::<IgnoredAny>(Method::PUT, &url, Some(&body))).await {
-        Ok(Ok(_)) => return tell(format_args!("{job_id}: given back, so that another miner gets it: {reason}")),
+        Ok(Ok(_)) => {
+            let words = format_args!("{job_id}: given back, so that another miner gets it: {reason}");
+            return events::tell(&Event::GivenBack { job_id, reason }, words);
+        }
         Ok(Err(error)) => error,
         Err(_) => Error::msg("no answer"),
     };

@@ -4,6 +4,7 @@ mod attempt;
 mod claim;
 pub(crate) mod command;
 mod delivery;
+mod events;
 mod fault;
 mod folder;
 mod lease;
@@ -38,6 +39,7 @@ use crate::{
 
 use attempt::Outcome;
 use claim::{Found, SOON, Search};
+use events::Event;
 use fault::{Faults, OwnFault};
 use folder::{Assignment, Folder};
 use lease::Lease;
@@ -100,7 +102,8 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
         // Before there is a job that it could fail.
         let folder = Folder::create()?;
         let Some((assignment, lease)) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
-        tell(format_args!("claimed {}", assignment.job_id));
+        let job_id = &assignment.job_id;
+        events::tell(&Event::Claimed { job_id }, format_args!("claimed {job_id}"));
         let complete = match attempt::run(api, signals, &assignment, lease, folder, command).await {
             Err(error) if error.is::<OwnFault>() => {
                 faults.count(error.downcast()?)?;
@@ -125,12 +128,13 @@ fn told(assignment: &Assignment, outcome: Result<Outcome>) -> bool {
     let job_id = &assignment.job_id;
     match outcome {
         Ok(Outcome::Ended(status)) => {
-            tell(format_args!("{job_id}: {status}"));
+            events::tell(&Event::Ended { job_id, status: &status }, format_args!("{job_id}: {status}"));
             status == "complete"
         }
         Ok(Outcome::Stopped) => false,
         Err(error) => {
-            tell(format_args!("{job_id}: given up: {error:#}"));
+            let reason = &format!("{error:#}");
+            events::tell(&Event::GivenUp { job_id, reason }, format_args!("{job_id}: given up: {reason}"));
             false
         }
     }

@@ -16,14 +16,14 @@ async fn a_job_that_waits_is_cancelled() -> Result<()> {
         assert_eq!(printed(&variables, &["cancel", &job]).await?, "cancelled");
     }
     let (code, told) = ended(&variables, &["watch", &job]).await?;
-    assert!(code == 1 && told.contains("Cancelled by its owner"), "{code}: {told}");
+    assert!(code == 11 && told.contains("Cancelled by its owner"), "{code}: {told}");
     // It is tried again, and then there is nothing to try.
     assert_eq!(printed(&variables, &["retry", &job]).await?, "pending");
     let (code, told) = ended(&variables, &["retry", &job]).await?;
     assert!(code == 1 && told.contains("409 Conflict"), "{code}: {told}");
     let unknown = "7c1d0a52-0000-4000-8000-000000000002";
     let (code, told) = ended(&variables, &["cancel", unknown]).await?;
-    assert!(code == 1 && told.contains("404 Not Found"), "{code}: {told}");
+    assert!(code == 3 && told.contains("404 Not Found"), "{code}: {told}");
     Ok(())
 }
 

@@ -100,7 +100,7 @@ async fn a_miner_outlives_a_refusal_of_its_look_for_work() -> Result<()> {
     end_of(worker).await?;
     // From the beginning it is the user's mistake.
     variables.insert("JOBCHUTE_MINER_KEY".to_owned(), "cpk_wrong".to_owned());
-    assert_eq!(worked(&variables, "true").await?.0, 1);
+    assert_eq!(worked(&variables, "true").await?.0, 4);
     Ok(())
 }
 
@@ -128,7 +128,7 @@ async fn a_chute_that_does_not_exist_is_told_at_once() -> Result<()> {
     through(stack(), &mut variables, |request| if request.ends_with("/claim") { Way::Refuse(404) } else { Way::Pass })
         .await?;
     let (code, told) = worked(&variables, "true").await?;
-    assert!(code == 1 && told.contains("404"), "{code}: {told}");
+    assert!(code == 3 && told.contains("404"), "{code}: {told}");
     Ok(())
 }
 

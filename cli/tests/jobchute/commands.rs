@@ -17,7 +17,7 @@ async fn a_command_that_fails_is_an_error_with_its_last_words() -> Result<()> {
     let (code, told) = worked(&variables, "echo out of memory >&2; exit 3").await?;
     assert!(code == 1 && told.contains("out of memory"), "{code}: {told}");
     let watched = jobchute(&variables, &["watch", &job]).await?;
-    assert_eq!(watched.status.code(), Some(1));
+    assert_eq!(watched.status.code(), Some(13));
     let shown = String::from_utf8(watched.stdout)?;
     assert!(shown.contains("error\nexit status: 3\nout of memory"), "{shown}");
     Ok(())

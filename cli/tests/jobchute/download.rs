@@ -26,7 +26,7 @@ async fn outputs_of_any_name_are_downloaded_and_none_is_a_failure() -> Result<()
     let empty = created(&variables).await?;
     assert_eq!(worked(&variables, "true").await?.0, 0);
     let (code, told) = ended(&variables, &["download", &empty, "--to", to]).await?;
-    assert_eq!((code, told.as_str()), (1, "the job has no output files\n"));
+    assert_eq!((code, told.as_str()), (1, "jobchute: the job has no output files\n"));
 
     let job = created(&variables).await?;
     worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo whole >a; echo part >a.part"#).await?;

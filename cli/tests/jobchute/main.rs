@@ -2,6 +2,7 @@
 
 mod cancel;
 mod claims;
+mod command_line;
 mod commands;
 mod download;
 mod inputs;
@@ -10,6 +11,9 @@ mod pace;
 mod processes;
 mod proxy;
 mod run;
+mod scripts;
 mod sizes;
 mod stopping;
 mod user;
+mod waiting;
+mod watching;

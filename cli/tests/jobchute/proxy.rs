@@ -42,6 +42,10 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    pub(crate) fn line(&self) -> &str {
+        &self.line
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())

@@ -1,0 +1,70 @@
+//! `jobchute create --wait`: a job from its creation to its result.
+
+use std::{future::pending, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Error, Result};
+use reqwest::StatusCode;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    api::Api,
+    arguments::Create,
+    exit::{self, GoesOn, Stopped},
+    jobs, pace,
+    refusal::refused_with,
+    screen,
+    signals::Signals,
+    watch,
+};
+
+/// How long the answer to a create that was sent is waited for after a signal: it says which job goes on.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
+/// Ends when this time is over, counted from the call; never without one.
+pub(crate) fn late(timeout: Option<Duration>) -> impl AsyncFn() {
+    let deadline = timeout.map(|time| Instant::now() + pace::here(time));
+    async move || match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Creates a job, waits until it is over, and prints its result; for scripts the whole job.
+pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Result<ExitCode> {
+    let stopped = || Error::new(Stopped::Signal(signals.exit_code().unwrap_or_default()));
+    let late = late(order.timeout);
+    let arguments = tokio::select! {
+        arguments = jobs::arguments(api, order) => arguments?,
+        () = signals.first() => return Err(stopped().context("no job was created")),
+        () = late() => return Err(Error::new(Stopped::Late).context("no job was created")),
+    };
+    let created = tokio::select! {
+        created = jobs::post(api, order, &arguments) => created?,
+        () = async { signals.first().await; sleep(pace::here(LAST_ANSWER)).await } => {
+            return Err(stopped().context("whether the job was created, `jobchute list` tells"));
+        }
+    };
+    let job = jobs::id(&created)?;
+    if !screen::is_json() {
+        screen::complain(format_args!("created {job}"));
+    }
+    let followed = tokio::select! {
+        followed = watch::follow(api, job, |_, _| Ok(())) => followed,
+        () = signals.first() => Err(stopped()),
+        () = late() => Err(Stopped::Late.into()),
+    };
+    let is_gone = |error: &Error| refused_with(error) == Some(StatusCode::NOT_FOUND);
+    let answer = followed.map_err(|error| if is_gone(&error) { error } else { error.context(GoesOn(job)) })?;
+    let over: watch::Job = serde_json::from_str(answer.get())?;
+    if screen::is_json() {
+        screen::json(&answer)?;
+    } else {
+        if let Some(detail) = &over.error_detail {
+            screen::complain(detail);
+        }
+        if let Some(result) = watch::result(api, &over).await.with_context(|| format!("the result of job {job}"))? {
+            screen::json_text(result.get())?;
+        }
+    }
+    Ok(exit::of_status(&over.status).into())
+}
