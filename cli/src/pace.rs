@@ -28,10 +28,10 @@ pub(crate) async fn retry(said: Option<Duration>, tries: u32) {
     pause(said.unwrap_or(Duration::from_secs(tries.into()))).await;
 }
 
-/// Up to a tenth more, so that those who were told the same at once do not come back at once. A second stays one: somebody waits for
+/// Up to a fifth more, so that those who were told the same at once do not come back at once. A second stays one: somebody waits for
 /// a short job.
 fn spread(wait: Duration) -> Duration {
-    wait + wait.saturating_sub(SHORTEST).mul_f64(fastrand::f64() / 10.0)
+    wait + wait.saturating_sub(SHORTEST).mul_f64(fastrand::f64() / 5.0)
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     fn a_wait_is_never_shorter_than_was_said_and_never_much_longer() {
         assert_eq!(spread(SHORTEST), SHORTEST);
         for _ in 0..100 {
-            assert!((LONGEST..=LONGEST.mul_f64(1.1)).contains(&spread(LONGEST)));
+            assert!((LONGEST..=LONGEST.mul_f64(1.2)).contains(&spread(LONGEST)));
         }
     }
 }
