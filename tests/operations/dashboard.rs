@@ -34,7 +34,7 @@ fn what_is_shown_is_counted() {
     assert_eq!(alarms, ["ReapDelay", "ReapFailures"]);
     let shown = on_the_dashboard(&template).into_iter().filter(|(namespace, _)| namespace == "Jobchute");
     let shown: Vec<_> = shown.map(|(_, name)| name).chain(alarms).collect();
-    assert_eq!(shown.len(), 17);
+    assert_eq!(shown.len(), 20);
     for name in shown {
         assert!(counted.contains(&format!("    {name},\n")), "no function counts {name}");
     }

@@ -54,6 +54,7 @@ impl Day {
         let stack = Stack::builder()
             .parameter("UserJwtKeys", jwks.to_string())
             .parameter("MultipartThresholdBytes", "16")
+            .parameter("EventBusName", "default")
             .start()
             .await
             .unwrap();
@@ -109,6 +110,7 @@ impl Day {
         self.carry_much().await;
         self.take_what_is_next().await;
         self.retry_late().await;
+        self.tell().await;
     }
 
     /// With an API key, a JWT and a hotkey's signature; with an Idempotency-Key, twice; over the quota.
@@ -443,6 +445,41 @@ impl Day {
         user.put(&url("cancel"), Value::Null).await.ok();
         self.remove(&job_id).await;
         assert_eq!(user.put(&url("retry"), Value::Null).await.status, 409);
+    }
+
+    /// Webhooks of a server that nobody finds, and the secrets that sign them.
+    async fn tell(&mut self) {
+        let user = self.user();
+        let create = self.at(&format!("/jobs/{}/train?webhook=https://nobody.invalid.example/", self.chute_id));
+        let job_id = text(&user.post(&create, json!({})).await.ok()["job_id"]);
+        let job = self.claim(&job_id).await;
+        let report = json!({"status": "complete", "result": "x".repeat(10_000)});
+        Client::nobody().post(&job.url, report).await.ok();
+        let log = self.at(&format!("/jobs/{job_id}/webhook"));
+        let tried = async |tries: usize| {
+            while user.get(&log).await.ok()["deliveries"].as_array().unwrap().len() < tries {
+                self.stack.events_at_rest().await;
+            }
+        };
+        tried(2).await;
+        self.stack.clock().advance(Duration::from_secs(600));
+        assert_eq!(self.stack.run_schedule("reap-jobs").await.unwrap()["told"], 1);
+        tried(3).await;
+        // Its result is gone, which a function that may not list the bucket could not tell.
+        self.remove(&job_id).await;
+        self.sign(Method::PUT, &format!("/jobs/{job_id}/webhook"), b"").await.ok();
+        self.stack.events_at_rest().await;
+
+        // The delivery has made the first one. Somebody else's is made by whoever asks.
+        let first = user.get(&self.at("/webhooks/secret")).await.ok();
+        let second = self.sign(Method::PUT, "/webhooks/secret", b"").await.ok();
+        self.secrets.extend([&first, &second].map(|secret| text(&secret["secret"])));
+        for method in [Method::GET, Method::PUT] {
+            let other = self.admin(json!({"command": "create_user"})).await;
+            let key = text(&self.admin(json!({"command": "create_key", "user_id": other["user_id"]})).await["key"]);
+            let made = Client::with_key(key).send(method, &self.at("/webhooks/secret"), Vec::new(), &[]).await.ok();
+            self.secrets.push(text(&made["secret"]));
+        }
     }
 
     /// While this function puts its next payload, another request of the user's is faster.

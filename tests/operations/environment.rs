@@ -31,6 +31,8 @@ fn longest(template: &Value, value: &Value) -> u64 {
         // CloudFormation's names: the stack's, the resource's, and a random part.
         (None, Some("AWS::DynamoDB::Table")) => 128 + 1 + name.len() as u64 + 14,
         (None, Some("AWS::S3::Bucket")) => 63,
+        // A name.
+        (None, Some("AWS::Serverless::Function")) => 64,
         // An ARN, whose region has at most 14 characters.
         (None, Some("AWS::SecretsManager::Secret")) => 64 + name.len() as u64 + 20,
         (None, other) => panic!("no way to tell how long {name} may be, {other:?}"),

@@ -1,9 +1,11 @@
 //! What functions write: one line for a request, and never a secret.
 
+use std::fs;
+
 use local::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Client, functions};
+use tests::{Client, functions, repository};
 use uuid::Uuid;
 
 use crate::day::Day;
@@ -23,6 +25,8 @@ async fn no_line_has_a_secret() {
             ("PUT", "/cancel"),
             ("PUT", "/retry"),
             ("GET", "/download/x"),
+            ("GET", "/webhook"),
+            ("PUT", "/webhook"),
         ] {
             let answer = day.sign(method.parse().unwrap(), &format!("/jobs/{}{path}", job.job_id), b"").await;
             assert_eq!(answer.status, 503, "{method} {path}");
@@ -45,6 +49,16 @@ async fn no_line_has_a_secret() {
         let declared = json!({"filename": "a", "size": 1});
         assert_eq!(day.user().post(&day.at("/inputs"), declared).await.status, 503);
         assert_eq!(day.stack.run_schedule("reap-jobs").await.unwrap()["more"], true);
+        for method in [Method::GET, Method::PUT] {
+            assert_eq!(day.sign(method, "/webhooks/secret", b"").await.status, 503);
+        }
+        for follower in ["queue-webhooks", "publish-events"] {
+            let event = fs::read_to_string(repository(&format!("events/{follower}.json"))).unwrap();
+            let outcome = day.stack.invoke(follower, serde_json::from_str(&event).unwrap()).await.unwrap();
+            assert_eq!(outcome["batchItemFailures"].as_array().unwrap().len(), 1, "{follower}");
+        }
+        let event = json!({"at": day.stack.clock().now(), "jobs": [job.job_id]});
+        assert_eq!(day.stack.invoke("deliver-webhooks", event).await.unwrap()["later"], 1);
         let command = json!({"command": "create_key", "user_id": day.user_id});
         assert!(day.stack.invoke("admin", command).await.is_err());
     }

@@ -1,11 +1,11 @@
 //! Follows the stream of the jobs table, where the deployment has an EventBridge bus: each end of a job becomes an event.
 
 use futures_util::future::join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     App, Result,
     events::{BATCH, Event},
-    model::{Job, Status},
+    model::Status,
     stream::{Batch, BatchOutcome},
     time::{Timestamp, rfc3339, rfc3339_option},
 };
@@ -14,43 +14,27 @@ use uuid::Uuid;
 /// The `detail-type` of every event.
 const DETAIL_TYPE: &str = "Job ended";
 
-/// An event's `detail`: what a rule selects by, and what names the job. `docs/events.md` describes it.
-#[derive(Serialize)]
-struct Detail<'a> {
+/// The end of a job, as its row has it and as an event's `detail` shows it: what a rule selects by, and what names the job.
+#[derive(Deserialize, Serialize)]
+struct End {
     job_id: Uuid,
     user_id: Uuid,
     chute_id: Uuid,
-    method: &'a str,
+    method: String,
     status: Status,
-    error_detail: Option<&'a str>,
-    labels: &'a [String],
+    #[serde(default)]
+    error_detail: Option<String>,
+    #[serde(default)]
+    labels: Vec<String>,
     attempt: u32,
     max_attempts: u32,
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
-    #[serde(serialize_with = "rfc3339_option")]
+    #[serde(default, serialize_with = "rfc3339_option")]
     started_at: Option<Timestamp>,
-    #[serde(serialize_with = "rfc3339")]
+    /// Nothing changes it any more.
+    #[serde(rename(deserialize = "updated_at"), serialize_with = "rfc3339")]
     ended_at: Timestamp,
-}
-
-impl<'a> From<&'a Job> for Detail<'a> {
-    fn from(job: &'a Job) -> Self {
-        Self {
-            job_id: job.job_id,
-            user_id: job.user_id,
-            chute_id: job.chute_id,
-            method: &job.method,
-            status: job.status,
-            error_detail: job.error_detail.as_deref(),
-            labels: &job.labels,
-            attempt: job.attempt,
-            max_attempts: job.max_attempts,
-            created_at: job.created_at,
-            started_at: job.started_at,
-            ended_at: job.updated_at,
-        }
-    }
 }
 
 /// Puts an event for each end that the batch shows, ten in a call. From one on that cannot be put, the batch comes again.
@@ -58,9 +42,9 @@ pub async fn handle(app: &App, batch: Batch) -> Result<BatchOutcome> {
     let bus = app.event_bus()?;
     let mut ends = Vec::new();
     for record in batch {
-        match record.row::<Job>() {
-            Ok(job) => {
-                let event = Event::new(DETAIL_TYPE, &Detail::from(&job), job.updated_at.millis())?;
+        match record.row::<End>() {
+            Ok(end) => {
+                let event = Event::new(DETAIL_TYPE, &end, end.ended_at.millis())?;
                 ends.push((record.sequence_number().to_owned(), event));
             }
             Err(error) => tracing::error!(cause = ?error.cause(), "a job's end cannot be read, and is not published"),

@@ -104,7 +104,7 @@ impl Registry {
             update = update.set_option("ends_at", end.map(|end| number(end.millis())));
         }
         if let Some(roles) = roles {
-            let roles = roles.map(|roles| serde_dynamo::to_attribute_value(roles)).transpose();
+            let roles = roles.map(serde_dynamo::to_attribute_value).transpose();
             update = update.set_option("roles", roles.map_err(internal)?);
         }
         // An update has to set something.
