@@ -36,7 +36,7 @@ impl Timestamp {
 
     /// From RFC 3339; None for any other text.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
-        DateTime::from_str(text, Format::DateTime).ok()?.to_millis().ok().map(Self)
+        DateTime::from_str(text, Format::DateTimeWithOffset).ok()?.to_millis().ok().map(Self)
     }
 
     /// From a system's time; what was before 1970 is 1970.

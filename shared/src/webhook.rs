@@ -139,9 +139,12 @@ impl Webhook {
         if authority.as_str().contains('@') {
             return Err("Input should have no user name and no password");
         }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("" | ":") => 443,
-            _ => authority.port_u16().ok_or(NOT_ONE)?,
+        let port = match authority.as_str().strip_prefix(authority.host()).ok_or(NOT_ONE)? {
+            "" | ":" => 443,
+            rest => {
+                let digits = rest.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+                digits.and_then(|digits| digits.parse().ok()).ok_or(NOT_ONE)?
+            }
         };
         if port != 443 && port < 1024 {
             return Err("Input should have port 443, or one from 1024 on");
@@ -159,6 +162,16 @@ impl Webhook {
             return Err("Input should name a server that is public");
         }
         Ok(Self { host, port, uri })
+    }
+
+    /// What the server is called in a request: its name, and the port where that is not `https`'s own.
+    pub fn authority(&self) -> String {
+        let host = match &self.host {
+            Host::Name(name) => name.clone(),
+            Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+            Host::Address(IpAddr::V4(address)) => address.to_string(),
+        };
+        if self.port == 443 { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -313,6 +326,10 @@ mod tests {
             "https://a example/",
             "https://a.example/a b",
             "https://-a.example/",
+            "https://[2606:4700::1111]evil.example:443/",
+            "https://a.example:+8443/",
+            "https://a.example:8443:443/",
+            "https://[2606:4700::1111]x/",
             "https://a..example/",
             "https://a.example\\@b.example/",
             "https://１２７.0.0.1/",

@@ -111,3 +111,28 @@ async fn a_job_without_a_webhook_costs_nothing_more() {
     let runs = lines.iter().filter(|line| line.function == "queue-webhooks" && line.text.contains("\"invoke\"")).count();
     assert_eq!(runs, 1, "the stream shows it that one end");
 }
+
+#[tokio::test]
+async fn a_job_that_is_made_under_the_key_of_a_deleted_one_is_told_of_as_well() {
+    let hooks = Hooks::begin().await;
+    let night = &hooks.night;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
+    let path = night.url(&format!("/jobs/{}/train?webhook={}", night.chute_id, receiver.url));
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let headers = [("idempotency-key", "nightly"), ("content-type", "application/json")];
+        let job_id = text(&night.user.send(reqwest::Method::POST, &path, b"{}".to_vec(), &headers).await.ok()["job_id"]);
+        night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+        let told = receiver.next().await;
+        assert_eq!(told.json()["data"]["job_id"], job_id);
+        ids.push((job_id.clone(), told.header("webhook-id").to_owned()));
+        hooks.log_when(&job_id, "delivered").await;
+        night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+        // The row of a deleted job goes by itself a day later; the delivery's would stay for a month.
+        night.stack.clock().advance(Duration::from_secs(3 * 86_400));
+        night.stack.expire_items().await.unwrap();
+    }
+    assert_eq!(ids[0].0, ids[1].0);
+    assert_ne!(ids[0].1, ids[1].1);
+    hooks.end().await;
+}

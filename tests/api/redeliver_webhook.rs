@@ -42,3 +42,20 @@ async fn it_is_delivered_again_on_request_under_the_same_id() {
     assert_eq!((stranger.get(&path).await.status, stranger.put(&path, Value::Null).await.status), (404, 404));
     hooks.end().await;
 }
+
+#[tokio::test]
+async fn while_a_try_is_under_way_nobody_is_called_once_more() {
+    let hooks = Hooks::begin().await;
+    let night = &hooks.night;
+    let mut silent = hooks.receiver(|_| Reply::Never).await;
+    let job_id = hooks.ended(&silent.url, json!(1)).await;
+    silent.next().await;
+    for _ in 0..10 {
+        let answer = night.user.put(&night.url(&format!("/jobs/{job_id}/webhook")), Value::Null).await;
+        // No write and no call.
+        assert_eq!(answer.engine_calls(), (1, 0));
+        assert_eq!(answer.ok()["state"], "pending");
+    }
+    assert_eq!(silent.others(), 0);
+    hooks.end().await;
+}

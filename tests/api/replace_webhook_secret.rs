@@ -1,7 +1,7 @@
 //! `PUT /webhooks/secret`.
 
 use serde_json::{Value, json};
-use tests::{Hooks, Reply, text};
+use tests::{Client, Hooks, Reply, World, text};
 
 #[tokio::test]
 async fn a_new_secret_signs_beside_the_one_before_it_for_a_day() {
@@ -26,4 +26,19 @@ async fn a_new_secret_signs_beside_the_one_before_it_for_a_day() {
     let other = night.miner().await.get(&night.url("/webhooks/secret")).await.ok();
     assert!(other["secret"] != second["secret"] && other["secret"] != first["secret"]);
     hooks.end().await;
+}
+
+#[tokio::test]
+async fn a_signature_makes_one_secret_however_often_it_comes() {
+    let world = World::new().await;
+    let first = world.user.get("/webhooks/secret").await.ok();
+    let nonce = tests::stack().clock().now() / 1000;
+    let headers = World::hotkey(&world.user_id).await.headers_at(nonce, "PUT", "/webhooks/secret", b"{}");
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let send = async || Client::nobody().send(reqwest::Method::PUT, "/webhooks/secret", b"{}".to_vec(), &headers).await;
+    let second = send().await.ok();
+    assert_ne!(second["secret"], first["secret"]);
+    for _ in 0..3 {
+        assert_eq!(send().await.ok()["secret"], second["secret"]);
+    }
 }

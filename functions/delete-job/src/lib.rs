@@ -49,6 +49,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         match app.jobs.revoke(&job, revocation, caller.guard.as_ref(), "delete job").await? {
             Outcome::Changed(deleted) => {
                 known = job.known_versions();
+                if job.webhook.is_some() {
+                    app.jobs.forget_delivery(job.job_id, now).await?;
+                }
                 job = *deleted;
             }
             // It was claimed or reported meanwhile, or an earlier try deleted it and its answer was lost.

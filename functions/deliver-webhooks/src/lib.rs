@@ -18,7 +18,7 @@ use shared::{
     time::Timestamp,
     webhook::Webhook,
 };
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 use uuid::Uuid;
 
 /// What a call did.
@@ -34,12 +34,20 @@ pub struct Output {
     unchanged: u32,
 }
 
+/// Jobs whose results and lists of files are in memory at the same time, apart from what is sent.
+const LOADED: usize = 4;
+/// Bytes of the longest list of files that is told.
+const LONGEST_LIST: u64 = 256 << 10;
+
 /// Tells of these jobs.
 pub async fn handle(app: &App, receivers: &Receivers, event: Deliveries) -> Result<Output> {
     let started = Instant::now();
+    // It may have waited in Lambda's queue.
+    let called_at = event.at.max(Timestamp::system());
     let at_once = event.jobs.len().max(1);
+    let loading = &Semaphore::new(LOADED);
     let told = stream::iter(event.jobs).map(|job_id| async move {
-        let told = tell(app, receivers, job_id, event.at, started).await;
+        let told = tell(app, receivers, loading, job_id, called_at, started).await;
         told.unwrap_or_else(|error| {
             // It is due for the reaper.
             tracing::error!(job.id = %job_id, cause = ?error.cause(), "a webhook could not be delivered");
@@ -60,33 +68,40 @@ pub async fn handle(app: &App, receivers: &Receivers, event: Deliveries) -> Resu
     Ok(output)
 }
 
-/// Tries once, and after a short pause once more. How the delivery stands then; None where there was nothing to do.
+/// Tries once, and after a short pause once more. How the delivery stands then; None where there was nothing to do, or somebody else was faster.
 async fn tell(
     app: &App,
     receivers: &Receivers,
+    loading: &Semaphore,
     job_id: Uuid,
     called_at: Timestamp,
     started: Instant,
 ) -> Result<Option<DeliveryState>> {
+    let now = || called_at.plus(started.elapsed());
+    let mut mine = None;
     loop {
         let (delivery, job) = app.jobs.delivery_and_job(job_id).await?;
         let Some(delivery) = delivery.filter(|delivery| delivery.state == DeliveryState::Pending) else {
             return Ok(None);
         };
-        let now = called_at.plus(started.elapsed());
+        if delivery.is_paused(now()) || mine.is_some_and(|revision| revision != delivery.revision()) {
+            return Ok(None);
+        }
         let (change, pause) = match job.filter(|job| delivery.is_of(job)) {
-            None => (delivery.give_up("The job was deleted, or tried again, before its end was told", now)?, None),
+            None => (delivery.give_up("The job was deleted, or tried again, before its end was told", now())?, None),
             Some(job) => {
                 let begun = Instant::now();
-                let tried = attempt(app, receivers, &delivery, job).await?;
+                let tried = attempt(app, receivers, loading, &delivery, job, now()).await?;
                 let ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
-                delivery.tried(Try { at: now, ms, ..tried }, called_at.plus(started.elapsed()))?
+                delivery.tried(Try { ms, ..tried }, now())?
             }
         };
-        let Some(after) = app.jobs.change_delivery(&delivery, change).await? else { continue };
-        if after.state == DeliveryState::Delivered {
-            app.metrics.longest(Metric::WebhookDelay, after.ended_at, called_at.plus(started.elapsed()));
+        let is_first = !delivery.log.iter().any(Try::is_success);
+        let Some(after) = app.jobs.change_delivery(&delivery, change).await? else { return Ok(None) };
+        if after.state == DeliveryState::Delivered && is_first {
+            app.metrics.longest(Metric::WebhookDelay, after.ended_at, now());
         }
+        mine = Some(after.revision());
         match pause {
             Some(pause) if pause <= SHORT_PAUSE => sleep(Duration::from_secs(pause.unsigned_abs())).await,
             _ => return Ok(Some(after.state)),
@@ -95,26 +110,44 @@ async fn tell(
 }
 
 /// What the receiver says to it.
-async fn attempt(app: &App, receivers: &Receivers, delivery: &Delivery, mut job: Job) -> Result<Try> {
-    let refused =
-        |why: &str| Try { at: delivery.ended_at, status: None, ms: 0, body: None, error: Some(why.to_owned()) };
+async fn attempt(
+    app: &App,
+    receivers: &Receivers,
+    loading: &Semaphore,
+    delivery: &Delivery,
+    job: Job,
+    at: Timestamp,
+) -> Result<Try> {
+    let refused = |why: &str| Try { at, status: None, ms: 0, body: None, error: Some(why.to_owned()) };
     // What was taken when the job was created may be refused now: the operator's networks are fewer.
     let webhook = match job.webhook.as_deref().map(|url| Webhook::parse(url, receivers.reach())) {
         Some(Ok(webhook)) => webhook,
         Some(Err(why)) => return Ok(refused(why)),
         None => return Ok(refused("The job has no webhook")),
     };
-    let is_short =
-        |job: &Job| job.stored_apart(PayloadKind::Result).is_some_and(|result| result.size <= LONGEST_RESULT as u64);
-    let wanted: &[PayloadKind] =
-        if is_short(&job) { &[PayloadKind::Result, PayloadKind::Files] } else { &[PayloadKind::Files] };
-    if let Some(gone) = app.payloads()?.load(&mut job, wanted).await? {
-        return Err(Error::from(gone));
-    }
     let secret = app.registry.webhook_secret(job.user_id).await?;
-    let body = webhook_event(job)?;
+    let body = {
+        let _one_of_few = loading.acquire().await.map_err(|error| Error::internal("deliver webhooks", error))?;
+        webhook_event(loaded(app, job).await?)?
+    };
     let (webhook_id, sent_at) = (delivery.webhook_id(), Timestamp::system());
     let signature = secret.sign(&webhook_id, sent_at, &body, sent_at);
     let message = Message { webhook_id, sent_at, signature, body };
-    Ok(receivers.send(&webhook, message).await)
+    Ok(Try { at, ..receivers.send(&webhook, message).await })
+}
+
+/// The job with what is told of it. What is too long, or gone from the bucket, is not.
+async fn loaded(app: &App, mut job: Job) -> Result<Job> {
+    for (kind, longest) in [
+        (PayloadKind::Result, LONGEST_RESULT as u64),
+        (PayloadKind::Files, LONGEST_LIST),
+        (PayloadKind::Inputs, LONGEST_LIST),
+    ] {
+        let size = job.stored_apart(kind).map_or(0, |stored| stored.size);
+        let is_there = size <= longest && app.payloads()?.load(&mut job, &[kind]).await?.is_none();
+        if !is_there && kind == PayloadKind::Inputs {
+            job.inputs = None;
+        }
+    }
+    Ok(job)
 }

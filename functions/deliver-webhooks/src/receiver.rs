@@ -31,7 +31,7 @@ use tokio_rustls::TlsConnector;
 /// Time for all of it until the answer's status.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The part of it that one of several addresses may take to be connected to.
-const CONNECT: Duration = Duration::from_secs(4);
+const CONNECT: Duration = Duration::from_secs(2);
 /// Time for the beginning of the answer's body, which decides nothing.
 const BODY: Duration = Duration::from_secs(1);
 /// Bytes of the longest answer's head.
@@ -116,12 +116,11 @@ impl Receivers {
             .await
             .map_err(|error| failed(&error))?;
         connection.spawn(async move { drop(driver.await) });
-        let authority = webhook.uri.authority().map_or("", |authority| authority.as_str());
         // A URL may have a query and no path; a request's target may not. (RFC 9112, section 3.2.1.)
         let query = webhook.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{query}", webhook.uri.path());
         let request = Request::post(path)
-            .header(HOST, authority)
+            .header(HOST, webhook.authority())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("Jobchute/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", message.webhook_id)
@@ -176,7 +175,10 @@ async fn beginning(mut body: Incoming) -> String {
     // That it took too long is nothing to tell: the status has come.
     let _ = timeout(BODY, read).await;
     bytes.truncate(ANSWER);
-    String::from_utf8_lossy(&bytes).into_owned()
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    // What is no text became longer.
+    text.truncate(text.floor_char_boundary(ANSWER));
+    text
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use uuid::Uuid;
 /// The `detail-type` of every event.
 const DETAIL_TYPE: &str = "Job ended";
 
+/// Bytes of the longest `error_detail`.
+const LONGEST_DETAIL: usize = 1000;
+
 /// The end of a job, as its row has it and as an event's `detail` shows it: what a rule selects by, and what names the job.
 #[derive(Deserialize, Serialize)]
 struct End {
@@ -43,7 +46,11 @@ pub async fn handle(app: &App, batch: Batch) -> Result<BatchOutcome> {
     let mut ends = Vec::new();
     for record in batch {
         match record.row::<End>() {
-            Ok(end) => {
+            Ok(mut end) => {
+                // A call takes 256 KB. The job has all of it.
+                if let Some(detail) = &mut end.error_detail {
+                    detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
+                }
                 let event = Event::new(DETAIL_TYPE, &end, end.ended_at.millis())?;
                 ends.push((record.sequence_number().to_owned(), event));
             }

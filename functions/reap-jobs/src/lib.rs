@@ -152,7 +152,9 @@ async fn look_at(
         output.count(reaped);
     }
     let called = async { app.deliverer()?.deliver(&told, now).await };
-    if let Err(error) = called.await {
+    let left = GIVE_UP.saturating_sub(started.elapsed());
+    let called = tokio::time::timeout(left, called).await;
+    if let Err(error) = called.unwrap_or_else(|_| Err(Error::unavailable("deliver: Invoke", "no time left"))) {
         // They are due again in a minute.
         tracing::error!(cause = ?error.cause(), deliveries = told.len(), "deliveries could not be called for");
         app.metrics.add(Metric::ReapFailures, 1);

@@ -7,15 +7,16 @@ use shared::{
     model::End,
 };
 
-/// Begins the delivery anew, whatever came of it before: the receiver sees the same `webhook-id`.
+/// Begins the delivery anew, whatever came of it before: the receiver sees the same `webhook-id`. Where it is under way already, nothing
+/// changes, so that nobody makes this service call a server all the time.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}/webhook",
     operation_id = "redeliver-webhook",
     tag = "user",
     summary = "Deliver the job's webhook again",
-    description = "Within seconds, and from then on as for the first time. The receiver sees the same `webhook-id`. A body is ignored. 409 \
-                   when the job is not over, or has no webhook.",
+    description = "Within seconds, and from then on as for the first time. The receiver sees the same `webhook-id`. Nothing changes while a try \
+                   is under way. A body is ignored. 409 when the job is not over, or has no webhook.",
     params(("job_id" = Uuid, Path, description = "The job.")),
     responses(
         (status = 200, description = "The tries so far.", body = DeliveryLog),
@@ -25,7 +26,7 @@ use shared::{
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let (caller, mut job, mut delivery) = app.owner_and_delivery(&request).await?;
-    app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;
+    let is_repeat = app.jobs.guard_repeat(caller.guard.as_ref(), job.job_id).await?;
     for _ in 0..4 {
         if job.webhook.is_none() {
             return Err(Error::Conflict("Job has no webhook".to_owned()));
@@ -33,7 +34,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         if !job.terminal {
             return Err(Error::Conflict("Job is not over".to_owned()));
         }
-        let begun = match delivery.filter(|delivery| delivery.is_of(&job)) {
+        let delivery_of_this_end = delivery.filter(|delivery| delivery.is_of(&job));
+        // Who has just been called is not called again, however often that is asked for.
+        if let Some(delivery) = delivery_of_this_end.as_ref().filter(|it| is_repeat || it.is_under_way(now)) {
+            return Ok(reply::json(200, &DeliveryLog::new(Some(delivery))));
+        }
+        let begun = match delivery_of_this_end {
             Some(delivery) => app.jobs.change_delivery(&delivery, delivery.again(now)).await?,
             None => app.jobs.begin_delivery(&End::from(&job), now).await?,
         };

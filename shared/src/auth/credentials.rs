@@ -200,13 +200,13 @@ impl Credentials {
                 if !key.matches(row.hash.as_ref()) || is_over || row.user_id != key.user_id {
                     return Err(nobody());
                 }
+                self.key_end.set(row.expires_at);
                 if !row.roles().contains(&self.role) {
                     return Err(Error::Forbidden(format!(
                         "This API key does not have the role {}",
                         self.role.as_str()
                     )));
                 }
-                self.key_end.set(row.expires_at);
                 row.user_id
             }
             Proof::UserJwt(user_id) => *user_id,

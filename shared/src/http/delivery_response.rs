@@ -15,7 +15,7 @@ pub struct DeliveryLog {
     webhook_id: Option<String>,
     /// How it stands. Null before the job is over.
     state: Option<DeliveryState>,
-    /// When it is tried next, to the minute. Null when it is not.
+    /// By when it is tried next, to the minute. Null when it is not.
     #[serde(serialize_with = "rfc3339_option")]
     next_try_at: Option<Timestamp>,
     /// The tries, the newest last.

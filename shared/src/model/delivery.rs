@@ -3,6 +3,7 @@
 //! It is the outbox: as long as nobody has taken the call, the row is due for the reaper, in the part of its queue that keeps no lease
 //! waiting. A process that dies between two tries, or in one, loses nothing. The job itself is not touched.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -66,11 +67,9 @@ impl Try {
 pub struct Delivery {
     /// The job that it tells of.
     pub delivery_of: Uuid,
-    /// Which of the job's runs has ended: it has one delivery each.
-    pub run: u32,
-    /// As what.
+    /// As what it has ended.
     pub status: Status,
-    /// When.
+    /// When: a job that is tried again has another end, and so has one that is made under the id of a deleted one.
     pub ended_at: Timestamp,
     /// How it stands.
     pub state: DeliveryState,
@@ -91,9 +90,6 @@ pub struct Delivery {
 pub struct End {
     /// The job.
     pub job_id: Uuid,
-    /// Which of its runs.
-    #[serde(default)]
-    pub run: u32,
     /// As what it has ended.
     pub status: Status,
     /// When it ended: its last change.
@@ -105,25 +101,21 @@ pub struct End {
 
 impl From<&Job> for End {
     fn from(job: &Job) -> Self {
-        let Job { job_id, run, status, updated_at, keep_ms, .. } = job;
-        Self { job_id: *job_id, run: *run, status: *status, updated_at: *updated_at, keep_ms: *keep_ms }
+        let Job { job_id, status, updated_at, keep_ms, .. } = job;
+        Self { job_id: *job_id, status: *status, updated_at: *updated_at, keep_ms: *keep_ms }
     }
 }
 
 impl End {
-    /// From a stream's image of a job.
-    pub fn from_image(image: Item) -> Result<Self> {
-        schema::check(&image, "stream: job")?;
-        serde_dynamo::from_item(image).map_err(|error| Error::internal("stream: job", error))
-    }
-
-    /// Its delivery begins, unless it has begun. A run that is told replaces the one before, which the owner has undone.
+    /// Its delivery begins, unless it has begun. It replaces that of the end before, which the owner has undone.
     pub fn begin(&self, now: Timestamp) -> Transition {
         let kept = self.keep_ms.map_or(Job::KEPT, |millis| millis / 1000);
         row()
-            .when(Condition::Any(vec![Condition::Absent("run"), Condition::AtMost("run", i64::from(self.run) - 1)]))
+            .when(Condition::Any(vec![
+                Condition::Absent("ended_at"),
+                Condition::AtMost("ended_at", self.updated_at.millis() - 1),
+            ]))
             .set("delivery_of", text(self.job_id.to_string()))
-            .set("run", number(self.run.into()))
             .set("status", text(self.status.as_str()))
             .set("ended_at", number(self.updated_at.millis()))
             .set("state", text("pending"))
@@ -152,12 +144,38 @@ impl Delivery {
 
     /// What a receiver knows it by, however often it comes. (Standard Webhooks: `webhook-id`.)
     pub fn webhook_id(&self) -> String {
-        format!("msg_{}_{}", self.delivery_of.simple(), self.run)
+        format!("msg_{}_{}", self.delivery_of.simple(), self.ended_at.millis())
+    }
+
+    /// Whether somebody is at it, who need not be called.
+    pub fn is_under_way(&self, now: Timestamp) -> bool {
+        self.state == DeliveryState::Pending && self.due_at.is_none_or(|due| due <= now.plus_seconds(AT_IT))
+    }
+
+    /// Whether it waits for its next try.
+    pub fn is_paused(&self, now: Timestamp) -> bool {
+        self.due_at.is_some_and(|due| due > now.plus_seconds(AT_IT))
+    }
+
+    /// Rises with each change.
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// The job is gone, and what receivers have answered goes with it.
+    pub fn forget(job_id: Uuid, now: Timestamp) -> Transition {
+        row()
+            .when(Condition::Is("delivery_of", text(job_id.to_string())))
+            .set("expires_at", number(now.seconds()))
+            .set("state", text("failed"))
+            .set("log", AttributeValue::L(Vec::new()))
+            .remove("queue")
+            .remove("due_at")
     }
 
     /// Whether it tells of the job as it is.
     pub fn is_of(&self, job: &Job) -> bool {
-        job.terminal && job.deleted_at.is_none() && job.run == self.run
+        job.terminal && job.deleted_at.is_none() && job.updated_at == self.ended_at
     }
 
     /// Whoever does this is at it for a while, unless somebody else is.
@@ -214,7 +232,7 @@ impl Delivery {
     fn changed(&self) -> Transition {
         row()
             .when(Condition::Is("revision", number(self.revision.into())))
-            .when(Condition::Is("run", number(self.run.into())))
+            .when(Condition::Is("ended_at", number(self.ended_at.millis())))
             .set("revision", number(i64::from(self.revision) + 1))
     }
 }
@@ -230,7 +248,6 @@ mod tests {
     fn delivery() -> (Delivery, Item) {
         let end = End {
             job_id: Uuid::from_u128(7),
-            run: 1,
             status: Status::Complete,
             updated_at: Timestamp::from_millis(1_000_000),
             keep_ms: None,
@@ -287,21 +304,18 @@ mod tests {
     }
 
     #[test]
-    fn each_run_is_told_once_and_the_next_replaces_it() {
+    fn each_end_is_told_once_and_the_next_replaces_it() {
         let (delivery, item) = delivery();
-        let end = |run| End {
+        let end = |later: i64| End {
             job_id: delivery.delivery_of,
-            run,
             status: Status::Error,
-            updated_at: delivery.ended_at,
+            updated_at: delivery.ended_at.plus_seconds(later),
             keep_ms: None,
         };
-        assert!(end(1).begin(delivery.ended_at).apply(item.clone()).is_none());
         assert!(end(0).begin(delivery.ended_at).apply(item.clone()).is_none());
-        let next = end(2).begin(delivery.ended_at).apply(item).expect("the next run");
-        assert_eq!(
-            Delivery::from_item(&next).expect("one").expect("readable").webhook_id(),
-            format!("msg_{}_2", delivery.delivery_of.simple())
-        );
+        assert!(end(-1).begin(delivery.ended_at).apply(item.clone()).is_none());
+        let next = end(2).begin(delivery.ended_at).apply(item).expect("the next end");
+        let next = Delivery::from_item(&next).expect("one").expect("readable");
+        assert_ne!(next.webhook_id(), delivery.webhook_id());
     }
 }

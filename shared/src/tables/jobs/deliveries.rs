@@ -16,13 +16,13 @@ impl Jobs {
     /// The delivery begins; None when it has begun before.
     pub async fn begin_delivery(&self, end: &End, now: Timestamp) -> Result<Option<Delivery>> {
         let row_id = Delivery::row_id(end.job_id);
-        self.write_delivery(row_id, end.begin(now), "webhook: UpdateItem").await
+        self.write_delivery(row_id, end.begin(now)).await
     }
 
     /// Changes a delivery; None when somebody else has changed it meanwhile.
     pub async fn change_delivery(&self, delivery: &Delivery, change: Transition) -> Result<Option<Delivery>> {
         let row_id = Delivery::row_id(delivery.delivery_of);
-        self.write_delivery(row_id, change, "webhook: UpdateItem").await
+        self.write_delivery(row_id, change).await
     }
 
     /// A job's delivery, and the job, strongly consistent, in one round trip.
@@ -34,15 +34,21 @@ impl Jobs {
         Ok((found.take_delivery()?, found.take_job()?))
     }
 
-    async fn write_delivery(&self, row_id: Uuid, change: Transition, doing: &'static str) -> Result<Option<Delivery>> {
+    /// Nothing more is told of a job that was deleted, and nothing is kept of what was.
+    pub async fn forget_delivery(&self, job_id: Uuid, now: Timestamp) -> Result<()> {
+        self.write_delivery(Delivery::row_id(job_id), Delivery::forget(job_id, now)).await.map(drop)
+    }
+
+    async fn write_delivery(&self, row_id: Uuid, change: Transition) -> Result<Option<Delivery>> {
+        const DOING: &str = "webhook: UpdateItem";
         match self.tables.change_job(row_id.to_string(), change).send().await {
             Ok(answer) => {
                 let row: Item = answer.attributes.unwrap_or_default();
-                Delivery::from_item(&row).transpose()?.ok_or_else(|| Error::internal(doing, "no delivery")).map(Some)
+                Delivery::from_item(&row).transpose()?.ok_or_else(|| Error::internal(DOING, "no delivery")).map(Some)
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(engine_error(doing, &error)),
+                _ => Err(engine_error(DOING, &error)),
             },
         }
     }

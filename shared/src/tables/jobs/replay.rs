@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::Put};
+use aws_sdk_dynamodb::{
+    operation::put_item::PutItemError,
+    types::{Put, ReturnValue},
+};
 use uuid::Uuid;
 
 use super::store::Jobs;
@@ -56,9 +59,9 @@ impl Jobs {
     }
 
     /// Uses a signature for a request that changes nothing, because its change was made before. 401 when it was used for another
-    /// job.
-    pub async fn guard_repeat(&self, guard: Option<&ReplayGuard>, job_id: Uuid) -> Result<()> {
-        let Some(guard) = guard else { return Ok(()) };
+    /// job. Whether it was used before.
+    pub async fn guard_repeat(&self, guard: Option<&ReplayGuard>, job_id: Uuid) -> Result<bool> {
+        let Some(guard) = guard else { return Ok(false) };
         let request = self
             .tables
             .client
@@ -67,9 +70,10 @@ impl Jobs {
             .set_item(Some(guard.row(job_id)))
             .condition_expression(UNUSED)
             .expression_attribute_values(":job", text(job_id.to_string()))
-            .expression_attribute_values(":used_for", text(&guard.used_for));
+            .expression_attribute_values(":used_for", text(&guard.used_for))
+            .return_values(ReturnValue::AllOld);
         match request.send().await {
-            Ok(_) => Ok(()),
+            Ok(answer) => Ok(answer.attributes.is_some()),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Err(replayed()),
                 _ => Err(engine_error("replay guard: PutItem", &error)),

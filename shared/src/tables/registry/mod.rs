@@ -1,6 +1,5 @@
 //! The store of the registry table: users, keys, hotkeys and chutes, as the administrator changes and lists them, and as endpoints
-//! ask whether a chute is open; the inputs that
-//! users upload; and the secrets that sign their webhooks.
+//! ask whether a chute is open; inputs that users upload, and the secrets that sign their webhooks.
 
 mod chutes;
 mod inputs;
