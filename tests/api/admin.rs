@@ -235,7 +235,7 @@ async fn a_malformed_command_says_what_is_wrong() {
     missing field `command`
     missing field `command`
     invalid type: null, expected internally tagged enum Command
-    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `update_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`, `cancel_job`, `delete_job`, `list_users`, `list_keys`, `list_hotkeys`, `list_chutes`, `list_jobs`
+    unknown variant `drop_tables`, expected one of `create_user`, `set_roles`, `disable_user`, `enable_user`, `set_busy_user`, `create_key`, `update_key`, `revoke_key`, `register_hotkey`, `revoke_hotkey`, `put_chute`, `set_quotas`, `set_running_limit`, `cancel_job`, `delete_job`, `list_users`, `list_keys`, `list_hotkeys`, `list_chutes`, `list_jobs`
     missing field `user_id`
     UUID parsing failed: invalid character: found `l` at 1
     unknown field `role`, expected `user_id` or `roles`

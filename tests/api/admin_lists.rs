@@ -47,7 +47,7 @@ async fn what_a_user_has_is_listed_and_shows_no_secret() {
     assert_eq!(
         users,
         [json!({
-            "user_id": user_id, "roles": ["miner"], "quotas": {"*": 3}, "disabled": false, "disabled_at": null,
+            "user_id": user_id, "roles": ["miner"], "quotas": {"*": 3}, "running_limit": null, "disabled": false, "disabled_at": null,
             "busy_since": null, "created_at": users[0]["created_at"],
         })]
     );

@@ -102,11 +102,12 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
 }
 
 /// In an order in which each finds what it needs.
-const ADMIN: [&str; 19] = [
+const ADMIN: [&str; 20] = [
     "create-user",
     "create-key",
     "set-roles",
     "set-quotas",
+    "set-running-limit",
     "register-hotkey",
     "revoke-hotkey",
     "put-chute",

@@ -111,6 +111,7 @@ impl Day {
         self.take_what_is_next().await;
         self.retry_late().await;
         self.tell().await;
+        self.run_few_at_once().await;
     }
 
     /// With an API key, a JWT and a hotkey's signature; with an Idempotency-Key, twice; over the quota.
@@ -445,6 +446,22 @@ impl Day {
         user.put(&url("cancel"), Value::Null).await.ok();
         self.remove(&job_id).await;
         assert_eq!(user.put(&url("retry"), Value::Null).await.status, 409);
+    }
+
+    /// At most one at once: a claim that finds the row full tidies it.
+    async fn run_few_at_once(&mut self) {
+        self.admin(json!({"command": "set_running_limit", "user_id": self.user_id, "most": 1})).await;
+        let (user, chute_id) = (self.user(), Uuid::new_v4().to_string());
+        self.admin(json!({"command": "put_chute", "chute": chute(&chute_id, &self.user_id)})).await;
+        let next = self.at(&format!("/jobs/claim?chute_id={chute_id}"));
+        for by_id in [true, false, true, false] {
+            let create = self.at(&format!("/jobs/{chute_id}/train"));
+            let job_id = text(&user.post(&create, json!({})).await.ok()["job_id"]);
+            let claim = if by_id { self.at(&format!("/jobs/{job_id}/claim")) } else { next.clone() };
+            let url = text(&user.put(&claim, Value::Null).await.ok()["job_status_url"]);
+            self.remember_token(&url);
+            Client::nobody().post(&url, json!({"status": "error"})).await.ok();
+        }
     }
 
     /// Webhooks of a server that nobody finds, and the secrets that sign them.

@@ -106,6 +106,15 @@ pub enum Command {
         /// All its quotas from now on.
         quotas: BTreeMap<String, u64>,
     },
+    /// So many of the jobs that an account creates from now on may run at once: the others wait. A lower limit, and a higher one, hold for
+    /// all of them; a first limit does not hold for jobs that were created before. A claim of such a job costs twice the write units, and
+    /// those of a row that has each job that runs.
+    SetRunningLimit {
+        /// The account.
+        user_id: Uuid,
+        /// 1 to 1,000; null for any number.
+        most: Option<u32>,
+    },
     /// Ends a job that waits or runs. Its miner is told to stop, and can report nothing any more.
     CancelJob {
         /// The job.
@@ -170,6 +179,7 @@ impl Command {
             | Self::EnableUser { user_id }
             | Self::SetBusyUser { user_id }
             | Self::SetQuotas { user_id, .. }
+            | Self::SetRunningLimit { user_id, .. }
             | Self::CreateKey { user_id, .. } => Target::user(*user_id),
             Self::RevokeKey { key_id } | Self::UpdateKey { key_id, .. } => {
                 Target { key_id: Some(*key_id), ..Target::default() }

@@ -59,6 +59,7 @@ async fn carry_out(app: &App, command: &Command) -> Result<Output> {
         Command::RegisterHotkey { user_id, hotkey } => users::register_hotkey(app, *user_id, hotkey).await,
         Command::RevokeHotkey { hotkey } => users::revoke_hotkey(app, hotkey).await,
         Command::PutChute { chute } => chutes::put(app, chute).await,
+        Command::SetRunningLimit { user_id, most } => users::set_running_limit(app, *user_id, *most).await,
         Command::CancelJob { job_id, reason } => jobs::cancel(app, *job_id, reason.as_deref()).await,
         Command::DeleteJob { job_id } => jobs::delete(app, *job_id).await,
         Command::ListUsers(query) => lists::users(app, query).await,

@@ -23,6 +23,7 @@ pub(crate) async fn users(app: &App, query: &RowQuery) -> Result<Output> {
         user_id: user.user_id,
         roles: user.roles,
         quotas: user.quotas,
+        running_limit: user.running_limit,
         disabled: user.disabled,
         disabled_at: user.disabled_at,
         busy_since: user.busy_since,

@@ -143,6 +143,7 @@ pub struct ListedUser {
     pub(crate) user_id: Uuid,
     pub(crate) roles: BTreeSet<Role>,
     pub(crate) quotas: Quotas,
+    pub(crate) running_limit: Option<u32>,
     pub(crate) disabled: bool,
     #[serde(serialize_with = "rfc3339_option")]
     pub(crate) disabled_at: Option<Timestamp>,

@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::output::{Output, Target};
 
+/// The highest limit: the row has 45 bytes for each job, which each claim writes.
+const MOST_RUNNING: u32 = 1000;
+
 pub(crate) async fn create(app: &App, user_id: Uuid, roles: &BTreeSet<Role>) -> Result<Output> {
     app.registry.create_user(&User::new(user_id, roles.clone(), Timestamp::system())).await?;
     Ok(Output::Done(Target::user(user_id)))
@@ -27,6 +30,14 @@ pub(crate) async fn set_quotas(app: &App, user_id: Uuid, quotas: &BTreeMap<Strin
     let unknown = |key| Error::Unprocessable(format!("quota {key:?} is no chute id, global or *"));
     let quotas = Quotas::new(quotas.clone()).map_err(unknown)?;
     app.registry.set_quotas(user_id, &quotas).await?;
+    Ok(Output::Done(Target::user(user_id)))
+}
+
+pub(crate) async fn set_running_limit(app: &App, user_id: Uuid, most: Option<u32>) -> Result<Output> {
+    if most.is_some_and(|most| !(1..=MOST_RUNNING).contains(&most)) {
+        return Err(Error::Unprocessable(format!("most is not 1 to {MOST_RUNNING}")));
+    }
+    app.registry.set_running_limit(user_id, most).await?;
     Ok(Output::Done(Target::user(user_id)))
 }
 

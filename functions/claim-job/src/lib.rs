@@ -37,16 +37,19 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let keys = keys?;
 
     let claimant = Claimant { caller: &caller, worker: worker.as_deref(), instance: &instance, trace: None, now };
-    let guard = caller.guard.as_ref();
+    let (guard, job_id) = (caller.guard.as_ref(), job.job_id);
     let job = match check(&job, &claimant)? {
         Claimed::ByCaller => {
             app.jobs.guard_repeat(guard, job.job_id).await?;
             job
         }
         Claimed::ByNobody => match claimant.claim(app, job).await? {
-            Outcome::Changed(job) => *job,
+            None => {
+                return Err(Error::Conflict(format!("The owner of job {} has as many jobs running as may be", job_id)));
+            }
+            Some(Outcome::Changed(job)) => *job,
             // Lost to another miner, or won by an earlier try whose answer was lost.
-            Outcome::Refused(job) if job.deleted_at.is_none() => match check(&job, &claimant)? {
+            Some(Outcome::Refused(job)) if job.deleted_at.is_none() => match check(&job, &claimant)? {
                 Claimed::ByCaller => {
                     // The refused transaction has not remembered this signature.
                     app.jobs.guard_repeat(guard, job.job_id).await?;
@@ -54,7 +57,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 }
                 Claimed::ByNobody => return Err(Error::unavailable("claim job", "the job changed meanwhile")),
             },
-            Outcome::Refused(_) | Outcome::Gone => return Err(not_found()),
+            Some(Outcome::Refused(_) | Outcome::Gone) => return Err(not_found()),
         },
     };
     assignment(app, &request, job, &keys).await

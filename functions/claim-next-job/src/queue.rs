@@ -47,6 +47,8 @@ pub(crate) struct Queue<'a> {
     waiting: Vec<ClaimableJob>,
     /// Jobs that were tried.
     tried: HashSet<Uuid>,
+    /// Users of whose jobs as many run as may.
+    have_enough: HashSet<Uuid>,
     /// Whether others take jobs at the same moment.
     is_contended: bool,
     /// Jobs that others have taken, as was seen too late.
@@ -69,6 +71,8 @@ enum Tried {
     Taken(Box<Job>),
     /// It is kept from this miner.
     NotForThisMiner,
+    /// Of this user, as many run as may.
+    OwnerHasEnough(Uuid),
     /// It is another's.
     Lost,
 }
@@ -76,7 +80,8 @@ enum Tried {
 impl<'a> Queue<'a> {
     pub(crate) fn new(app: &'a App, claimant: &'a Claimant<'a>, chutes: &'a [Chute]) -> Self {
         let is_contended = chutes.iter().any(|chute| chute.busy);
-        Self { app, claimant, chutes, waiting: Vec::new(), tried: HashSet::new(), is_contended, losses: 0, again: None }
+        let (tried, have_enough) = (HashSet::new(), HashSet::new());
+        Self { app, claimant, chutes, waiting: Vec::new(), tried, have_enough, is_contended, losses: 0, again: None }
     }
 
     /// Looks what waits.
@@ -99,7 +104,8 @@ impl<'a> Queue<'a> {
             read += jobs.len();
             let is_empty = read == 0 && next.is_none();
             let covers = |job: &ClaimableJob| job.ports().iter().all(|port| self.claimant.instance.covers(port));
-            suiting.extend(jobs.into_iter().filter(covers));
+            let may_run = |job: &ClaimableJob| !self.have_enough.contains(&job.owner());
+            suiting.extend(jobs.into_iter().filter(|job| covers(job) && may_run(job)));
             page = Page { limit: PAGE as u32, after: next };
             if next.is_none() || suiting.len() >= wanted || read >= MOST_READ {
                 let again = self.app.jobs.look_again_after(chute.chute_id, is_empty, self.claimant.now);
@@ -126,6 +132,10 @@ impl<'a> Queue<'a> {
             match self.take(job_id).await? {
                 Tried::Taken(job) => return Ok(Next::Job(job)),
                 Tried::NotForThisMiner => {}
+                Tried::OwnerHasEnough(owner) => {
+                    self.have_enough.insert(owner);
+                    self.waiting.retain(|job| job.owner() != owner);
+                }
                 Tried::Lost => {
                     self.is_contended = true;
                     self.losses += 1;
@@ -160,10 +170,12 @@ impl<'a> Queue<'a> {
         if claimant.is_refused(&job) || job.is_delayed(claimant.now) {
             return Ok(Tried::NotForThisMiner);
         }
+        let owner = job.user_id;
         match claimant.claim(app, job).await? {
-            Outcome::Changed(job) => Ok(Tried::Taken(job)),
-            Outcome::Refused(job) => self.lost(*job).await,
-            Outcome::Gone => Ok(Tried::Lost),
+            Some(Outcome::Changed(job)) => Ok(Tried::Taken(job)),
+            Some(Outcome::Refused(job)) => self.lost(*job).await,
+            Some(Outcome::Gone) => Ok(Tried::Lost),
+            None => Ok(Tried::OwnerHasEnough(owner)),
         }
     }
 

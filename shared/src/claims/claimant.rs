@@ -51,8 +51,9 @@ impl Claimant<'_> {
         lifecycle::is_withheld(job, self.caller.user.user_id, &self.caller.miner(), self.now)
     }
 
-    /// Claims the job as it was read: one conditional write, or a transaction with the caller's signature.
-    pub async fn claim(&self, app: &App, mut job: Job) -> Result<Outcome> {
+    /// Claims the job as it was read: one conditional write, or a transaction with the caller's signature. None when its owner has as many jobs
+    /// running as may be.
+    pub async fn claim(&self, app: &App, mut job: Job) -> Result<Option<Outcome>> {
         let (miner, payloads, now) = (self.caller.miner(), app.payloads()?, self.now);
         let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
         let put = payloads.renew(&mut job, now, deadline).await?;
@@ -68,11 +69,22 @@ impl Claimant<'_> {
             deadline,
         };
         let guard = self.caller.guard.as_ref();
-        let claimed = app.jobs.change_once(&job, lifecycle::claim(&job, &claim)?, guard, "claim job").await;
+        let transition = lifecycle::claim(&job, &claim)?;
+        let claimed = match job.counted {
+            true => app.jobs.claim_counted(&job, transition, guard).await,
+            false => app.jobs.change_once(&job, transition, guard, "claim job").await.map(Some),
+        };
         // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
         let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
-        payloads.settle_put(&job.file_keys(), stored, claimed.as_ref().map(Outcome::refused)).await;
-        let mut outcome = claimed?;
+        let refused = |outcome: &Option<Outcome>| match outcome {
+            Some(outcome) => outcome.refused().cloned(),
+            None => Some(job.clone()),
+        };
+        let refused = claimed.as_ref().map(refused);
+        payloads
+            .settle_put(&job.file_keys(), stored, refused.as_ref().map(Option::as_ref).map_err(|error| *error))
+            .await;
+        let Some(mut outcome) = claimed? else { return Ok(None) };
         if let Outcome::Changed(claimed) = &mut outcome {
             for (kind, stored) in put {
                 claimed.set_loaded(kind, stored.text.unwrap_or_default())?;
@@ -80,6 +92,6 @@ impl Claimant<'_> {
             app.metrics.add(Metric::JobsClaimed, 1);
             app.metrics.longest(Metric::QueueAge, job.updated_at, now);
         }
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 }

@@ -52,6 +52,11 @@ pub fn webhook_secret(user_id: Uuid) -> String {
     format!("{WEBHOOK_SECRETS}{user_id}")
 }
 
+/// `pk` of what runs of a user's jobs, where the user may have so many running at once.
+pub fn running(user_id: Uuid) -> String {
+    format!("running#{user_id}")
+}
+
 /// `pk` of what one shard has counted of a user's jobs on a day, `YYYY-MM-DD`.
 pub fn usage(user_id: Uuid, day: &str, shard: u8) -> String {
     shards::key(format!("usage#{user_id}#{day}"), shard)

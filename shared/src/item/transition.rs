@@ -65,6 +65,7 @@ struct Sum {
 pub struct Transition {
     conditions: Vec<Condition>,
     set: Vec<(String, AttributeValue)>,
+    defaults: Vec<(&'static str, AttributeValue)>,
     sums: Vec<Sum>,
     remove: Vec<&'static str>,
 }
@@ -79,6 +80,12 @@ impl Transition {
     /// Also sets an attribute, or one inside a map: `files.<file id>`.
     pub fn set(mut self, attribute: impl Into<String>, value: AttributeValue) -> Self {
         self.set.push((attribute.into(), value));
+        self
+    }
+
+    /// Also sets an attribute that is not there.
+    pub fn set_if_absent(mut self, attribute: &'static str, value: AttributeValue) -> Self {
+        self.defaults.push((attribute, value));
         self
     }
 
@@ -112,6 +119,10 @@ impl Transition {
             .into_iter()
             .map(|(attribute, value)| format!("{} = {}", expression.name(&attribute), expression.value(value)))
             .collect();
+        for (attribute, value) in self.defaults {
+            let attribute = expression.name(attribute);
+            set.push(format!("{attribute} = if_not_exists({attribute}, {})", expression.value(value)));
+        }
         for Sum { attribute, base, added, default } in self.sums {
             let (attribute, added) = (expression.name(attribute), expression.name(added));
             let (base, default) = (expression.value(number(base)), expression.value(number(default)));
@@ -136,6 +147,9 @@ impl Transition {
             Some((attribute.to_owned(), number(base + added)))
         });
         let sums: Vec<_> = sums.collect::<Option<_>>()?;
+        for (attribute, value) in self.defaults {
+            item.entry(attribute.to_owned()).or_insert(value);
+        }
         for (path, value) in self.set.into_iter().chain(sums) {
             set(&mut item, &path, value)?;
         }

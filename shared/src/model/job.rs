@@ -90,6 +90,9 @@ pub struct Job {
     /// What its owner files it under.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// Its owner may have so many running at once: whoever claims it is counted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub counted: bool,
     /// Whom to tell when it is over: a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
@@ -279,6 +282,7 @@ impl Job {
             progress: None,
             timeout: declared.and_then(|method| method.timeout),
             labels: Vec::new(),
+            counted: user.running_limit.is_some(),
             webhook: None,
             wait: None,
             own_wait: false,

@@ -37,6 +37,9 @@ pub struct User {
     /// Jobs a day, by chute id, `global` or `*`.
     #[serde(default)]
     pub quotas: Quotas,
+    /// How many of the user's jobs may run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_limit: Option<u32>,
     /// Since when the user's jobs are listed and counted in shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_since: Option<Timestamp>,
@@ -126,6 +129,7 @@ impl User {
             disabled_at: None,
             roles,
             quotas: Quotas::default(),
+            running_limit: None,
             busy_since: None,
             created_at: now,
         }

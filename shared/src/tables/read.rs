@@ -121,11 +121,20 @@ pub(super) async fn batch_get(
 /// The rows of the jobs table that have these keys, 100 at most. Not strongly consistent, for half the price: whoever changes one of them
 /// finds out.
 pub(super) async fn batch_get_jobs(from: &Tables, keys: impl Iterator<Item = String>) -> Result<Vec<Item>> {
+    rows_of_jobs(from, keys, false).await
+}
+
+/// The same, strongly consistent.
+pub(super) async fn batch_get_jobs_now(from: &Tables, keys: impl Iterator<Item = String>) -> Result<Vec<Item>> {
+    rows_of_jobs(from, keys, true).await
+}
+
+async fn rows_of_jobs(from: &Tables, keys: impl Iterator<Item = String>, now: bool) -> Result<Vec<Item>> {
     let keys: Vec<_> = keys.map(|id| key("job_id", &id)).collect();
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+    let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(now).build();
     let keys = keys.map_err(|error| Error::internal("read: keys", error))?;
     let found = batch_get(from, HashMap::from([(from.jobs.clone(), keys)])).await?;
     Ok(found.into_iter().flat_map(|(_, items)| items).collect())

@@ -42,6 +42,9 @@ pub struct ClaimableJob {
     method: String,
     #[serde(serialize_with = "rfc3339")]
     created_at: Timestamp,
+    #[serde(skip_serializing)]
+    #[schema(ignore)]
+    user_id: Uuid,
     /// When it may be claimed: from its creation on, unless its miner has reported an error.
     #[serde(rename(deserialize = "due_at"), skip_serializing)]
     #[schema(ignore)]
@@ -178,6 +181,11 @@ impl ClaimableJob {
     /// The job's id.
     pub fn job_id(&self) -> Uuid {
         self.job_id
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> Uuid {
+        self.user_id
     }
 
     /// Since when it waits: its creation, or when it was tried again.

@@ -14,6 +14,7 @@ mod quota;
 mod replay;
 mod retry;
 mod rows;
+mod running;
 mod scan;
 mod store;
 mod trace;

@@ -29,6 +29,8 @@ pub(super) enum Slot {
     Alarm,
     /// A count of usage.
     Usage,
+    /// What runs of the owner's jobs.
+    Running,
     /// The signature that asks for it.
     ReplayGuard,
 }

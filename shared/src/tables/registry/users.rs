@@ -1,6 +1,6 @@
 //! Accounts, and the keys and hotkeys that speak for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::store::{Changed, Registry};
 use crate::{
-    error::{Error, Result},
-    item::{Condition, Transition, number, schema, text},
+    error::{Context, Error, Result},
+    item::{Condition, Transition, keys, number, schema, text},
     model::{HotkeyRow, KeyRole, KeyRow, Role, User},
     quotas::Quotas,
     time::Timestamp,
@@ -53,6 +53,22 @@ impl Registry {
     /// Replaces an account's quotas.
     pub async fn set_quotas(&self, user_id: Uuid, quotas: &Quotas) -> Result<()> {
         self.change_user(user_id, Transition::default().set("quotas", attribute(quotas)?)).await.map(drop)
+    }
+
+    /// So many of the account's jobs that are created from now on may run at once; any number, without.
+    pub async fn set_running_limit(&self, user_id: Uuid, most: Option<u32>) -> Result<()> {
+        const DOING: &str = "registry: UpdateItem";
+        self.user(user_id).await?;
+        // The row before the account: a job of an account that has a limit finds it.
+        let limit = Transition::default()
+            .set_if_absent("jobs", AttributeValue::M(HashMap::new()))
+            .set(schema::ATTRIBUTE, number(schema::ROW_VERSION))
+            .set_option("most", most.map(|most| number(most.into())));
+        let request = self.tables.change_row(keys::running(user_id), limit.when(schema::readable()));
+        request.send().await.context(DOING)?;
+        let limit = most.map(|most| number(most.into()));
+        let change = Transition::default().set(schema::ATTRIBUTE, number(schema::ROW_VERSION));
+        self.change_user(user_id, change.set_option("running_limit", limit)).await.map(drop)
     }
 
     /// From now on, the account's jobs are listed in shards. Repeating it changes nothing.

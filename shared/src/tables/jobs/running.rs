@@ -1,0 +1,127 @@
+//! At most so many of a user's jobs at once.
+//!
+//! A row of the registry has the jobs that run, each with its attempt, and how many there may be. A claim adds its job in the transaction that
+//! claims it, if there is room. Nothing takes a job out when it ends, which would make a transaction of each end: a claim that finds the row full
+//! reads those jobs, takes out what does not run any more, and tries again. What it takes out it names with the attempt that it has read, so
+//! that a claim of the same job meanwhile stays in. Only users who have such a limit pay for it.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update},
+};
+use uuid::Uuid;
+
+use super::{
+    change::{Outcome, written},
+    replay::{ReplayGuard, replayed},
+    store::Jobs,
+    transaction::{Slot, Transaction},
+};
+use crate::{
+    error::{Error, Result, engine_error},
+    item::{Item, Transition, keys, number, text},
+    model::{Job, Status, lifecycle::Revocation},
+    tables::read::batch_get_jobs_now,
+};
+
+const DOING: &str = "claim job: TransactWriteItems";
+/// Holds where there is room, or the job has its place from an attempt before, or there is no limit any more.
+const ROOM: &str =
+    "attribute_exists(jobs) AND (attribute_not_exists(most) OR attribute_exists(jobs.#job) OR size(jobs) < most)";
+/// How often the row is tidied and tried again, while others fill it.
+const TRIES: usize = 3;
+
+impl Jobs {
+    /// Claims a job whose owner may have so many running at once. None when that many run.
+    pub async fn claim_counted(
+        &self,
+        job: &Job,
+        claim: Transition,
+        guard: Option<&ReplayGuard>,
+    ) -> Result<Option<Outcome>> {
+        for _ in 0..TRIES {
+            let together = Revocation { job: claim.clone(), lease: None };
+            let transaction = self.revoke_in(Transaction::new(&self.tables.client), job, together, DOING)?;
+            let mut transaction = transaction.update(Slot::Running, self.add_running(job)?);
+            if let Some(guard) = guard {
+                transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
+            }
+            let Some(refusals) = transaction.run(DOING).await? else {
+                return written(job, claim, DOING).map(Some);
+            };
+            if refusals.of(Slot::ReplayGuard).is_some() {
+                return Err(replayed());
+            }
+            match (refusals.of(Slot::Job), refusals.of(Slot::Running)) {
+                (Some(item), _) if item.is_empty() => return Ok(Some(Outcome::Gone)),
+                (Some(item), _) => return Ok(Some(Outcome::Refused(Box::new(Job::from_item(item)?)))),
+                (None, Some(row)) if row.contains_key("jobs") => {
+                    if !self.take_out_ended(job.user_id, &row).await? {
+                        return Ok(None);
+                    }
+                }
+                (None, Some(_)) => return Err(Error::internal(DOING, "a user with a limit has no row for it")),
+                (None, None) => return Err(refusals.error(DOING)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn add_running(&self, job: &Job) -> Result<Update> {
+        Update::builder()
+            .table_name(&self.tables.registry)
+            .key("pk", text(keys::running(job.user_id)))
+            .condition_expression(ROOM)
+            .update_expression("SET jobs.#job = :attempt")
+            .expression_attribute_names("#job", job.job_id.to_string())
+            .expression_attribute_values(":attempt", number(i64::from(job.attempt) + 1))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Error::internal(DOING, error))
+    }
+
+    /// Takes out of a full row what does not run any more; false when all of it runs.
+    async fn take_out_ended(&self, user_id: Uuid, row: &Item) -> Result<bool> {
+        const DOING: &str = "claim job: UpdateItem";
+        let there: HashMap<String, AttributeValue> =
+            row.get("jobs").and_then(|jobs| jobs.as_m().ok()).cloned().unwrap_or_default();
+        // Strongly consistent: one that was claimed a moment ago runs.
+        let mut running: HashMap<String, AttributeValue> = HashMap::new();
+        for keys in there.keys().collect::<Vec<_>>().chunks(100) {
+            for item in batch_get_jobs_now(&self.tables, keys.iter().map(|key| (*key).clone())).await? {
+                let job = Job::from_item(item)?;
+                if !job.terminal && job.status != Status::Pending && job.deleted_at.is_none() {
+                    running.insert(job.job_id.to_string(), number(job.attempt.into()));
+                }
+            }
+        }
+        let ended: Vec<_> =
+            there.into_iter().filter(|(job_id, attempt)| running.get(job_id) != Some(attempt)).collect();
+        if ended.is_empty() {
+            return Ok(false);
+        }
+        let mut request = self.tables.client.update_item().table_name(&self.tables.registry);
+        request = request.key("pk", text(keys::running(user_id)));
+        let (mut conditions, mut removed) = (Vec::new(), Vec::new());
+        for (place, (job_id, attempt)) in ended.into_iter().take(100).enumerate() {
+            conditions.push(format!("jobs.#j{place} = :a{place}"));
+            removed.push(format!("jobs.#j{place}"));
+            request = request
+                .expression_attribute_names(format!("#j{place}"), job_id)
+                .expression_attribute_values(format!(":a{place}"), attempt);
+        }
+        let request = request
+            .condition_expression(conditions.join(" AND "))
+            .update_expression(format!("REMOVE {}", removed.join(", ")));
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                // Somebody else has tidied, or claimed.
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(true),
+                _ => Err(engine_error(DOING, &error)),
+            },
+        }
+    }
+}
