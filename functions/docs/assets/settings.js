@@ -1,0 +1,64 @@
+// What somebody sets for all of their jobs: the secret that signs their webhooks.
+
+import { getSecret, key, replaceSecret } from "./api.js";
+import { until } from "./element.js";
+import { $, act, ask, copy, notice, place } from "./page.js";
+
+/** Nothing of it is left on the page. */
+export function hideSecret() {
+  $("secret").textContent = "";
+  $("secret-former").textContent = "";
+  turn(false);
+}
+
+function turn(isShown) {
+  $("secret").hidden = $("secret-copy").hidden = !isShown;
+  $("secret-show").textContent = isShown ? "Hide" : "Show";
+  $("secret-show").ariaLabel = `${$("secret-show").textContent} the webhook secret`;
+  $("secret-show").ariaExpanded = String(isShown);
+}
+
+function show({ secret, previous_until: former }) {
+  $("secret").textContent = secret;
+  const parts = former ? ["The former secret signs beside it until ", ...until(former), "."] : [];
+  $("secret-former").replaceChildren(...parts);
+  turn(true);
+}
+
+/** Asks for a secret by a button that rests meanwhile, and shows it to who asked, if they are still here. */
+async function showBy(button, request) {
+  const asked = key.get();
+  button.disabled = true;
+  await act(async () => {
+    const answer = await request();
+    if (key.get() === asked && place().name === "settings") show(answer);
+  });
+  button.disabled = false;
+  if (document.activeElement === document.body) button.focus({ preventScroll: true });
+}
+
+async function replace() {
+  const asked = key.get();
+  // From now on, what is shown may be the former one.
+  hideSecret();
+  await showBy($("secret-replace"), async () => {
+    try {
+      const answer = await replaceSecret();
+      if (key.get() === asked) notice("Webhooks are signed with a new secret");
+      return answer;
+    } catch (error) {
+      if (error.isOpen) error.message = "No answer came. The secret may be a new one: show it to see.";
+      throw error;
+    }
+  });
+}
+
+$("secret-show").addEventListener("click", () => {
+  if ($("secret").hidden) return showBy($("secret-show"), getSecret);
+  return hideSecret();
+});
+$("secret-copy").addEventListener("click", () => copy("Webhook secret", $("secret").textContent));
+$("secret-replace").addEventListener("click", () => {
+  const text = "For 24 hours, webhooks are signed with the former one, too. Give receivers the new one in that time.";
+  ask({ title: "Make a new webhook secret?", text, no: "Keep it", yes: "Make a new one" }, replace);
+});
