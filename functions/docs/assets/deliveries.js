@@ -25,16 +25,21 @@ export function deliveries(job) {
 }
 
 function made(job) {
-  const redeliver = button("Deliver again", null, (it) => onRedeliver(job, it), "small");
+  const redeliver = job.terminal ? button("Deliver again", null, (it) => onRedeliver(job, it), "small") : null;
+  const state = element("span", { id: "delivery-state", className: "wide" });
   return element(
     "section",
     { id: "deliveries", ariaLabel: "Webhook" },
-    element("div", { className: "bar" }, element("h3", {}, "Webhook"), element("span", { id: "delivery-state" })),
-    element("dl", { id: "delivery-facts" }, fact("URL", element("code", {}, job.webhook))),
+    element("div", { className: "bar" }, element("h3", {}, "Webhook"), state, redeliver),
+    element("dl", { id: "delivery-facts" }, facts(job)),
     element("p", { id: "delivery-about", className: "quiet" }, job.terminal ? "" : "It is told when the job is over."),
     element("ul", { id: "tries", className: "files" }),
-    job.terminal ? element("p", { className: "bar end" }, redeliver) : null,
   );
+}
+
+function facts(job, { webhook_id: id, next_try_at: next } = {}) {
+  const code = (text) => text && element("code", {}, text);
+  return [fact("URL", code(job.webhook)), fact("Webhook id", code(id)), fact("Next try", until(next))].flat();
 }
 
 /** Looks at the deliveries of a job that is over, and again until they are, too. */
@@ -66,8 +71,7 @@ function showLog(job, log) {
   if (shown.log && shown.log.state !== log.state) news(`Webhook: ${name}`);
   Object.assign(shown, { log, text, since: Date.now() });
   $("delivery-state").replaceChildren(element("span", { className: `badge ${badge}` }, name));
-  const url = element("code", {}, job.webhook);
-  $("delivery-facts").replaceChildren(...fact("URL", url), ...fact("Next try", until(log.next_try_at)));
+  $("delivery-facts").replaceChildren(...facts(job, log));
   $("delivery-about").textContent = log.deliveries.length ? "" : "It has not been tried yet.";
   const rows = new Map([...$("tries").children].map((it) => [it.dataset.at, it]));
   const newest = [...log.deliveries].reverse();
@@ -94,7 +98,7 @@ async function onRedeliver(job, it) {
   it.disabled = true;
   await act(async () => {
     const log = await redeliverWebhook(job.job_id);
-    notice("The webhook is delivered again");
+    notice("The webhook is being delivered again");
     if (!isShown(job)) return;
     showLog(job, log);
     again("webhook", SOONEST, () => refreshDeliveries(job));
