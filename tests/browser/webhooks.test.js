@@ -161,6 +161,9 @@ for (const colorScheme of ["light", "dark"]) {
     const { page, context, webhook, complaints } = await atLog(() => log("pending", all, at(-120)), options);
     await webhook.getByText("Status 302").waitFor();
     assert.equal(await webhook.getByRole("listitem").count(), 21);
+    const [badge, again] = [webhook.locator(".badge"), webhook.getByRole("button", { name: "Deliver again" })];
+    const [left, right] = [await badge.boundingBox(), await again.boundingBox()];
+    assert.ok(left.x + left.width <= right.x || left.y + left.height <= right.y, "the badge and the button stand apart");
     for (const closed of [0, 1]) await webhook.getByText("Answer", { exact: true }).nth(closed).click();
     assert.equal(await webhook.getByRole("region").first().innerText(), `\\u202e${HOSTILE}`);
     assert.ok((await webhook.innerText()).includes(`TLS failed: ${HOSTILE}`));
@@ -184,6 +187,8 @@ test("the secret is shown when somebody asks, copied, replaced after a second th
   await page.keyboard.press("Enter");
   await page.locator("#settings-title:focus").waitFor();
   const shown = page.locator("#secret");
+  await page.reload();
+  await page.locator("#settings-title").waitFor();
   assert.deepEqual([asked, await shown.isVisible()], [[], false]);
   assert.deepEqual(await findings(page), []);
   await page.getByRole("button", { name: "Show the webhook secret" }).press("Enter");
@@ -253,5 +258,47 @@ test("after a change of the secret whose answer was lost, nothing is shown that 
   assert.equal(await tooWide(page), 0);
   assert.deepEqual(await findings(page), []);
   await page.screenshot({ path: `${screenshots}/console-settings-phone.png` });
+  await context.close();
+});
+
+test("an answer that comes late shows no former secret, nor any to who has left", async () => {
+  const { page, context } = await openConsole(browser, stack);
+  await page.getByRole("link", { name: "Settings" }).click();
+  const shown = page.locator("#secret");
+  const show = page.getByRole("button", { name: "Show the webhook secret" });
+  /** Answers the next request for the secret when it is called; tells when the page has the answer. */
+  const held = async () => {
+    let go;
+    const gone = new Promise((resolve) => (go = resolve));
+    const isAsked = new Promise((resolve) => {
+      const hold = async (route) => {
+        const response = await route.fetch();
+        resolve();
+        await gone;
+        await route.fulfill({ response });
+      };
+      page.route("**/webhooks/secret", hold, { times: 1 });
+    });
+    await show.click();
+    await isAsked;
+    return async () => {
+      go();
+      await page.locator("#secret-show:enabled").waitFor({ state: "attached" });
+    };
+  };
+  const answerShow = await held();
+  await page.getByRole("button", { name: "Make a new one…" }).click();
+  await page.getByRole("button", { name: "Make a new one", exact: true }).click();
+  await shown.getByText("whsec_").waitFor();
+  const latest = await shown.innerText();
+  await answerShow();
+  assert.equal(await shown.innerText(), latest);
+
+  await page.getByRole("button", { name: "Hide the webhook secret" }).click();
+  const answerLeft = await held();
+  await page.getByRole("link", { name: "Usage" }).click();
+  await page.locator("#usage-title:focus").waitFor();
+  await answerLeft();
+  assert.ok(!(await page.content()).includes("whsec_"));
   await context.close();
 });

@@ -52,7 +52,9 @@ async function call(method, path, { body, headers, signal } = {}) {
     signal?.throwIfAborted();
     throw new Refused(0, `The API can't be reached.${method === "GET" ? " Trying again…" : ""}`);
   }
-  if (asked === key.get()) document.dispatchEvent(new CustomEvent("key-end", { detail: answer.headers.get("x-api-key-expires-at") }));
+  const end = answer.headers.get("x-api-key-expires-at");
+  // What API Gateway answers itself, such as 429, says nothing of the key.
+  if (answer.ok && asked === key.get()) document.dispatchEvent(new CustomEvent("key-end", { detail: end }));
   const text = await answer.text().catch(() => null);
   const said = parsed(text ?? "");
   const wait = waitOf(answer);

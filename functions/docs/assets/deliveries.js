@@ -8,7 +8,7 @@ import { fact } from "./view.js";
 /** Milliseconds to the next look while it goes on: a tenth of the time since something changed, within these bounds. */
 const [SOONEST, LATEST] = [2000, 60_000];
 /** What a delivery's state is called, and the class of its badge. */
-const STATES = { pending: ["Not delivered yet", "running"], delivered: ["Delivered", "complete"], failed: ["Given up", "error"] };
+const STATES = { pending: ["Pending", "running"], delivered: ["Delivered", "complete"], failed: ["Given up", "error"] };
 
 /** The run of a job that is shown: its section of the page, its log as it came, and since when that is so. */
 let shown = null;
@@ -26,7 +26,7 @@ export function deliveries(job) {
 
 function made(job) {
   const redeliver = job.terminal ? button("Deliver again", null, (it) => onRedeliver(job, it), "small") : null;
-  const state = element("span", { id: "delivery-state", className: "wide" });
+  const state = element("span", { id: "delivery-state" });
   return element(
     "section",
     { id: "deliveries", ariaLabel: "Webhook" },

@@ -14,7 +14,7 @@ function tell(end) {
   if (end === told) return;
   forgetKeyEnd();
   told = end;
-  // Also of what is no time, which is nothing that ends.
+  // Of null, which is a key without an end, `Date.parse` makes NaN, which is not less than anything.
   if (!(Date.parse(end) - Date.now() <= SOON)) return;
   $("key-end").hidden = false;
   $("key-end-said").replaceChildren("This API key ends on ", ...until(end), ".");

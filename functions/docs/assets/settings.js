@@ -2,10 +2,14 @@
 
 import { getSecret, key, replaceSecret } from "./api.js";
 import { until } from "./element.js";
-import { $, act, ask, copy, notice, place } from "./page.js";
+import { $, act, ask, copy, notice } from "./page.js";
 
-/** Nothing of it is left on the page. */
+/** Counts what was asked for, and hidden: an answer to anything but the last is not shown. */
+let latest = 0;
+
+/** Nothing of it is left on the page, nor comes later. */
 export function hideSecret() {
+  latest += 1;
   $("secret").textContent = "";
   $("secret-former").textContent = "";
   turn(false);
@@ -25,13 +29,14 @@ function show({ secret, previous_until: former }) {
   turn(true);
 }
 
-/** Asks for a secret by a button that rests meanwhile, and shows it to who asked, if they are still here. */
+/** Asks for a secret by a button that rests meanwhile, and shows it. */
 async function showBy(button, request) {
-  const asked = key.get();
+  latest += 1;
+  const mine = latest;
   button.disabled = true;
   await act(async () => {
     const answer = await request();
-    if (key.get() === asked && place().name === "settings") show(answer);
+    if (mine === latest) show(answer);
   });
   button.disabled = false;
   if (document.activeElement === document.body) button.focus({ preventScroll: true });
