@@ -17,8 +17,7 @@ export function hideSecret() {
 
 function turn(isShown) {
   $("secret").hidden = $("secret-copy").hidden = !isShown;
-  $("secret-show").textContent = isShown ? "Hide" : "Show";
-  $("secret-show").ariaLabel = `${$("secret-show").textContent} the webhook secret`;
+  $("secret-show").textContent = isShown ? "Hide the secret" : "Show the secret";
   $("secret-show").ariaExpanded = String(isShown);
 }
 
