@@ -12,9 +12,15 @@ const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../targ
 export const screenshots = `${target}/ci/screenshots`;
 mkdirSync(screenshots, { recursive: true });
 
-/** Starts `cargo run -- --no-demo` on free ports; tells its addresses and a user's, a miner's and a chute's variables. */
-export async function startStack() {
-  const stack = spawn(`${target}/debug/local`, ["--no-demo", "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+/**
+ * Starts `cargo run -- --no-demo` with further options and variables on free ports; tells its addresses and a user's, a miner's and a
+ * chute's variables.
+ */
+export async function startStack(options = [], variables = {}) {
+  const stack = spawn(`${target}/debug/local`, ["--no-demo", "--port", "0", ...options], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...variables },
+  });
   for await (const line of createInterface({ input: stack.stdout })) {
     const found = line.match(/listens on (\S+), the AWS endpoint of its engines on (\S+)\./);
     if (!found) continue;

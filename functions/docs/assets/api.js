@@ -52,6 +52,9 @@ async function call(method, path, { body, headers, signal } = {}) {
     signal?.throwIfAborted();
     throw new Refused(0, `The API can't be reached.${method === "GET" ? " Trying again…" : ""}`);
   }
+  const end = answer.headers.get("x-api-key-expires-at");
+  // What API Gateway answers itself, such as 429, says nothing of the key.
+  if (answer.ok && asked === key.get()) document.dispatchEvent(new CustomEvent("key-end", { detail: end }));
   const text = await answer.text().catch(() => null);
   const said = parsed(text ?? "");
   const wait = waitOf(answer);
@@ -89,6 +92,10 @@ export const deleteJob = (id) => call("DELETE", `/jobs/${id}`);
 export const cancelJob = (id) => call("PUT", `/jobs/${id}/cancel`);
 export const retryJob = (id) => call("PUT", `/jobs/${id}/retry`);
 export const download = async (id, file) => (await call("GET", `/jobs/${id}/download/${file}`)).body;
+export const getWebhook = async (id) => (await call("GET", `/jobs/${id}/webhook`)).body;
+export const redeliverWebhook = async (id) => (await call("PUT", `/jobs/${id}/webhook`)).body;
+export const getSecret = async () => (await call("GET", "/webhooks/secret")).body;
+export const replaceSecret = async () => (await call("PUT", "/webhooks/secret")).body;
 export const getUsage = async () => (await call("GET", "/usage")).body;
 
 /** Creates a job. `target` is the path with its query; a repeat with the same `idempotencyKey` makes no second one. */

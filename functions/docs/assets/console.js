@@ -4,11 +4,13 @@ import { key } from "./api.js";
 import { forgetDraft, suggest } from "./create.js";
 import { expectJob, leaveJob, refreshJob, shownJob } from "./job.js";
 import { forgetList, forgetOwner, knownChutes, knownJob, refreshList, showList } from "./list.js";
+import { forgetKeyEnd } from "./key-end.js";
 import { $, forgetTroubles, news, nextRound, notice, place, stopLooking, trouble } from "./page.js";
+import { hideSecret } from "./settings.js";
 import { showUsage } from "./usage.js";
 
 /** The sections beside the list, by the places where they are shown, and what takes the focus there. */
-const SECTIONS = { new: ["create", "create-title"], usage: ["usage", "usage-title"] };
+const SECTIONS = { new: ["create", "create-title"], usage: ["usage", "usage-title"], settings: ["settings", "settings-title"] };
 
 /** After a look at the list: the job is looked at before its own time, since it has changed. */
 function onListed() {
@@ -24,6 +26,7 @@ function move() {
   trouble("job", null);
   trouble("action", null);
   trouble("usage", null);
+  trouble("webhook", null);
   const { name } = place();
   expectJob(name === "job");
   navigate();
@@ -45,6 +48,7 @@ function navigate() {
     $(`to-${where}`).ariaCurrent = name === where ? "page" : null;
   }
   leaveJob(id);
+  if (!signedIn || name !== "settings") hideSecret();
   if (!signedIn) return $("key").focus();
   refreshList(onListed);
   refreshJob();
@@ -54,6 +58,7 @@ function navigate() {
 /** Forgets the key and what it has shown. What was typed is kept for a key that works, unless somebody wants to go. */
 function signOut(why) {
   key.forget();
+  forgetKeyEnd();
   forgetOwner();
   if (!why) forgetDraft();
   stopLooking();

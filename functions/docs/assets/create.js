@@ -12,7 +12,7 @@ const DRAFT = "jobchute-draft";
 const LARGEST = 4 << 20;
 /** Characters of arguments that are checked whenever somebody leaves them. */
 const CHECKED = 1 << 20;
-const FIELDS = ["chute", "method", "args", "labels", "cancel-after"];
+const FIELDS = ["chute", "method", "args", "labels", "cancel-after", "webhook"];
 
 /** The request of which nobody knows whether it was done, with its `Idempotency-Key`. */
 let open = null;
@@ -65,6 +65,8 @@ function typed() {
   const query = new URLSearchParams(lines($("labels").value).map((label) => ["label", label]));
   const after = $("cancel-after").value.trim();
   if (after) query.append("cancel_after", after);
+  const webhook = $("webhook").value.trim();
+  if (webhook) query.append("webhook", webhook);
   return { target: `/jobs/${path}${query.size ? `?${query}` : ""}`, body: $("args").value.trim() ? $("args").value : "{}" };
 }
 
@@ -81,6 +83,7 @@ function path(steps) {
 /** Which field an error is about, and how it reads there. */
 function located({ loc: [where, name, ...rest], msg }) {
   if (where === "query" && name === "cancel_after") return ["cancel-after", msg];
+  if (where === "query" && name === "webhook") return [name, msg];
   if (where === "query" && name === "label") return ["labels", msg];
   if (where === "path" && (name === "method" || name === "chute_id")) return [name === "method" ? "method" : "chute", msg];
   if (where !== "body") return [null, msg];

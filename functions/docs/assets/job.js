@@ -1,6 +1,7 @@
 // One job: looked at until it is over, and what is done with it.
 
 import { cancelJob, deleteJob, download, getJob, getState, retryJob } from "./api.js";
+import { deliveries, refreshDeliveries } from "./deliveries.js";
 import { forgetJob, knownJob, showList } from "./list.js";
 import { $, act, again, ask, copy, news, place, sameRound, trouble } from "./page.js";
 import { preview } from "./preview.js";
@@ -44,7 +45,7 @@ export async function refreshJob() {
       showJob({ ...answer, state: state.text });
     } else if ($("runs")) $("runs").textContent = runs(job);
     trouble("job", null);
-    if (job.terminal) return;
+    if (job.terminal) return void refreshDeliveries(job);
   } catch (error) {
     if (!isCurrent()) return;
     if (error.status === 404) return showGone(id);
@@ -73,7 +74,7 @@ function showJob(answer) {
   const focused = $("job").contains(document.activeElement) ? label(document.activeElement) : null;
   job = answer;
   const handlers = { onArguments, onCancel, onCopy: copy, onDelete, onDownload, onLabel, onRetry, onSave, onShow, onStored };
-  $("job").replaceChildren(...whole(job, handlers).flat().filter(Boolean));
+  $("job").replaceChildren(...whole(job, handlers, deliveries(job)).flat().filter(Boolean));
   $("job").querySelector("details").open = open;
   const same = [...$("job").querySelectorAll("a, button, h2, pre, summary")].find((it) => label(it) === focused);
   same?.focus({ preventScroll: true });

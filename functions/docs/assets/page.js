@@ -15,11 +15,11 @@ let round = 0;
 /** What is done when the dialog's question is answered with yes. */
 let agreed = null;
 
-/** Where the address says that somebody is: `list`, `job` with its id, `new` or `usage`. */
+/** Where the address says that somebody is: `list`, `job` with its id, `new`, `usage` or `settings`. */
 export function place() {
   const id = location.hash.match(/^#\/jobs\/([0-9a-f-]{36})$/)?.[1];
   if (id) return { name: "job", id };
-  const name = location.hash.match(/^#\/(new|usage)$/)?.[1];
+  const name = location.hash.match(/^#\/(new|usage|settings)$/)?.[1];
   return { name: name ?? "list", id: null };
 }
 

@@ -48,7 +48,8 @@ export function listed(job, current) {
   return element("li", {}, link);
 }
 
-function fact(name, value) {
+/** A line of a list of facts, if there is something to be said. */
+export function fact(name, value) {
   return value === null || value === undefined ? [] : [element("dt", {}, name), element("dd", {}, value)];
 }
 
@@ -136,8 +137,8 @@ function labels(job, { onLabel }) {
   return element("span", { className: "labels" }, all);
 }
 
-/** One job, with what it carries if that is there. */
-export function whole(job, handlers) {
+/** One job, with what it carries if that is there, and the section about its webhook. */
+export function whole(job, handlers, webhook) {
   const hasResult = job.result !== null || Boolean(job.result_url);
   const attempt = job.attempt > 0 ? `${job.attempt} of ${job.max_attempts}` : null;
   const copyId = button("Copy", "Copy: Job id", () => handlers.onCopy("Job id", job.job_id), "small");
@@ -163,6 +164,7 @@ export function whole(job, handlers) {
     files(job, handlers),
     hasResult ? element("div", {}, element("h3", {}, "Result"), payload(job, "result", "Result", handlers)) : null,
     args(job, handlers),
+    webhook,
     actions(job, handlers),
   ];
 }
