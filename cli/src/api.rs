@@ -1,6 +1,6 @@
 //! Requests to the API, repeated while they may succeed.
 
-use std::{io, io::Write, time::Duration};
+use std::{io, io::Write, sync::Once, time::Duration};
 
 use anyhow::{Context, Error, Result};
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::{
     body::body,
     pace,
     refusal::{Refusal, refused, retry_after, wait},
+    screen,
 };
 
 /// How often a request is sent before its failure counts.
@@ -30,6 +31,10 @@ const TRIES: u32 = 6;
 const ANSWER: Duration = Duration::from_secs(30);
 /// Bytes a second that a line sends at least: a body of 4 MiB may take two minutes.
 const SLOWEST: u64 = 32 << 10;
+/// The header that tells when the API key ends.
+const KEY_END: &str = "x-api-key-expires-at";
+/// From when before its end on a key is told of: 14 days.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
 /// The longest wait that an answer may ask for: a daily quota is told at once.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a body from which on it is sent in gzip. A function gets a body as a string in JSON, of at most 6 MB: one of 4 MiB that
@@ -154,9 +159,26 @@ async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Ve
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
     // It has whole seconds: as likely as not, half of one has passed since.
     let at = date.and_then(|date| Some(OffsetDateTime::parse(date, &Rfc2822).ok()? + Duration::from_millis(500)));
+    let end = answer.headers().get(KEY_END).and_then(|end| time(end.to_str().ok()?));
+    if let Some((end, at)) = end.zip(at) {
+        tell_of_key(end, at);
+    }
     let wait = retry_after(&answer);
     let body = if is_nothing { b"null".to_vec() } else { body(answer).await? };
     Ok(Answer { body, wait, at })
+}
+
+/// Says once that the API key is about to end, by the API's clock.
+fn tell_of_key(end: OffsetDateTime, at: OffsetDateTime) {
+    static TOLD: Once = Once::new();
+    if end - at < SOON {
+        TOLD.call_once(|| screen::complain(format!("jobchute: the API key ends on {}: ask for another", shown(end))));
+    }
+}
+
+/// To the second: what a person reads.
+fn shown(time: OffsetDateTime) -> String {
+    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
 /// A time that the API tells.

@@ -189,3 +189,23 @@ async fn jobs_are_filed_under_labels_and_counted_against_the_quota() -> Result<(
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_key_that_is_about_to_end_is_told_of_once() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let mine = &variables["JOBCHUTE_KEY"];
+    let key_id = uuid::Uuid::try_parse(mine.trim_start_matches("cpk_").split('.').next().context("an id")?)?;
+    let rfc3339 = &time::format_description::well_known::Rfc3339;
+    for (days, is_told) in [(15, false), (13, true)] {
+        let end =
+            (time::OffsetDateTime::now_utc() + time::Duration::days(days)).replace_nanosecond(0)?.format(rfc3339)?;
+        let command = serde_json::json!({"command": "update_key", "key_id": key_id, "expires_at": end});
+        stack().invoke("admin", command).await?;
+        // Two requests.
+        let output = jobchute(&variables, &["list", "--json"]).await?;
+        let told = String::from_utf8(output.stderr)?;
+        let expected = format!("jobchute: the API key ends on {}Z: ask for another\n", &end[..19]);
+        assert_eq!(told, if is_told { expected } else { String::new() });
+    }
+    Ok(())
+}
