@@ -188,6 +188,13 @@ async fn record() -> Value {
     let lease = miner.put(&path.replace("?token=", "/heartbeat?token="), progress.clone()).await.ok();
     example("heartbeat-job", "request", "progress", &progress);
     example("heartbeat-job", "200", "lease", &lease);
+    let printed = json!({"log_bytes": 8});
+    let place = miner.put(&path.replace("?token=", "/heartbeat?token="), printed.clone()).await.ok();
+    example("heartbeat-job", "request", "log", &printed);
+    example("heartbeat-job", "200", "log", &place);
+    assert_eq!(upload_to(&place["log"], b"epoch 1\n").await.status, 200);
+    let logs = world.user.get(&format!("/jobs/{job_id}/logs")).await.ok();
+    example("list-logs", "200", "chunks", &logs);
     example("get-job", "200", "running", &world.get(&job_id).await);
 
     world.create().await;
