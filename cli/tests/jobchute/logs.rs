@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     processes::until,
     proxy::{Way, all, bodies, due, through},
-    run::{created, end_of, jobchute, keys, printed, stack, worked, working},
+    run::{created, jobchute, keys, printed, stack, worked},
 };
 
 fn is_beat(request: &str) -> bool {
@@ -45,16 +45,12 @@ async fn what_a_command_prints_is_followed_while_it_runs() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let go = folder.path().join("go");
     let script = format!("echo begun; until [ -e {} ]; do sleep 0.05; done; echo ended", go.display());
-    let miner = working(&slow, &script)?;
-    let mut shown = String::new();
-    while shown != "begun" {
-        shown = printed(&variables, &["logs", &job]).await?;
-    }
     let followed = async {
+        while printed(&variables, &["logs", &job]).await? != "begun" {}
         std::fs::write(&go, "")?;
         printed(&variables, &["logs", &job, "--follow"]).await
     };
-    let (followed, ended) = tokio::join!(followed, end_of(miner));
+    let (followed, ended) = tokio::join!(followed, worked(&slow, &script));
     assert_eq!((followed?.as_str(), ended?.0), ("begun\nended", 0));
     Ok(())
 }
