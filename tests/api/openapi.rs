@@ -147,7 +147,15 @@ impl Fixed {
     }
 
     fn names(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (changing, fixed)| text.replace(changing, fixed))
+        let mut text = self.0.iter().fold(text.to_owned(), |text, (changing, fixed)| text.replace(changing, fixed));
+        // The place of a log's chunk ends with a time.
+        let shape: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        const PLACE: &str = "/000000000000-000000000000000";
+        if let Some(place) = shape.find(PLACE) {
+            let end = place + PLACE.len();
+            text.replace_range(end - 15..end, "001795000000000");
+        }
+        text
     }
 }
 
