@@ -104,7 +104,9 @@ async fn attempt(
         }
     };
     let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
-    let executed = execute(api, signals, assignment, arguments, folder, command, log, cancelled).await;
+    let begun = folder.begin(assignment, arguments).context("the job's folder can't be written");
+    begun.map_err(OwnFault::passing)?;
+    let executed = execute(api, signals, assignment, folder, command, log, cancelled).await;
     let Some(last_words) = executed.map_err(OwnFault::passing)? else { return Ok(None) };
     let program = command[0].to_string_lossy();
     if let Some(fault) = own_fault(folder, arguments, &program) {
@@ -148,13 +150,11 @@ async fn execute(
     api: &Api,
     signals: &Signals,
     assignment: &Assignment,
-    arguments: &RawValue,
     folder: &Folder,
     command: &[OsString],
     log: &Arc<Log>,
     cancelled: &Notify,
 ) -> Result<Option<String>> {
-    folder.begin(assignment, arguments).context("the job's folder can't be written")?;
     let mut running = Running::start(folder, assignment, command, log)?;
     tokio::select! {
         ended = running.ended() => ended?,
