@@ -10,6 +10,7 @@ mod exit;
 mod inputs;
 mod jobs;
 mod keys;
+mod logs;
 mod pace;
 mod pages;
 mod process;
@@ -112,6 +113,7 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Download(Download { job, to, force }) => {
             return download::all_files(&user()?, &Signals::take()?, job, to, force).await;
         }
+        Command::Logs { job, follow } => watch::logs(&user()?, job, follow).await?,
         Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
         Command::Retry { job } => jobs::retry(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
@@ -129,10 +131,10 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn watched(api: &Api, Watch { jobs, which, timeout }: Watch) -> Result<ExitCode> {
+async fn watched(api: &Api, Watch { jobs, which, timeout, logs }: Watch) -> Result<ExitCode> {
     let watch = async {
         match jobs[..] {
-            [job] => watch::until_over(api, job).await,
+            [job] => watch::until_over(api, job, logs).await,
             [] => watch::until_all_are_over(api, &Jobs::Listed(jobs::filter(&which))).await,
             _ => watch::until_all_are_over(api, &Jobs::These(jobs)).await,
         }

@@ -49,7 +49,7 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
         screen::complain(format_args!("created {job}"));
     }
     let followed = tokio::select! {
-        followed = watch::follow(api, job, |_, _| Ok(())) => followed,
+        followed = watch::follow(api, job, None, |_, _| Ok(())) => followed,
         () = signals.first() => Err(stopped()),
         () = late() => Err(Stopped::Late.into()),
     };

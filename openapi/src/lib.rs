@@ -23,7 +23,7 @@ const EXAMPLES: &str = include_str!("../examples.json");
 const REQUESTS: &[&str] =
     &["Arguments", "Claim", "DeclaredFile", "DeclaredInput", "Heartbeat", "Release", "Renewal", "Report", "UploadForm"];
 /// Fields that answers leave out.
-const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url", "uploads"];
+const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "log", "result_url", "uploads"];
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,7 @@ const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "result_url",
         get_usage::handle,
         get_webhook_secret::handle,
         replace_webhook_secret::handle,
+        list_logs::handle,
         get_webhook::handle,
         redeliver_webhook::handle,
         cancel_job::handle,

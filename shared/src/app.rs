@@ -12,7 +12,7 @@ use crate::{
     events::EventBus,
     http::request::api_base,
     metrics::Metrics,
-    outputs::{Bucket, Signer},
+    outputs::{Bucket, LogPlaces, Signer},
     payloads::Payloads,
     tables::{Registry, Tables, jobs::Jobs},
     uploads::{InputUploads, Uploads},
@@ -38,6 +38,7 @@ pub struct App {
     pub(crate) key_end: KeyEnd,
     aws: Aws,
     bucket: Option<Bucket>,
+    log_places: Option<LogPlaces>,
     job_tokens: Option<JobTokens>,
     deliverer: Option<Deliverer>,
     event_bus: Option<EventBus>,
@@ -61,6 +62,7 @@ impl App {
             key_end: KeyEnd::default(),
             tables,
             bucket: None,
+            log_places: None,
             job_tokens: None,
             deliverer: None,
             event_bus: None,
@@ -75,6 +77,14 @@ impl App {
         let (credentials, region) = self.aws.signing();
         let signer = Signer::new(credentials, region);
         self.bucket = Some(Bucket::new(self.aws.s3(), bucket, signer, self.metrics.clone()));
+        Ok(self)
+    }
+
+    /// With the places of logs in the bucket, for the function that tells them: it does not link S3.
+    pub fn with_log_places(mut self) -> Result<Self, lambda_http::Error> {
+        let base = self.aws.bucket_base(self.config.require_outputs_bucket()?, self.config.require_outputs_domain()?);
+        let (credentials, region) = self.aws.signing();
+        self.log_places = Some(LogPlaces::new(base, Signer::new(credentials, region)));
         Ok(self)
     }
 
@@ -112,6 +122,11 @@ impl App {
     /// The store of output files.
     pub fn bucket(&self) -> Result<&Bucket> {
         self.bucket.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the bucket"))
+    }
+
+    /// The places of logs.
+    pub fn log_places(&self) -> Result<&LogPlaces> {
+        self.log_places.as_ref().ok_or_else(|| Error::internal("start", "main.rs does not ask for the places of logs"))
     }
 
     /// What jobs carry beside their state.

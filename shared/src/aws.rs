@@ -139,6 +139,14 @@ impl Aws {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
+    /// What the URLs of a bucket's objects begin with, for who has no S3 client to ask. As there, a local engine has no wildcard DNS.
+    pub fn bucket_base(&self, bucket: &str, domain: &str) -> String {
+        match endpoint("AWS_ENDPOINT_URL_S3") {
+            Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+            None => format!("https://{domain}"),
+        }
+    }
+
     /// What URLs are signed with: the credentials, with their end, and the region.
     pub fn signing(&self) -> (Credentials, String) {
         (credentials::with_end(&self.credentials), self.region.to_string())

@@ -72,6 +72,8 @@ pub struct Config {
     pub registry_table: String,
     /// The bucket of output files (`OUTPUTS_BUCKET`).
     pub outputs_bucket: Option<String>,
+    /// The bucket's domain (`OUTPUTS_DOMAIN`).
+    pub outputs_domain: Option<String>,
     /// Name or ARN of the secret that signs job tokens (`JOB_TOKEN_SECRET`).
     pub job_token_secret: Option<String>,
     /// Who may issue user JWTs (`USER_JWT_KEYS`, a JWKS document): its keys, of whatever kind. Empty: nobody.
@@ -124,6 +126,7 @@ impl Config {
             jobs_table: env.required("JOBS_TABLE")?,
             registry_table: env.required("REGISTRY_TABLE")?,
             outputs_bucket: env.optional("OUTPUTS_BUCKET"),
+            outputs_domain: env.optional("OUTPUTS_DOMAIN"),
             job_token_secret: env.optional("JOB_TOKEN_SECRET"),
             user_jwt_keys: match env.optional("USER_JWT_KEYS") {
                 None => Vec::new(),
@@ -163,6 +166,11 @@ impl Config {
     /// The outputs bucket, for a function that cannot do without.
     pub fn require_outputs_bucket(&self) -> Result<&str, ConfigError> {
         self.outputs_bucket.as_deref().ok_or(ConfigError { variable: "OUTPUTS_BUCKET", problem: "is not set" })
+    }
+
+    /// The bucket's domain, for a function that cannot do without.
+    pub fn require_outputs_domain(&self) -> Result<&str, ConfigError> {
+        self.outputs_domain.as_deref().ok_or(ConfigError { variable: "OUTPUTS_DOMAIN", problem: "is not set" })
     }
 
     /// The job-token secret, for a function that cannot do without.

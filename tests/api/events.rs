@@ -60,6 +60,7 @@ async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
         ("claim-job", 200),
         ("claim-next-job", 204),
         ("heartbeat-job", 200),
+        ("list-logs", 200),
         // It names none.
         ("download-input", 404),
         ("list-jobs", 200),

@@ -189,6 +189,7 @@ impl What {
             detail: None,
             files: &BTreeMap::new(),
             file_list: None,
+            logs: false,
             digest: "failed",
             now: at(now),
         };

@@ -294,6 +294,7 @@ impl World {
             uploads_until: now.plus_seconds(WINDOW),
             tokens_end: Timestamp::from_millis(TOKENS_END * 1000),
             progress: None,
+            log_bytes: None,
         };
         let row = row_of(self.lease.as_ref());
         let told = |row: Item| {
@@ -370,6 +371,7 @@ fn report_of<'a>(
         detail: None,
         files,
         file_list: None,
+        logs: false,
         digest: MINERS[miner],
         now,
     }
@@ -804,6 +806,7 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
                 detail: None,
                 files: &BTreeMap::new(),
                 file_list: None,
+                logs: false,
                 digest: MINERS[miner],
                 now,
             };

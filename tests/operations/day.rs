@@ -101,6 +101,10 @@ impl Day {
         let unfinished = self.reported("train").await;
         self.delete_with_a_signature(&unfinished.job_id).await;
         let unwanted = self.claimed("train").await;
+        let told = Client::nobody().put(&unwanted.route("heartbeat"), json!({"log_bytes": 5})).await.ok();
+        assert_eq!(upload_to(&told["log"], b"hello").await.status, 200);
+        let logs = self.user().get(&self.at(&format!("/jobs/{}/logs", unwanted.job_id))).await.ok();
+        assert_eq!(Client::nobody().get(&text(&logs["chunks"][0]["url"])).await.status, 200);
         self.sign(Method::PUT, &format!("/jobs/{}/cancel", unwanted.job_id), b"").await.ok();
         self.user().get(&self.at("/usage")).await.ok();
         self.give_inputs().await;

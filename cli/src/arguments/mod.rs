@@ -48,6 +48,19 @@ pub(crate) enum Command {
     /// Show how many jobs were created today (UTC), of how many, by chute
     Usage,
     Watch(Watch),
+    /// Print what a job has printed, of all its attempts
+    ///
+    /// Its miner sends it about as often as it says that it is alive, 30 seconds to 5 minutes, and at the end. Sequences that steer a terminal
+    /// are left out. With --json a line for each piece.
+    Logs {
+        /// The job's id
+        #[arg(value_parser = id)]
+        job: Uuid,
+
+        /// Go on until the job is over
+        #[arg(long)]
+        follow: bool,
+    },
     Download(Download),
     /// End a job
     ///
@@ -157,6 +170,10 @@ pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) which: Which,
 
+    /// Of one job: also print what it prints
+    #[arg(long)]
+    pub(crate) logs: bool,
+
     /// Watch no longer than this, and end with 124: 90, 90s, 15m, 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) timeout: Option<Duration>,
@@ -194,6 +211,8 @@ pub(crate) struct Download {
 /// What is not the job's fault gives it back, and nothing of it is kept: a folder or arguments that cannot be written, arguments that
 /// cannot be fetched, a COMMAND that does not start, and one that fails on a full disk while its files have less than the `_disk_gb` of
 /// the job's arguments. After three of these in a row `work` ends, and says why; a COMMAND that does not start ends it at once.
+///
+/// What COMMAND prints goes to the job's owner, too: `jobchute logs`. Of more than 95 MiB the middle is left out.
 ///
 /// COMMAND ends when its own process ends: on Linux what it has started ends then, too, and all of it ends with `work`, however that
 /// ends. It does not get the keys of `work`, but whatever runs as root can read them in memory: run COMMAND as another user. As the same
@@ -251,6 +270,9 @@ pub(crate) fn read<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>
         }
         Some(Command::Watch(Watch { jobs, which, .. })) if jobs.is_empty() && *which == Which::default() => {
             wrong(ErrorKind::MissingRequiredArgument, "a JOB is missing, or --label or --chute".to_owned())
+        }
+        Some(Command::Watch(Watch { jobs, logs: true, .. })) if jobs.len() != 1 => {
+            wrong(ErrorKind::ArgumentConflict, "--logs is for one JOB".to_owned())
         }
         Some(Command::Work(Work { chutes, .. })) if chutes.len() > MOST_CHUTES => {
             wrong(ErrorKind::TooManyValues, format!("--chute: {MOST_CHUTES} at most"))

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use crate::{
     api::{Answer, Api},
-    exit, pace, screen,
+    exit,
+    logs::Logs,
+    pace, screen,
 };
 
 /// Time between two looks at the job where the API does not say.
@@ -37,9 +39,9 @@ pub(crate) struct Job {
 }
 
 /// Shows a job's status and progress as they change, and at the end its result. Returns the exit code.
-pub(crate) async fn until_over(api: &Api, job: Uuid) -> Result<u8> {
-    let mut seen = None;
-    let answer = follow(api, job, |state, answer| {
+pub(crate) async fn until_over(api: &Api, job: Uuid, with_logs: bool) -> Result<u8> {
+    let (mut seen, mut logs) = (None, with_logs.then(|| Logs::new(job)));
+    let answer = follow(api, job, logs.as_mut(), |state, answer| {
         // In words the progress is the bar's. The end comes with the whole job.
         let progress = state.progress.filter(|_| screen::is_json());
         if seen.replace((state.status.clone(), progress)) == Some((state.status.clone(), progress)) {
@@ -67,10 +69,21 @@ pub(crate) async fn until_over(api: &Api, job: Uuid) -> Result<u8> {
     Ok(code)
 }
 
-/// Looks at a job as often as the API says, until it is over: the whole job. Each look is shown.
+/// Prints what a job has printed so far, or until it is over.
+pub(crate) async fn logs(api: &Api, job: Uuid, is_followed: bool) -> Result<()> {
+    let mut logs = Logs::new(job);
+    if is_followed {
+        follow(api, job, Some(&mut logs), |_, _| Ok(())).await.map(drop)
+    } else {
+        logs.catch_up(api, |text| screen::raw(text.as_bytes())).await
+    }
+}
+
+/// Looks at a job as often as the API says, until it is over: the whole job. Each look is shown, and what it has printed by then.
 pub(crate) async fn follow(
     api: &Api,
     job: Uuid,
+    mut logs: Option<&mut Logs>,
     mut show: impl FnMut(&State, &RawValue) -> io::Result<()>,
 ) -> Result<Box<RawValue>> {
     let bar = ProgressBar::new(1000).with_style(ProgressStyle::with_template("{elapsed} {wide_bar} {msg}")?);
@@ -81,6 +94,9 @@ pub(crate) async fn follow(
         bar.set_position((state.progress.unwrap_or_default() * 1000.0) as u64);
         bar.set_message(screen::name(&state.status));
         bar.suspend(|| show(&state, &answer))?;
+        if let Some(logs) = &mut logs {
+            logs.catch_up(api, |text| bar.suspend(|| screen::raw(text.as_bytes()))).await?;
+        }
         if state.terminal {
             break;
         }

@@ -1,6 +1,6 @@
 //! One job, from its claim to its delivery.
 
-use std::{convert::Infallible, ffi::OsString};
+use std::{convert::Infallible, ffi::OsString, sync::Arc};
 
 use anyhow::{Context, Error, Result};
 use reqwest::Method;
@@ -19,6 +19,7 @@ use crate::{
         fault::OwnFault,
         folder::{Assignment, Folder},
         lease::{self, Lease},
+        log::Log,
         room,
         supervisor::End,
     },
@@ -41,18 +42,18 @@ pub(crate) async fn run(
     folder: Folder,
     command: &[OsString],
 ) -> Result<Outcome> {
-    let cancelled = Notify::new();
+    let (cancelled, log) = (Notify::new(), Arc::new(Log::new(&folder.private())));
     let done = tokio::select! {
-        done = attempt(api, signals, assignment, &folder, command, &cancelled) => done,
+        done = attempt(api, signals, assignment, &folder, command, &log, &cancelled) => done,
         // Dropping the attempt kills its command.
-        lost = lease::hold(api, assignment, &folder, lease, &cancelled) => Err(lost),
+        lost = lease::hold(api, assignment, &folder, lease, &log, &cancelled) => Err(lost),
     };
     match done {
         Ok(None) => Ok(Outcome::Stopped),
         Ok(Some(delivered)) => Ok(settle(delivered, folder)),
         Err(error) => {
             if let Some(fault) = error.downcast_ref::<OwnFault>() {
-                lease::give_back(api, assignment, &fault.to_string()).await;
+                lease::give_back(api, assignment, &fault.to_string(), log.was_sent()).await;
                 // It begins anew elsewhere, and the room is needed here.
                 folder.remove();
             }
@@ -64,11 +65,11 @@ pub(crate) async fn run(
 /// Delivers what another process has left of a job whose command has ended.
 pub(crate) async fn resume(api: &Api, signals: &Signals, assignment: &Assignment, folder: Folder) -> Result<Outcome> {
     // Its command has ended: there is nothing left to stop.
-    let cancelled = Notify::new();
+    let (cancelled, log) = (Notify::new(), Log::left());
     let delivered = tokio::select! {
-        done = deliver(api, assignment, &folder, "the command", "") => done?,
+        done = deliver(api, assignment, &folder, &log, "the command", "") => done?,
         never = announce(signals) => match never {},
-        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &cancelled) => return Err(lost),
+        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &log, &cancelled) => return Err(lost),
     };
     Ok(settle(delivered, folder))
 }
@@ -90,6 +91,7 @@ async fn attempt(
     assignment: &Assignment,
     folder: &Folder,
     command: &[OsString],
+    log: &Arc<Log>,
     cancelled: &Notify,
 ) -> Result<Option<Delivered>> {
     let stored = tokio::select! {
@@ -97,19 +99,21 @@ async fn attempt(
             stored.map_err(|error| OwnFault::passing(error.context("the job's arguments can't be had")))?
         }
         () = signals.first() => {
-            lease::give_back(api, assignment, lease::STOPPED).await;
+            lease::give_back(api, assignment, lease::STOPPED, false).await;
             return Ok(None);
         }
     };
     let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
-    let executed = execute(api, signals, assignment, arguments, folder, command, cancelled).await;
+    let begun = folder.begin(assignment, arguments).context("the job's folder can't be written");
+    begun.map_err(OwnFault::passing)?;
+    let executed = execute(api, signals, assignment, folder, command, log, cancelled).await;
     let Some(last_words) = executed.map_err(OwnFault::passing)? else { return Ok(None) };
     let program = command[0].to_string_lossy();
     if let Some(fault) = own_fault(folder, arguments, &program) {
         return Err(fault.into());
     }
     tokio::select! {
-        delivered = deliver(api, assignment, folder, &program, &last_words) => delivered.map(Some),
+        delivered = deliver(api, assignment, folder, log, &program, &last_words) => delivered.map(Some),
         never = announce(signals) => match never {},
     }
 }
@@ -146,13 +150,12 @@ async fn execute(
     api: &Api,
     signals: &Signals,
     assignment: &Assignment,
-    arguments: &RawValue,
     folder: &Folder,
     command: &[OsString],
+    log: &Arc<Log>,
     cancelled: &Notify,
 ) -> Result<Option<String>> {
-    folder.begin(assignment, arguments).context("the job's folder can't be written")?;
-    let mut running = Running::start(folder, assignment, command)?;
+    let mut running = Running::start(folder, assignment, command, log)?;
     tokio::select! {
         ended = running.ended() => ended?,
         () = cancelled.notified() => {
@@ -163,7 +166,10 @@ async fn execute(
         }
         () = signals.first() => {
             // Whoever gets the job next does not wait for this command's end.
-            tokio::join!(running.stop(), lease::give_back(api, assignment, lease::STOPPED));
+            tokio::join!(running.stop(), async {
+                lease::send_log(api, assignment, log, lease::STOPPED_LOG).await;
+                lease::give_back(api, assignment, lease::STOPPED, log.was_sent()).await;
+            });
             return Ok(None);
         }
     }

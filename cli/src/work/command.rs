@@ -22,6 +22,7 @@ use crate::{
     secrets::HANDED_OVER,
     work::{
         folder::{Assignment, Folder},
+        log::Log,
         supervisor::TERMINATE,
     },
 };
@@ -46,7 +47,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it for a job whose folder is ready.
-    pub(crate) fn start(folder: &Folder, assignment: &Assignment, command: &[OsString]) -> Result<Self> {
+    pub(crate) fn start(
+        folder: &Folder,
+        assignment: &Assignment,
+        command: &[OsString],
+        log: &Arc<Log>,
+    ) -> Result<Self> {
         let mut supervisor = Command::new(process::this_program()?);
         supervisor
             .arg0("jobchute")
@@ -70,10 +76,10 @@ impl Running {
         let stderr = supervisor.stderr.take().context("no standard error")?;
         let passing_on = vec![
             match screen::is_json() {
-                true => tokio::spawn(pass_on(stdout, tokio::io::stderr(), None)),
-                false => tokio::spawn(pass_on(stdout, tokio::io::stdout(), None)),
+                true => tokio::spawn(pass_on(stdout, tokio::io::stderr(), None, Arc::clone(log))),
+                false => tokio::spawn(pass_on(stdout, tokio::io::stdout(), None, Arc::clone(log))),
             },
-            tokio::spawn(pass_on(stderr, tokio::io::stderr(), Some(Arc::clone(&errors)))),
+            tokio::spawn(pass_on(stderr, tokio::io::stderr(), Some(Arc::clone(&errors)), Arc::clone(log))),
         ];
         Ok(Self { control: supervisor.stdin.take(), supervisor, passing_on, errors })
     }
@@ -110,9 +116,15 @@ impl Running {
 }
 
 /// Shows what the command writes, so that a terminal obeys none of it, and keeps the last of it.
-async fn pass_on(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, keep: Option<Arc<Mutex<Vec<u8>>>>) {
+async fn pass_on(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    keep: Option<Arc<Mutex<Vec<u8>>>>,
+    log: Arc<Log>,
+) {
     let (mut filter, mut buffer) = (Filter::default(), vec![0; DETAIL]);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        log.print(&buffer[..read]);
         if let Some(kept) = &keep {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.extend_from_slice(&buffer[..read]);

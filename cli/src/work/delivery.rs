@@ -19,6 +19,8 @@ use crate::{
     upload::Target,
     work::{
         folder::{Assignment, Folder},
+        lease::{self, LAST_LOG},
+        log::Log,
         outputs::{self, Output},
         report::{LARGEST_RESULT, Report},
         upload,
@@ -71,12 +73,19 @@ pub(crate) async fn deliver(
     api: &Api,
     assignment: &Assignment,
     folder: &Folder,
+    log: &Log,
     program: &str,
     last_words: &str,
 ) -> Result<Delivered> {
     let report = match folder.report()? {
         Some(report) => report,
-        None => made(folder, program, last_words).await?,
+        None => {
+            // Before the report: with it the job may be over.
+            lease::send_log(api, assignment, log, LAST_LOG).await;
+            let mut report = made(folder, program, last_words).await?;
+            report.logs = log.was_sent();
+            report
+        }
     };
     send(api, assignment, folder, report).await
 }

@@ -100,6 +100,11 @@ impl Folder {
         }
     }
 
+    /// The part of it that is the miner's.
+    pub(crate) fn private(&self) -> PathBuf {
+        self.path.join("private")
+    }
+
     /// The part of it that is the command's.
     pub(crate) fn job(&self) -> PathBuf {
         self.path.join("job")

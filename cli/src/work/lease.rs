@@ -21,6 +21,7 @@ use crate::{
     work::{
         events::{self, Event},
         folder::{Assignment, Folder},
+        log::{Log, Place},
     },
 };
 
@@ -34,6 +35,10 @@ const LEASE: Duration = Duration::from_secs(90);
 pub(crate) const STOPPED: &str = "the miner is stopped";
 /// How long giving a job back may take.
 const LAST: Duration = Duration::from_secs(5);
+/// How long the rest of a log may take once its command has ended: its report waits for it.
+pub(crate) const LAST_LOG: Duration = Duration::from_secs(60);
+/// The same when the miner is stopped.
+pub(crate) const STOPPED_LOG: Duration = Duration::from_secs(2);
 /// Bytes of the progress that are read.
 const LONGEST_PROGRESS: u64 = 100;
 
@@ -44,6 +49,8 @@ struct Told {
     next_heartbeat_at: Option<String>,
     #[serde(default)]
     cancelled: bool,
+    /// Where the log's chunk goes that the heartbeat had.
+    log: Option<Place>,
 }
 
 /// How long a job is this miner's, if it says no more, and when it is to say so again.
@@ -82,11 +89,14 @@ pub(crate) async fn hold(
     assignment: &Assignment,
     folder: &Folder,
     mut lease: Lease,
+    log: &Log,
     cancelled: &Notify,
 ) -> Error {
     loop {
         sleep_until(lease.next_beat.into()).await;
-        match beat(api, assignment, progress(folder)).await {
+        let progress = progress(folder);
+        let beaten = log.with_beat(api, false, async |bytes| beat(api, assignment, progress, bytes).await).await;
+        match beaten.map(|(answer, _)| answer) {
             Ok(answer) if answer.body.cancelled && answer.body.lease_expires_at.is_none() => {
                 return Error::msg("cancelled");
             }
@@ -110,10 +120,14 @@ pub(crate) async fn hold(
 }
 
 /// Gives a job back that has no report: another miner may have it at once.
-pub(crate) async fn give_back(api: &Api, assignment: &Assignment, reason: &str) {
+pub(crate) async fn give_back(api: &Api, assignment: &Assignment, reason: &str, logs: bool) {
     let job_id = &assignment.job_id;
     let url = assignment.job_status_url.replacen("?token=", "/release?token=", 1);
-    let body = json!({ "reason": reason.replace(char::is_control, " ") }).to_string();
+    let mut body = json!({ "reason": reason.replace(char::is_control, " ") });
+    if logs {
+        body["logs"] = true.into();
+    }
+    let body = body.to_string();
     let failed = match timeout(LAST, api.at::<IgnoredAny>(Method::PUT, &url, Some(&body))).await {
         Ok(Ok(_)) => {
             let words = format_args!("{job_id}: given back, so that another miner gets it: {reason}");
@@ -127,9 +141,36 @@ pub(crate) async fn give_back(api: &Api, assignment: &Assignment, reason: &str) 
     ));
 }
 
-async fn beat(api: &Api, assignment: &Assignment, progress: Option<f64>) -> Result<Answer<Told>> {
+/// Sends what is left of the log of a command that has ended. What fails now is given up, and so is what takes longer than `most`.
+pub(crate) async fn send_log(api: &Api, assignment: &Assignment, log: &Log, most: Duration) {
+    let send = async {
+        while log.has_more() {
+            let sent = log.with_beat(api, true, async |bytes| beat(api, assignment, None, bytes).await).await;
+            if !sent.is_ok_and(|(_, sent)| sent) {
+                break;
+            }
+        }
+    };
+    let _ = timeout(most, send).await;
+    if log.has_more() {
+        tell(format_args!("{}: the end of what the command printed is not sent", assignment.job_id));
+    }
+}
+
+async fn beat(
+    api: &Api,
+    assignment: &Assignment,
+    progress: Option<f64>,
+    log_bytes: Option<usize>,
+) -> Result<(Answer<Told>, Option<Place>)> {
     let url = assignment.job_status_url.replacen("?token=", "/heartbeat?token=", 1);
-    api.at(Method::PUT, &url, Some(&json!({ "progress": progress }).to_string())).await
+    let mut body = json!({ "progress": progress });
+    if let Some(bytes) = log_bytes {
+        body["log_bytes"] = bytes.into();
+    }
+    let mut answer: Answer<Told> = api.at(Method::PUT, &url, Some(&body.to_string())).await?;
+    let place = answer.body.log.take();
+    Ok((answer, place))
 }
 
 /// What the command says of its progress, if it is a number from 0 to 1.

@@ -8,6 +8,7 @@ mod events;
 mod fault;
 mod folder;
 mod lease;
+mod log;
 mod outputs;
 mod report;
 mod room;
@@ -149,7 +150,7 @@ async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<O
         };
         let again = match claimed {
             Ok(Found::Job(assignment, _)) if signals.exit_code().is_some() => {
-                lease::give_back(api, &assignment, lease::STOPPED).await;
+                lease::give_back(api, &assignment, lease::STOPPED, false).await;
                 return Ok(None);
             }
             Ok(Found::Job(assignment, lease)) => return Ok(Some((assignment, lease))),

@@ -29,6 +29,9 @@ pub(crate) struct Report {
     pub(crate) files: Vec<Output>,
     /// The result, or a file, is left out.
     pub(crate) lacks: bool,
+    /// Some of what the command printed was sent.
+    #[serde(default)]
+    pub(crate) logs: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -41,7 +44,7 @@ enum Status {
 impl Report {
     fn new(status: Status, files: Vec<Output>, skipped: &[Skipped]) -> Self {
         let lacks = skipped.iter().any(|skipped| skipped.is_file);
-        Self { status, detail: None, result: None, files, lacks }
+        Self { status, detail: None, result: None, files, lacks, logs: false }
     }
 
     /// Of a command that succeeded.
@@ -71,7 +74,11 @@ impl Report {
 
     /// The request's body.
     pub(crate) fn body(&self) -> String {
-        let mut body = json!({"status": self.status, "detail": self.detail, "output_files": self.files}).to_string();
+        let mut body = json!({"status": self.status, "detail": self.detail, "output_files": self.files});
+        if self.logs {
+            body["logs"] = true.into();
+        }
+        let mut body = body.to_string();
         if let Some(result) = &self.result {
             body.pop();
             body += &format!(r#","result":{result}}}"#);

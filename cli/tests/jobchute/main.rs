@@ -6,6 +6,7 @@ mod command_line;
 mod commands;
 mod download;
 mod inputs;
+mod logs;
 mod outputs;
 mod pace;
 mod processes;

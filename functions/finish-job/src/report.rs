@@ -44,6 +44,8 @@ pub(crate) struct ReportBody {
     /// The same with what is known of each file. S3 then refuses any other bytes. A name may be in both lists.
     #[schema(max_items = 1000)]
     output_files: Option<Vec<DeclaredFile>>,
+    /// The attempt has sent a log with its heartbeats. Without it what it sent may outlive the job by as long as jobs are kept.
+    logs: Option<bool>,
 }
 
 /// What a miner may report.
@@ -73,6 +75,7 @@ pub(crate) struct Report {
     pub(crate) detail: Option<String>,
     /// By file id.
     pub(crate) files: BTreeMap<Uuid, OutputFile>,
+    pub(crate) logs: bool,
     /// Tells this report from any other. Two with the same content are the same.
     pub(crate) digest: String,
 }
@@ -90,6 +93,7 @@ impl Report {
             let loc = vec!["body".into(), "output_filenames".into()];
             fields.refuse(Invalid::value(loc, too_many(), files.len().into()));
         }
+        let logs = fields.optional("logs", "true or false", |raw| serde_json::from_str(raw.get()).ok());
         let result = fields.raw("result").map(|raw| raw.get().to_owned()).filter(|text| text != "null");
         fields.end()?;
         if result.as_ref().is_some_and(|text| text.len() > RESULT_LIMIT) {
@@ -100,7 +104,7 @@ impl Report {
         let content = content.map_err(|error| Error::internal("finish job: digest", error))?;
         let digest = hex::encode(Sha256::digest(content));
         let files = files.into_values().map(|file| (OutputFile::id(job_id, &file.filename), file)).collect();
-        Ok(Self { status, result, detail, files, digest })
+        Ok(Self { status, result, detail, files, logs: logs.unwrap_or(false), digest })
     }
 }
 

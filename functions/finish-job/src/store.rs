@@ -145,6 +145,7 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         detail: report.detail.as_deref(),
         files: &report.files,
         file_list: put.file_list.as_ref(),
+        logs: report.logs,
         digest: &report.digest,
         now,
     };

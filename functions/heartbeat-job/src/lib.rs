@@ -1,13 +1,16 @@
 //! `PUT /jobs/{job_id}/heartbeat?token=`: a miner says that it is alive, and how far it is.
 
+use std::collections::BTreeMap;
+
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::{
     App, Error, Result,
     auth::JobClaims,
     http::{Fields, object, reply, request::now},
-    model::{Job, lease, pace},
-    time::{Timestamp, rfc3339_option},
+    model::{Chunk, Job, lease, log::LARGEST_CHUNK, pace},
+    outputs::LogTarget,
+    time::{Timestamp, rfc3339, rfc3339_option},
 };
 use utoipa::ToSchema;
 
@@ -22,6 +25,9 @@ pub struct Heartbeat {
     /// How far the job is.
     #[schema(minimum = 0, maximum = 1)]
     progress: Option<f64>,
+    /// Bytes of the next chunk of what the job prints. The answer's `log` says where to put it.
+    #[schema(minimum = 1, maximum = 1048576)]
+    log_bytes: Option<u64>,
 }
 
 /// How long the miner holds the job.
@@ -34,6 +40,23 @@ pub struct Lease {
     next_heartbeat_at: Option<Timestamp>,
     /// The miner should stop. What it reports before `lease_expires_at` is kept; where that is null, nothing that it reports will count.
     cancelled: bool,
+    /// Where to put the log's chunk, when the heartbeat said `log_bytes`. Null when the attempt's log is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<Option<LogUpload>>,
+}
+
+/// Where to put a chunk of a log, once.
+#[derive(Serialize, ToSchema)]
+pub struct LogUpload {
+    #[schema(value_type = String)]
+    method: &'static str,
+    url: String,
+    /// To be sent as they are.
+    #[schema(value_type = BTreeMap<String, String>)]
+    headers: BTreeMap<&'static str, String>,
+    /// The PUT has to begin by then. Later, another heartbeat tells another place.
+    #[serde(serialize_with = "rfc3339")]
+    expires_at: Timestamp,
 }
 
 /// Extends the lease, in a row beside the job: one round trip to the database and one write unit, however much the job carries. Where
@@ -47,7 +70,8 @@ pub struct Lease {
     description = "A miner that sends heartbeats has to go on: at `lease_expires_at` the job goes to another miner. \
                    `next_heartbeat_at` is after a twentieth of the time since the claim, 30 seconds to 5 minutes, and the lease is \
                    three times as long. While files are uploaded the job is held for as long as an upload URL of that moment \
-                   works. A heartbeat after the miner's own report or end of the job may be answered 200, and changes nothing of it.",
+                   works. With `log_bytes` the answer has `log`: where to PUT the next chunk of what the job prints, of exactly so \
+                   many bytes. An attempt may have 100 MiB of them. A heartbeat after the miner's own report or end of the job may be answered 200, and changes nothing of it.",
     security(("job_token" = []), ()),
     params(
         ("job_id" = Uuid, Path, description = "A claimed job."),
@@ -62,7 +86,7 @@ pub struct Lease {
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
-    let Heartbeat { progress } = Heartbeat::read(&request)?;
+    let Heartbeat { progress, log_bytes } = Heartbeat::read(&request)?;
     let window = app.config.upload_window;
     let mut deadline = Some(claims.deadline(window));
     if deadline <= Some(now) {
@@ -77,20 +101,31 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let age = now.seconds() - claims.claimed_at().seconds();
     let held_for = pace::lease(age);
     let until = now.plus_seconds(held_for);
-    let beat = lease::Heartbeat {
+    // An earlier release has not told the token where the job's objects are.
+    let keys = claims.file_keys();
+    let mut beat = lease::Heartbeat {
         attempt: claims.att,
         now,
         lease_expires_at: deadline.map_or(until, |deadline| deadline.min(until)),
         uploads_until: now.plus_seconds(window.max(held_for)),
         tokens_end: claims.ends_at(),
         progress,
+        log_bytes: log_bytes.filter(|_| keys.is_some()),
     };
-    match app.jobs.heartbeat(claims.sub, &beat).await? {
+    match app.jobs.heartbeat(claims.sub, &mut beat).await? {
         Some(row) => {
             let cancelled = row.cancelled == Some(claims.att);
             let next = pace::heartbeat(if cancelled { 0 } else { age });
             let next_heartbeat_at = Some(now.plus_seconds(next));
-            let lease = Lease { lease_expires_at: row.lease_expires_at, next_heartbeat_at, cancelled };
+            let log = match (keys, beat.log_bytes) {
+                (Some(keys), Some(bytes)) => {
+                    let chunk = Chunk { attempt: claims.att, end: row.log_bytes.unwrap_or(bytes), at: now };
+                    Some(app.log_places()?.put(&keys, &chunk, bytes)?)
+                }
+                _ => None,
+            };
+            let log = log_bytes.map(|_| log.map(LogUpload::from));
+            let lease = Lease { lease_expires_at: row.lease_expires_at, next_heartbeat_at, cancelled, log };
             Ok(reply::json(200, &lease))
         }
         None => {
@@ -106,9 +141,15 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
 }
 
+impl From<LogTarget> for LogUpload {
+    fn from(LogTarget { url, headers, expires_at }: LogTarget) -> Self {
+        Self { method: "PUT", url, headers, expires_at }
+    }
+}
+
 fn stop(job: &Job) -> Response<Body> {
     let lease_expires_at = job.deadline_at.filter(|_| !job.terminal);
-    reply::json(200, &Lease { lease_expires_at, next_heartbeat_at: None, cancelled: true })
+    reply::json(200, &Lease { lease_expires_at, next_heartbeat_at: None, cancelled: true, log: None })
 }
 
 /// The job, which the token's attempt held last. 404 when it is gone, 401 when the attempt was taken from the miner, 400 when it ended
@@ -125,8 +166,11 @@ impl Heartbeat {
         let progress = fields.optional("progress", "a number from 0 to 1", |raw| {
             serde_json::from_str::<f64>(raw.get()).ok().filter(|progress| (0.0..=1.0).contains(progress))
         });
+        let log_bytes = fields.optional("log_bytes", "an integer from 1 to 1048576", |raw| {
+            serde_json::from_str(raw.get()).ok().filter(|bytes| (1..=LARGEST_CHUNK).contains(bytes))
+        });
         fields.end()?;
         // DynamoDB has no numbers as small as JSON may have.
-        Ok(Self { progress: progress.map(|progress| (progress * PRECISION).round() / PRECISION) })
+        Ok(Self { progress: progress.map(|progress| (progress * PRECISION).round() / PRECISION), log_bytes })
     }
 }

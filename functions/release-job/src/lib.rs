@@ -6,7 +6,7 @@ use shared::{
     App, Error, Result,
     http::{Fields, object, reply, request::now},
     metrics::Metric,
-    model::{Job, lifecycle},
+    model::{Job, lifecycle, log::logged},
     tables::jobs::Outcome,
 };
 use utoipa::ToSchema;
@@ -22,6 +22,8 @@ const TRIES: usize = 3;
 pub struct Release {
     /// For the operator's log. Without control characters.
     reason: Option<String>,
+    /// The attempt has sent a log, as in a report.
+    logs: Option<bool>,
 }
 
 /// The job is no longer the miner's.
@@ -54,7 +56,7 @@ pub struct Released {
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let claims = app.job_claims(&request, now).await?;
-    let Release { reason } = Release::read(&request)?;
+    let Release { reason, logs } = Release::read(&request)?;
     let not_found = || Error::no_job(claims.sub);
     let mut job = app.jobs.get(claims.sub).await?.ok_or_else(not_found)?;
     for _ in 0..TRIES {
@@ -62,7 +64,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
             return Ok(reply::json(200, &Released { released: true, job_id: job.job_id }));
         }
         app.jobs.ring_for(&job, now).await?;
-        match app.jobs.change(job.job_id, lifecycle::release(&job, now), "release job: UpdateItem").await? {
+        let change = logged(lifecycle::release(&job, now), logs == Some(true));
+        match app.jobs.change(job.job_id, change, "release job: UpdateItem").await? {
             Outcome::Changed(after) => {
                 tracing::info!(job.id = %after.job_id, attempt = claims.att, reason, "a miner gave the job back");
                 app.metrics.add(Metric::JobsReleased, 1);
@@ -92,7 +95,8 @@ impl Release {
             let reason: Option<String> = serde_json::from_str(raw.get()).ok();
             reason.filter(|reason| !reason.chars().any(char::is_control))
         });
+        let logs = fields.optional("logs", "true or false", |raw| serde_json::from_str(raw.get()).ok());
         fields.end()?;
-        Ok(Self { reason })
+        Ok(Self { reason, logs })
     }
 }

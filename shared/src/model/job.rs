@@ -162,6 +162,9 @@ pub struct Job {
     /// Miners that lost it, as an earlier release wrote it: without times.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lost_by: BTreeSet<String>,
+    /// It has logs in the bucket, or may have.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub logged: bool,
     /// Set while it is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
@@ -306,6 +309,7 @@ impl Job {
             closed: false,
             lost: BTreeMap::new(),
             lost_by: BTreeSet::new(),
+            logged: false,
             deleted_at: None,
             gone_at: None,
             request: None,
@@ -461,7 +465,7 @@ impl Job {
     /// Whether there is, or may come, something of it in the bucket.
     pub fn has_objects(&self) -> bool {
         // What came before a retry is removed then, but for what arrives later.
-        self.report.is_some() || self.run > 0 || self.stored().next().is_some()
+        self.report.is_some() || self.run > 0 || self.logged || self.stored().next().is_some()
     }
 
     /// The S3 keys of its files and payloads.

@@ -5,7 +5,12 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::{job::Job, pace, status::Status};
+use super::{
+    job::Job,
+    log::{is_too_much, with_chunk},
+    pace,
+    status::Status,
+};
 use crate::{
     error::{Error, Result},
     item::{Condition, Item, Transition, number, schema},
@@ -33,13 +38,16 @@ pub struct Lease {
     /// When its miner was first told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// Bytes of logs for which its attempts were told where to put them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
     /// Seconds since 1970. The row means nothing after that: DynamoDB removes it when it comes to it ("Using time to live"), and its
     /// key may be another job's by then.
     pub expires_at: i64,
 }
 
 /// A sign of life.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
     /// Of which attempt.
     pub attempt: u32,
@@ -53,6 +61,16 @@ pub struct Heartbeat {
     pub tokens_end: Timestamp,
     /// How far the job is, 0 to 1. None: as before.
     pub progress: Option<f64>,
+    /// Bytes of the log's next chunk, if there is one.
+    pub log_bytes: Option<u64>,
+}
+
+impl Heartbeat {
+    /// Leaves the log's chunk out, if it is too much by the row. Whether it was.
+    pub fn leave_out_log(&mut self, row: &Lease) -> bool {
+        let (attempt, counted) = (self.attempt, row.log_bytes.unwrap_or(0));
+        self.log_bytes.take_if(|bytes| is_too_much(attempt, counted, *bytes)).is_some()
+    }
 }
 
 impl Lease {
@@ -94,10 +112,11 @@ pub fn heartbeat(beat: &Heartbeat) -> Transition {
         .set("attempt", number(beat.attempt.into()))
         .set("lease_expires_at", number(beat.lease_expires_at.millis()))
         .set("uploads_until", number(beat.uploads_until.millis()));
-    match beat.progress {
+    let change = match beat.progress {
         Some(progress) => change.set("progress", AttributeValue::N(progress.to_string())),
         None => change,
-    }
+    };
+    with_chunk(change, beat.attempt, beat.log_bytes)
 }
 
 /// The job's present attempt is over, and its miner does not know. Its heartbeats are refused until `tokens_end`.

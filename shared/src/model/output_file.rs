@@ -66,8 +66,8 @@ impl OutputFile {
     }
 }
 
-/// The S3 keys of what one job has: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}` of its output files, and
-/// `…/{job id}/payloads/{id}` of what is stored apart from its item. Output files of a job that was retried n times are in `…/run{n}/`.
+/// The S3 keys of what one job has: `jobs/{chute id}/{YYYY-MM-DD of its creation}/{job id}/outputs/{filename}` of its output files,
+/// `…/{job id}/payloads/{id}` of what is stored apart from its item, and `…/{job id}/logs/{attempt}/{place}` of its logs. Output files of a job that was retried n times are in `…/run{n}/`.
 #[derive(Debug, Clone)]
 pub struct FileKeys(String, usize);
 
@@ -102,6 +102,11 @@ impl FileKeys {
     /// The key of a payload.
     pub fn payload(&self, stored: &Stored) -> String {
         format!("{}payloads/{}", self.job(), stored.id)
+    }
+
+    /// What the keys of its logs begin with, of all its attempts.
+    pub fn logs(&self) -> String {
+        format!("{}logs/", self.job())
     }
 
     /// What the keys of its files begin with.

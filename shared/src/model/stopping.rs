@@ -4,6 +4,7 @@
 use super::{
     job::Job,
     lease::{Heartbeat, Lease, row_of},
+    log::with_chunk,
     pace,
 };
 use crate::{
@@ -37,8 +38,9 @@ pub fn heartbeat_of_cancelled(beat: &Heartbeat, row: &Lease) -> Option<Transitio
         .when(Condition::unchanged_time("told_at", row.told_at))
         .set("uploads_until", number(beat.uploads_until.millis()));
     let last = beat.lease_expires_at.min(beat.now.plus_seconds(pace::LAST_WORDS));
-    Some(match row.told_at {
+    let change = match row.told_at {
         Some(_) => change,
         None => change.set("told_at", number(beat.now.millis())).set("lease_expires_at", number(last.millis())),
-    })
+    };
+    Some(with_chunk(change, beat.attempt, beat.log_bytes))
 }

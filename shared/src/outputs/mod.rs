@@ -6,6 +6,7 @@ mod check;
 pub mod declaration;
 pub mod envelope;
 mod inputs;
+mod logs;
 mod multipart;
 mod origin;
 mod parts;
@@ -16,6 +17,7 @@ mod versions;
 
 pub use bucket::{Bucket, Head, Object, Presigned, Presigner};
 pub use check::{Seen, check_files, is_much_work, tidy};
+pub use logs::{LogChunk, LogPlaces, LogTarget};
 pub use multipart::MultipartUpload;
 pub use parts::{ArrivedParts, PARTS_IN_AN_ANSWER, Part, cut, is_in_parts, missing_parts, parts};
 pub use presign::Signer;

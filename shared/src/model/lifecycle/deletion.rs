@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     item::{Condition, Transition, keys, number, text},
-    model::{job::Job, lease},
+    model::{job::Job, lease, log::while_unlogged},
     time::Timestamp,
 };
 
@@ -20,7 +20,7 @@ const DELETE_TIME: i64 = 60;
 
 /// Gone for everyone, from this write on, and without what it held. When the job had reported, upload URLs were given out: the
 /// reaper sweeps until the last of them has ended. When something of it is stored apart, the reaper makes sure that it goes. Else no
-/// object can ever come. What is left expires when no token can be valid any more: an `Idempotency-Key` may then give its id to another
+/// object can ever come, unless it has logs, which the row of its heartbeats tells when it refuses. What is left expires when no token can be valid any more: an `Idempotency-Key` may then give its id to another
 /// job.
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
@@ -29,7 +29,9 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
         .when(Condition::Is("attempt", number(job.attempt.into())))
         .when(Condition::unchanged("report", job.report.as_deref().map(text)));
     let claimed = job.attempt > 0;
-    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+    let close = || lease::close(job, tokens_end(job, now));
+    let close = || if job.has_objects() { close() } else { while_unlogged(close(), job) };
+    Revocation { job: change, lease: claimed.then(close) }
 }
 
 /// The same of a job that is over, when it has been kept for its time. Its upload URLs have ended long ago.

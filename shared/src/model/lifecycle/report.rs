@@ -14,6 +14,7 @@ use crate::{
     item::{Condition, Transition, number, text},
     model::{
         job::Job,
+        log::logged,
         output_file::OutputFile,
         payload::{Payload, Stored},
         status::Status,
@@ -39,6 +40,8 @@ pub struct Report<'a> {
     pub files: &'a BTreeMap<Uuid, OutputFile>,
     /// Where their list is, unless it is short enough for the item.
     pub file_list: Option<&'a Stored>,
+    /// Whether the attempt has sent a log.
+    pub logs: bool,
     /// Tells one report from another.
     pub digest: &'a str,
     /// When.
@@ -71,7 +74,7 @@ const PAUSES: [i64; 3] = [10, 60, 600];
 /// repeat it. The row of heartbeats stays as it is: the miner knows.
 pub fn try_again(job: &Job, report: &Report<'_>) -> Transition {
     let pause = PAUSES[(job.errors as usize).min(PAUSES.len() - 1)];
-    wait_again(job, report.now.plus_seconds(pause), report.now)
+    logged(wait_again(job, report.now.plus_seconds(pause), report.now), report.logs)
         .when(Condition::Absent("report"))
         .set("errors", number(i64::from(job.errors) + 1))
         .set("failure", text(report.digest))
@@ -99,6 +102,7 @@ pub(super) fn reported(
         .set("updated_at", number(report.now.millis()))
         .set_option("result", report.result.map(attribute).transpose()?)
         .set_option("error_detail", report.detail.map(text));
+    let change = logged(change, report.logs);
     let change = match report.file_list {
         Some(stored) => change.set("file_list", attribute(stored)?),
         None => change.set("files", attribute(report.files)?),

@@ -16,6 +16,7 @@ use crate::{
     model::{
         job::Job,
         lease::{self, Lease},
+        log::{logged, while_unlogged},
         payload::{Payload, PayloadKind, Stored},
         status::Status,
     },
@@ -89,6 +90,7 @@ pub(super) fn lost_attempt(job: &Job) -> Transition {
 
 /// What became of an attempt whose lease ran out, unless a heartbeat has come since.
 pub(super) fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
+    let change = logged(change, lease.is_some_and(|lease| lease.log_bytes.is_some()));
     Revocation { job: change, lease: Some(lease::close_as_read(job, lease, tokens_end(job, now))) }
 }
 
@@ -97,7 +99,8 @@ pub(super) fn lost(change: Transition, job: &Job, lease: Option<&Lease>, now: Ti
 pub fn cancel(job: &Job, detail: &str, now: Timestamp) -> Revocation {
     let change = cancelled(job.job_id, detail, now).when(Condition::Is("attempt", number(job.attempt.into())));
     let claimed = job.attempt > 0;
-    Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) }
+    let close = || while_unlogged(lease::close(job, tokens_end(job, now)), job);
+    Revocation { job: logged(change, job.logged), lease: claimed.then(close) }
 }
 
 /// The same, only while no miner has it.

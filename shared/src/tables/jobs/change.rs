@@ -144,8 +144,9 @@ impl Jobs {
             (Some(item), _) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
             // A heartbeat was faster, unless a newer release has written it. The job is as it was.
             (None, Some(row)) => {
-                let row = (!row.is_empty()).then(|| Lease::from_item(row)).transpose();
-                row.map(|_| Outcome::Refused(Box::new(job.clone())))
+                let row = (!row.is_empty()).then(|| Lease::from_item(row)).transpose()?;
+                let logged = job.logged || row.is_some_and(|row| row.log_bytes.is_some());
+                Ok(Outcome::Refused(Box::new(Job { logged, ..job.clone() })))
             }
             (None, None) => Err(refusals.error(doing)),
         }

@@ -16,17 +16,21 @@ use crate::{
 
 impl Jobs {
     /// Writes a heartbeat, and nothing else: one write unit. The row as it is now; None when the attempt was taken from its miner, of
-    /// which the job tells more. An attempt that was cancelled costs a write more: its row then says so.
-    pub async fn heartbeat(&self, job_id: Uuid, beat: &Heartbeat) -> Result<Option<Lease>> {
+    /// which the job tells more. An attempt that was cancelled costs a write more: its row then says so. And so does a chunk of a log for
+    /// which there is no room any more: then it is taken out of `beat`.
+    pub async fn heartbeat(&self, job_id: Uuid, beat: &mut Heartbeat) -> Result<Option<Lease>> {
         let mut change = lease::heartbeat(beat);
         // Another heartbeat may be told at the same time, and first.
-        for _ in 0..3 {
+        for _ in 0..4 {
             let refused = match self.write_lease(job_id, change).await? {
                 Ok(row) => return Ok(Some(row)),
                 Err(refused) => refused,
             };
-            match refused.and_then(|row| stopping::heartbeat_of_cancelled(beat, &row)) {
+            let Some(row) = refused else { return Ok(None) };
+            let is_less = beat.leave_out_log(&row);
+            match stopping::heartbeat_of_cancelled(beat, &row) {
                 Some(told) => change = told,
+                None if is_less => change = lease::heartbeat(beat),
                 None => return Ok(None),
             }
         }
