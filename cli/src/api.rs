@@ -11,6 +11,7 @@ use reqwest::{
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE},
 };
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use time::{
     OffsetDateTime,
     format_description::well_known::{Rfc2822, Rfc3339},
@@ -172,7 +173,14 @@ async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Ve
 fn tell_of_key(end: OffsetDateTime, at: OffsetDateTime) {
     static TOLD: Once = Once::new();
     if end - at < SOON {
-        TOLD.call_once(|| screen::complain(format!("jobchute: the API key ends on {}: ask for another", shown(end))));
+        TOLD.call_once(|| {
+            let message = format!("the API key ends on {}: ask for another", shown(end));
+            if screen::is_json() {
+                screen::complain(json!({"warning": {"message": message}}));
+            } else {
+                screen::complain(format!("jobchute: {message}"));
+            }
+        });
     }
 }
 

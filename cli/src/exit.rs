@@ -7,7 +7,7 @@ use tokio::time::error::Elapsed;
 use uuid::Uuid;
 
 use crate::{
-    refusal::{Detail, Refusal},
+    refusal::{Detail, Refusal, StoreRefusal},
     screen,
 };
 
@@ -89,6 +89,9 @@ pub(crate) fn of_error(error: &Error) -> u8 {
             500.. => UNREACHABLE,
             _ => FAILURE,
         };
+    }
+    if let Some(StoreRefusal(refusal)) = error.downcast_ref() {
+        return if matches!(refusal.status.as_u16(), 429 | 500..) { UNREACHABLE } else { FAILURE };
     }
     let is_lost = error.chain().any(|cause| cause.is::<reqwest::Error>() || cause.is::<Elapsed>());
     if is_lost { UNREACHABLE } else { FAILURE }

@@ -41,6 +41,10 @@ struct Chunk {
 pub(crate) struct Logs {
     job: Uuid,
     next: Option<String>,
+    /// Chunks after `next` that are printed.
+    done: usize,
+    /// The attempt that is printed, and what of it stands.
+    attempt: u32,
     printed: Printed,
 }
 
@@ -61,7 +65,7 @@ impl Printed {
 
 impl Logs {
     pub(crate) fn new(job: Uuid) -> Self {
-        Self { job, next: None, printed: Printed::default() }
+        Self { job, next: None, done: 0, attempt: 0, printed: Printed::default() }
     }
 
     /// Prints what has come since.
@@ -72,15 +76,20 @@ impl Logs {
             if page.chunks.is_empty() {
                 return Ok(());
             }
-            for Chunk { attempt, at, url } in page.chunks {
+            for Chunk { attempt, at, url } in page.chunks.into_iter().skip(self.done) {
                 let bytes = fetch(api, &url).await.context("what the job printed can't be fetched")?;
+                self.done += 1;
+                // What one attempt has left unfinished hides nothing of the next.
+                if attempt != self.attempt {
+                    (self.attempt, self.printed) = (attempt, Printed::default());
+                }
                 let text = self.printed.pass(&bytes);
                 match screen::is_json() {
                     true => screen::json(&json!({"attempt": attempt, "at": at, "log": text}))?,
                     false => print(&text)?,
                 }
             }
-            self.next = page.next;
+            (self.next, self.done) = (page.next, 0);
         }
     }
 }

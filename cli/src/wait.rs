@@ -43,6 +43,9 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
         () = async { signals.first().await; sleep(pace::here(LAST_ANSWER)).await } => {
             return Err(stopped().context("whether the job was created, `jobchute list` tells"));
         }
+        () = async { late().await; sleep(pace::here(LAST_ANSWER)).await } => {
+            return Err(Error::new(Stopped::Late).context("whether the job was created, `jobchute list` tells"));
+        }
     };
     let job = jobs::id(&created)?;
     if !screen::is_json() {
@@ -62,7 +65,11 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
         if let Some(detail) = &over.error_detail {
             screen::complain(detail);
         }
-        if let Some(result) = watch::result(api, &over).await.with_context(|| format!("the result of job {job}"))? {
+        let result = tokio::select! {
+            result = watch::result(api, &over) => result,
+            () = signals.first() => Err(stopped()),
+        };
+        if let Some(result) = result.with_context(|| format!("the result of job {job}"))? {
             screen::json_text(result.get())?;
         }
     }

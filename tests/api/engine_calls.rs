@@ -82,7 +82,7 @@ async fn every_route_keeps_to_the_calls_of_the_design() {
     let answer = Client::nobody().put(&heartbeat, json!({"progress": 0.5})).await;
     counted.is("heartbeat-job", &answer, 1, 0);
     let answer = Client::nobody().put(&heartbeat, json!({"log_bytes": 5})).await;
-    counted.is("heartbeat-job", &answer, 1, 0);
+    counted.is("heartbeat-job", &answer, 2, 0);
     counted.is("list-logs", &world.user.get(&format!("/jobs/{}/logs", job.job_id)).await, 1, 1);
     // Presigning is offline, for any number of files.
     let names: Vec<_> = (0..11).map(|number| number.to_string()).collect();

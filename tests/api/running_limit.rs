@@ -45,9 +45,13 @@ async fn no_more_run_than_may_and_the_next_begins_when_one_has_ended() {
     night.try_claim(&miner, &jobs[4]).await.is_error(409, &full(&jobs[4]));
     limit(&night, json!(3)).await;
     night.claim(&miner, &jobs[4]).await;
+    let counted = night.create("train").await;
     limit(&night, Value::Null).await;
-    let free = night.create("train").await;
-    night.claim(&miner, &free).await;
+    for job_id in [counted.clone(), night.create("train").await] {
+        night.claim(&miner, &job_id).await;
+    }
+    let row = item(&night.stack, "RegistryTable", "pk", &format!("running#{}", night.user_id)).await;
+    assert_eq!(row["jobs"]["M"].get(&counted), None, "nothing is counted any more");
     night.stack.shutdown().await;
 }
 
@@ -109,5 +113,21 @@ async fn who_has_no_limit_pays_nothing_for_it() {
         let command = json!({"command": "set_running_limit", "user_id": night.user_id, "most": wrong});
         assert!(night.stack.invoke("admin", command).await.is_err());
     }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lower_limit_holds_for_those_that_had_a_place() {
+    let night = Night::begin().await;
+    limit(&night, json!(2)).await;
+    let (first, second) = (night.miner().await, night.miner().await);
+    let jobs = [night.create("serve").await, night.create("serve").await];
+    for job_id in &jobs {
+        let url = night.claim(&first, job_id).await;
+        Client::nobody().put(&url.replace("?token=", "/release?token="), json!({})).await.ok();
+    }
+    limit(&night, json!(1)).await;
+    night.claim(&second, &jobs[0]).await;
+    assert_eq!(night.try_claim(&second, &jobs[1]).await.status, 409);
     night.stack.shutdown().await;
 }

@@ -182,8 +182,8 @@ pub(crate) struct Watch {
 /// Fetch a job's output files
 ///
 /// What is there and has the right hash is skipped; what is there and differs is replaced with --force only. A name that the file system
-/// cannot hold becomes another one, which is printed. Ends with 0 when all of them are there, and with 1 when not: those that are missing
-/// are named.
+/// cannot hold becomes another one, which is printed. Ends with 0 when all of them are there; with 1 when files are missing, which are
+/// named.
 #[derive(Args, Debug, PartialEq)]
 pub(crate) struct Download {
     /// The job's id
@@ -232,7 +232,7 @@ pub(crate) struct Work {
     #[arg(long = "chute", value_name = "CHUTE", value_parser = id, required_unless_present = "resume")]
     pub(crate) chutes: Vec<Uuid>,
 
-    /// End after one job, with 0 when it is complete, and with 1 when not
+    /// End after one job, with 0 when it is complete, and with 1 when it ended otherwise
     #[arg(long)]
     pub(crate) once: bool,
 

@@ -33,6 +33,9 @@ struct Page {
     next_cursor: Option<String>,
 }
 
+/// Pages of the list that are read at one look for jobs that have come.
+const NEW_PAGES: usize = 10;
+
 /// A job, as the list and the job itself tell of it.
 #[derive(Deserialize, Serialize)]
 struct State {
@@ -121,6 +124,9 @@ impl Watched<'_> {
             let path = format!("/jobs?limit=100&{query}{from}");
             let Answer { body: Page { jobs, next_cursor }, at, .. } = self.api.answer(Method::GET, &path, None).await?;
             let before = rest.len();
+            let is_known = |job: &State| self.known.contains_key(&job.job_id);
+            // The newest stand first: what has come since the last look is before what was there.
+            let is_new_ground = self.query.is_some() && number < NEW_PAGES && !jobs.last().is_some_and(is_known);
             for job in jobs {
                 rest.remove(&job.job_id);
                 if self.query.is_some() || self.known.contains_key(&job.job_id) {
@@ -133,7 +139,9 @@ impl Watched<'_> {
                 self.lists = is_worth_it;
             }
             match next_cursor {
-                Some(cursor) if whole || (is_worth_it && rest.len() > 1) => from = format!("&cursor={cursor}"),
+                Some(cursor) if whole || is_new_ground || (is_worth_it && rest.len() > 1) => {
+                    from = format!("&cursor={cursor}")
+                }
                 _ => break,
             }
         }

@@ -13,7 +13,9 @@ use crate::{
     api::{Answer, Api},
     exit,
     logs::Logs,
-    pace, screen,
+    pace,
+    refusal::{Refusal, StoreRefusal},
+    screen,
 };
 
 /// Time between two looks at the job where the API does not say.
@@ -95,21 +97,36 @@ pub(crate) async fn follow(
         bar.set_message(screen::name(&state.status));
         bar.suspend(|| show(&state, &answer))?;
         if let Some(logs) = &mut logs {
-            logs.catch_up(api, |text| bar.suspend(|| screen::raw(text.as_bytes()))).await?;
+            match logs.catch_up(api, |text| bar.suspend(|| screen::raw(text.as_bytes()))).await {
+                // Nobody reads any more.
+                Err(error) if error.is::<io::Error>() => return Err(error),
+                // How the job ends is worth more than what it has printed.
+                Err(error) => bar.suspend(|| screen::complain(format_args!("jobchute: {error:#}"))),
+                Ok(()) => {}
+            }
         }
         if state.terminal {
-            break;
+            let whole: Box<RawValue> = api.json(Method::GET, &format!("/jobs/{job}"), None).await?;
+            // It may have been tried again meanwhile.
+            if serde_json::from_str::<State>(whole.get())?.terminal {
+                bar.finish_and_clear();
+                return Ok(whole);
+            }
         }
         pace::pause(wait.unwrap_or(EVERY)).await;
     }
-    bar.finish_and_clear();
-    api.json(Method::GET, &format!("/jobs/{job}"), None).await
 }
 
 /// The result of a job that is over, if it has one.
 pub(crate) async fn result(api: &Api, job: &Job) -> Result<Option<Box<RawValue>>> {
     match (&job.result, &job.result_url) {
-        (None, Some(url)) => Ok(Some(api.at(Method::GET, url, None).await?.body)),
+        // It is S3 that refuses there, and nobody's key.
+        (None, Some(url)) => match api.at(Method::GET, url, None).await {
+            Ok(answer) => Ok(Some(answer.body)),
+            Err(error) => {
+                Err(error.downcast::<Refusal>().map_or_else(|error| error, |refusal| StoreRefusal(refusal).into()))
+            }
+        },
         (result, _) => Ok(result.clone()),
     }
 }

@@ -36,7 +36,7 @@ pub(crate) const STOPPED: &str = "the miner is stopped";
 /// How long giving a job back may take.
 const LAST: Duration = Duration::from_secs(5);
 /// How long the rest of a log may take once its command has ended: its report waits for it.
-pub(crate) const LAST_LOG: Duration = Duration::from_secs(60);
+pub(crate) const LAST_LOG: Duration = Duration::from_secs(30);
 /// The same when the miner is stopped.
 pub(crate) const STOPPED_LOG: Duration = Duration::from_secs(2);
 /// Bytes of the progress that are read.
@@ -95,18 +95,21 @@ pub(crate) async fn hold(
     loop {
         sleep_until(lease.next_beat.into()).await;
         let progress = progress(folder);
-        let beaten = log.with_beat(api, false, async |bytes| beat(api, assignment, progress, bytes).await).await;
-        match beaten.map(|(answer, _)| answer) {
-            Ok(answer) if answer.body.cancelled && answer.body.lease_expires_at.is_none() => {
+        let beaten = async |bytes| {
+            let (answer, place) = beat(api, assignment, progress, bytes).await?;
+            // Before what is printed is sent, which takes its time: the lease begins with the answer.
+            let lease = Lease::answered(&answer);
+            if answer.body.cancelled {
+                // Who waits for it, or comes to wait.
+                cancelled.notify_one();
+            }
+            Ok(((answer, lease), place))
+        };
+        match log.with_beat(api, false, beaten).await.map(|(answered, _)| answered) {
+            Ok((answer, _)) if answer.body.cancelled && answer.body.lease_expires_at.is_none() => {
                 return Error::msg("cancelled");
             }
-            Ok(answer) => {
-                if answer.body.cancelled {
-                    // Who waits for it, or comes to wait.
-                    cancelled.notify_one();
-                }
-                lease = Lease::answered(&answer);
-            }
+            Ok((_, answered)) => lease = answered,
             Err(error) => match refused_with(&error) {
                 Some(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => return error,
                 _ if Instant::now() > lease.held_until => return error.context("the lease has ended"),

@@ -204,7 +204,8 @@ async fn a_key_that_is_about_to_end_is_told_of_once() -> Result<()> {
         // Two requests.
         let output = jobchute(&variables, &["list", "--json"]).await?;
         let told = String::from_utf8(output.stderr)?;
-        let expected = format!("jobchute: the API key ends on {}Z: ask for another\n", &end[..19]);
+        let expected =
+            format!("{{\"warning\":{{\"message\":\"the API key ends on {}Z: ask for another\"}}}}\n", &end[..19]);
         assert_eq!(told, if is_told { expected } else { String::new() });
     }
     Ok(())

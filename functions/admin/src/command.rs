@@ -106,8 +106,8 @@ pub enum Command {
         /// All its quotas from now on.
         quotas: BTreeMap<String, u64>,
     },
-    /// So many of the jobs that an account creates from now on may run at once: the others wait. A lower limit, and a higher one, hold for
-    /// all of them; a first limit does not hold for jobs that were created before. A claim of such a job costs twice the write units, and
+    /// So many of the jobs that an account creates from now on may run at once: the others wait. Another limit holds for
+    /// all of them; a first one does not hold for jobs that were created before. A claim of such a job costs twice the write units, and
     /// those of a row that has each job that runs.
     SetRunningLimit {
         /// The account.

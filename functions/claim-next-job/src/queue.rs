@@ -12,7 +12,7 @@ use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::try_join_all;
 use shared::{
-    App, Result,
+    App, Error, Result,
     claims::Claimant,
     item::Page,
     model::{Chute, Job, Status, pace},
@@ -33,6 +33,8 @@ const LATER_PAUSE_MS: f64 = 400.0;
 const TRIES: usize = 24;
 /// Jobs of a chute that are looked at, however few of them suit the miner: as many as for a page of a filtered list.
 const MOST_READ: usize = 1000;
+/// Pages of a chute's queue that are looked at, however many of their jobs are of users who have as many running as may be.
+const MOST_PAGES: usize = 100;
 /// Jobs of a page of the index.
 const PAGE: usize = 100;
 /// Seconds for which a queue is taken to have been empty where nothing in it is for this miner.
@@ -97,17 +99,19 @@ impl<'a> Queue<'a> {
 
     /// The chute's longest-waiting jobs that suit the miner, so many or a few more; and when to ask again if the chute's queue is empty.
     async fn suiting(&self, chute: &Chute, wanted: usize) -> Result<(Vec<ClaimableJob>, Option<i64>)> {
-        let (mut suiting, mut read) = (Vec::new(), 0);
+        let (mut suiting, mut read, mut pages) = (Vec::new(), 0, 0);
         let mut page = Page { limit: wanted.min(PAGE) as u32, after: None };
         loop {
             let (jobs, next) = self.app.jobs.claimable(chute, &page, None, self.claimant.now).await?;
-            read += jobs.len();
-            let is_empty = read == 0 && next.is_none();
+            pages += 1;
+            let is_empty = pages == 1 && jobs.is_empty() && next.is_none();
             let covers = |job: &ClaimableJob| job.ports().iter().all(|port| self.claimant.instance.covers(port));
             let may_run = |job: &ClaimableJob| !self.have_enough.contains(&job.owner());
+            // Those of users who have enough are many, or they would have no limit.
+            read += jobs.iter().filter(|job| may_run(job)).count();
             suiting.extend(jobs.into_iter().filter(|job| covers(job) && may_run(job)));
             page = Page { limit: PAGE as u32, after: next };
-            if next.is_none() || suiting.len() >= wanted || read >= MOST_READ {
+            if next.is_none() || suiting.len() >= wanted || read >= MOST_READ || pages >= MOST_PAGES {
                 let again = self.app.jobs.look_again_after(chute.chute_id, is_empty, self.claimant.now);
                 return Ok((suiting, again));
             }
@@ -170,8 +174,13 @@ impl<'a> Queue<'a> {
         if claimant.is_refused(&job) || job.is_delayed(claimant.now) {
             return Ok(Tried::NotForThisMiner);
         }
-        let owner = job.user_id;
-        match claimant.claim(app, job).await? {
+        let (owner, counted) = (job.user_id, job.counted);
+        let claimed = match claimant.claim(app, job).await {
+            // Many claim this user's jobs at the same moment: others' may be had meanwhile.
+            Err(Error::Busy { .. } | Error::Unavailable(_)) if counted => None,
+            claimed => claimed?,
+        };
+        match claimed {
             Some(Outcome::Changed(job)) => Ok(Tried::Taken(job)),
             Some(Outcome::Refused(job)) => self.lost(*job).await,
             Some(Outcome::Gone) => Ok(Tried::Lost),

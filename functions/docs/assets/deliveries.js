@@ -53,11 +53,14 @@ export async function refreshDeliveries(job) {
     showLog(job, log);
     trouble("webhook", null);
     if (log.state === "delivered" || log.state === "failed") return;
-    wait = Math.min(Math.max((Date.now() - shown.since) / 10, SOONEST), LATEST);
+    // Until its next try nothing changes.
+    const next = Date.parse(log.next_try_at) - Date.now() || 0;
+    wait = Math.max(next, Math.min(Math.max((Date.now() - shown.since) / 10, SOONEST), LATEST));
   } catch (error) {
     // A job that is gone has no deliveries: whoever asks for it is told.
-    if (!isCurrent() || error.status === 404) return;
-    trouble("webhook", error);
+    if (!isCurrent()) return;
+    trouble("webhook", error.status === 404 ? null : error);
+    if (error.status === 404) return;
     wait = error.wait ?? wait;
   }
   again("webhook", wait, () => refreshDeliveries(job));
@@ -88,7 +91,7 @@ function row({ at, status, ms, body, error }) {
     {},
     element("span", { className: "file" }, element("bdi", {}, outcome), element("span", { className: "quiet" }, time(at), ` · ${took}`)),
     error && element("p", { className: "wrong" }, error),
-    body && element("details", {}, element("summary", {}, "Answer"), element("pre", { tabIndex: 0, role: "region", ariaLabel: `Answer of ${at}` }, body)),
+    body && element("details", {}, element("summary", { ariaLabel: `Answer of ${at}` }, "Answer"), element("pre", { tabIndex: 0, role: "region", ariaLabel: `Answer of ${at}` }, body)),
   );
   made.dataset.at = at;
   return made;

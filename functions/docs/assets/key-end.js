@@ -11,11 +11,10 @@ let told = null;
 
 /** Shows it once for each end, however many answers tell it. */
 function tell(end) {
-  if (end === told) return;
-  forgetKeyEnd();
-  told = end;
   // Of null, which is a key without an end, `Date.parse` makes NaN, which is not less than anything.
-  if (!(Date.parse(end) - Date.now() <= SOON)) return;
+  if (!(Date.parse(end) - Date.now() <= SOON)) return forgetKeyEnd();
+  if (end === told) return;
+  told = end;
   $("key-end").hidden = false;
   $("key-end-said").replaceChildren("This API key ends on ", ...until(end), ".");
 }

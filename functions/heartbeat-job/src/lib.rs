@@ -60,7 +60,7 @@ pub struct LogUpload {
 }
 
 /// Extends the lease, in a row beside the job: one round trip to the database and one write unit, however much the job carries. Where
-/// the row refuses, and past the deadline, the job tells why.
+/// the row refuses, and past the deadline, the job tells why; and of one that has a log it is read, beside the write, for where that goes.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}/heartbeat",
@@ -101,8 +101,6 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let age = now.seconds() - claims.claimed_at().seconds();
     let held_for = pace::lease(age);
     let until = now.plus_seconds(held_for);
-    // An earlier release has not told the token where the job's objects are.
-    let keys = claims.file_keys();
     let mut beat = lease::Heartbeat {
         attempt: claims.att,
         now,
@@ -110,10 +108,19 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         uploads_until: now.plus_seconds(window.max(held_for)),
         tokens_end: claims.ends_at(),
         progress,
-        log_bytes: log_bytes.filter(|_| keys.is_some()),
+        log_bytes,
     };
-    match app.jobs.heartbeat(claims.sub, &mut beat).await? {
+    // Only a log needs to know where the job's objects are.
+    let job = async {
+        match log_bytes {
+            Some(_) => app.jobs.get(claims.sub).await,
+            None => Ok(None),
+        }
+    };
+    let (beaten, job) = tokio::join!(app.jobs.heartbeat(claims.sub, &mut beat), job);
+    match beaten? {
         Some(row) => {
+            let keys = job?.map(|job| job.file_keys());
             let cancelled = row.cancelled == Some(claims.att);
             let next = pace::heartbeat(if cancelled { 0 } else { age });
             let next_heartbeat_at = Some(now.plus_seconds(next));

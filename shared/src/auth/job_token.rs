@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     aws::Lazy,
     error::{Context, Error, Result},
-    model::{FileKeys, Job},
+    model::Job,
     time::Timestamp,
 };
 
@@ -42,13 +42,6 @@ pub struct JobClaims {
     /// In an input token: the one input that it opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Uuid>,
-    /// With the next one: where the job's objects are in the bucket, so that a heartbeat can tell where a log goes and reads nothing of
-    /// the job. Of the job: its chute.
-    #[serde(rename = "cht", default, skip_serializing_if = "Option::is_none")]
-    chute_id: Option<Uuid>,
-    /// When it was created, in seconds since 1970.
-    #[serde(rename = "crt", default, skip_serializing_if = "Option::is_none")]
-    created: Option<i64>,
 }
 
 impl JobClaims {
@@ -63,8 +56,6 @@ impl JobClaims {
             exp: job.deadline_at?.plus_seconds(upload_window).seconds(),
             filename: None,
             input: None,
-            chute_id: Some(job.chute_id),
-            created: Some(job.created_at.seconds()),
         })
     }
 
@@ -81,12 +72,6 @@ impl JobClaims {
     /// The attempt's deadline, to the second.
     pub fn deadline(&self, upload_window: i64) -> Timestamp {
         self.ends_at().plus_seconds(-upload_window)
-    }
-
-    /// The keys of the job's objects. None in the token of an earlier release.
-    pub fn file_keys(&self) -> Option<FileKeys> {
-        let created = Timestamp::from_millis(self.created? * 1000);
-        Some(FileKeys::new(self.chute_id?, created, self.sub))
     }
 
     /// The claims, when they open the whole job: the token of a file or of an input does not.
@@ -110,12 +95,12 @@ impl JobClaims {
 
     /// The same, for one file only.
     pub fn for_file(&self, filename: &str) -> Self {
-        Self { filename: Some(filename.to_owned()), chute_id: None, created: None, ..self.clone() }
+        Self { filename: Some(filename.to_owned()), ..self.clone() }
     }
 
     /// The same, for one input only.
     pub fn for_input(&self, input_id: Uuid) -> Self {
-        Self { input: Some(input_id), chute_id: None, created: None, ..self.clone() }
+        Self { input: Some(input_id), ..self.clone() }
     }
 }
 
@@ -261,8 +246,7 @@ mod tests {
     fn claims() -> JobClaims {
         let (iat, exp) = (NOW.seconds(), NOW.seconds() + 10);
         let iss = ISSUER.to_owned();
-        let (chute_id, created) = (Some(Uuid::from_u128(8)), Some(iat));
-        JobClaims { iss, sub: Uuid::from_u128(7), att: 1, iat, exp, filename: None, input: None, chute_id, created }
+        JobClaims { iss, sub: Uuid::from_u128(7), att: 1, iat, exp, filename: None, input: None }
     }
 
     fn forge(header: serde_json::Value, claims: &impl Serialize, secret: &str) -> String {

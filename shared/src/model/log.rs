@@ -14,6 +14,10 @@ pub const LARGEST_CHUNK: u64 = 1 << 20;
 /// Bytes that an attempt may have in all: 100 MiB. What its predecessors have left of theirs it may have as well.
 const MOST: u64 = 100 << 20;
 
+/// Bytes that a chunk counts at least: as a file of its own it is looked at and removed as a large one is. A heartbeat each 5 minutes for a month
+/// has room.
+const LEAST: u64 = 8 << 10;
+
 /// The attribute that counts.
 const LOG_BYTES: &str = "log_bytes";
 /// Of a job: it has logs, or may have.
@@ -61,12 +65,12 @@ fn most(attempt: u32) -> u64 {
 
 /// Whether a chunk of so many bytes is too much for an attempt, where so many are counted.
 pub(super) fn is_too_much(attempt: u32, counted: u64, bytes: u64) -> bool {
-    counted + bytes > most(attempt)
+    counted + bytes.max(LEAST) > most(attempt)
 }
 
 /// Also counts the chunk that a heartbeat of this attempt has, if it has one, and is refused where it is too much.
 pub(super) fn with_chunk(change: Transition, attempt: u32, bytes: Option<u64>) -> Transition {
-    let Some(bytes) = bytes.and_then(|bytes| i64::try_from(bytes).ok()) else { return change };
+    let Some(bytes) = bytes.and_then(|bytes| i64::try_from(bytes.max(LEAST)).ok()) else { return change };
     let room = i64::try_from(most(attempt)).unwrap_or(i64::MAX) - bytes;
     change
         .when(Condition::Any(vec![Condition::Absent(LOG_BYTES), Condition::AtMost(LOG_BYTES, room)]))

@@ -72,9 +72,10 @@ impl Bucket {
     /// The chunks of a job's logs after that one, at most 100, oldest first: one listing.
     pub async fn logs(&self, keys: &FileKeys, after: Option<Chunk>) -> Result<Vec<LogChunk>> {
         let prefix = keys.logs();
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix).max_keys(LOGS_PAGE);
-        let request = request.set_start_after(after.map(|after| after.key(keys)));
-        let found = request.send().await.context("list logs: ListObjectsV2")?.contents.unwrap_or_default();
+        // Versions: the lifecycle puts a marker on what has been there for long, and the versions stay as long as those of files.
+        let request = self.client.list_object_versions().bucket(&self.bucket).prefix(&prefix).max_keys(LOGS_PAGE);
+        let request = request.set_key_marker(after.map(|after| after.key(keys)));
+        let found = request.send().await.context("list logs: ListObjectVersions")?.versions.unwrap_or_default();
         // What its miner said of it beside the bytes does not reach who reads it.
         let file =
             OutputFile { content_type: Some("text/plain; charset=utf-8".to_owned()), ..OutputFile::named("log.txt") };
@@ -82,6 +83,7 @@ impl Bucket {
         for object in found {
             let Some(key) = object.key else { continue };
             let Some(chunk) = key.strip_prefix(&prefix).and_then(Chunk::at_place) else { continue };
+            let file = OutputFile { version_id: object.version_id, ..file.clone() };
             let url = self.presign_get(&key, &file).await?.url;
             chunks.push(LogChunk { chunk, size: length(object.size), url });
         }

@@ -27,9 +27,8 @@ use crate::{
 };
 
 const DOING: &str = "claim job: TransactWriteItems";
-/// Holds where there is room, or the job has its place from an attempt before, or there is no limit any more.
-const ROOM: &str =
-    "attribute_exists(jobs) AND (attribute_not_exists(most) OR attribute_exists(jobs.#job) OR size(jobs) < most)";
+/// Holds where there is room, or the job has its place from an attempt before.
+const ROOM: &str = "size(jobs) < most OR (attribute_exists(jobs.#job) AND size(jobs) <= most)";
 /// How often the row is tidied and tried again, while others fill it.
 const TRIES: usize = 3;
 
@@ -57,16 +56,19 @@ impl Jobs {
             match (refusals.of(Slot::Job), refusals.of(Slot::Running)) {
                 (Some(item), _) if item.is_empty() => return Ok(Some(Outcome::Gone)),
                 (Some(item), _) => return Ok(Some(Outcome::Refused(Box::new(Job::from_item(item)?)))),
-                (None, Some(row)) if row.contains_key("jobs") => {
+                // There is no limit any more.
+                (None, Some(row)) if !row.contains_key("most") => {
+                    return self.change_once(job, claim, guard, "claim job").await.map(Some);
+                }
+                (None, Some(row)) => {
                     if !self.take_out_ended(job.user_id, &row).await? {
                         return Ok(None);
                     }
                 }
-                (None, Some(_)) => return Err(Error::internal(DOING, "a user with a limit has no row for it")),
                 (None, None) => return Err(refusals.error(DOING)),
             }
         }
-        Ok(None)
+        Err(Error::Busy { retry_after: 1 })
     }
 
     fn add_running(&self, job: &Job) -> Result<Update> {
@@ -88,17 +90,22 @@ impl Jobs {
         let there: HashMap<String, AttributeValue> =
             row.get("jobs").and_then(|jobs| jobs.as_m().ok()).cloned().unwrap_or_default();
         // Strongly consistent: one that was claimed a moment ago runs.
-        let mut running: HashMap<String, AttributeValue> = HashMap::new();
+        let mut running: HashMap<String, u32> = HashMap::new();
         for keys in there.keys().collect::<Vec<_>>().chunks(100) {
             for item in batch_get_jobs_now(&self.tables, keys.iter().map(|key| (*key).clone())).await? {
                 let job = Job::from_item(item)?;
-                if !job.terminal && job.status != Status::Pending && job.deleted_at.is_none() {
-                    running.insert(job.job_id.to_string(), number(job.attempt.into()));
+                // A read of several rows is not one moment: of a claim that is being written, the job may still be as it was before.
+                let is_being_claimed = there.get(&job.job_id.to_string()).and_then(attempt) > Some(job.attempt);
+                if is_being_claimed || (!job.terminal && job.status != Status::Pending && job.deleted_at.is_none()) {
+                    running.insert(job.job_id.to_string(), job.attempt);
                 }
             }
         }
-        let ended: Vec<_> =
-            there.into_iter().filter(|(job_id, attempt)| running.get(job_id) != Some(attempt)).collect();
+        // The attempt of one that runs is the row's, or is about to be.
+        let has_ended = |(job_id, there): &(String, AttributeValue)| {
+            running.get(job_id).is_none_or(|running| Some(*running) > attempt(there))
+        };
+        let ended: Vec<_> = there.into_iter().filter(has_ended).collect();
         if ended.is_empty() {
             return Ok(false);
         }
@@ -118,10 +125,17 @@ impl Jobs {
         match request.send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
-                // Somebody else has tidied, or claimed.
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(true),
+                // Somebody else has tidied, or claims.
+                Some(
+                    UpdateItemError::ConditionalCheckFailedException(_)
+                    | UpdateItemError::TransactionConflictException(_),
+                ) => Ok(true),
                 _ => Err(engine_error(DOING, &error)),
             },
         }
     }
+}
+
+fn attempt(value: &AttributeValue) -> Option<u32> {
+    value.as_n().ok()?.parse().ok()
 }
