@@ -26,6 +26,7 @@ async fn no_line_has_a_secret() {
             ("PUT", "/retry"),
             ("GET", "/download/x"),
             ("GET", "/webhook"),
+            ("GET", "/logs"),
             ("PUT", "/webhook"),
         ] {
             let answer = day.sign(method.parse().unwrap(), &format!("/jobs/{}{path}", job.job_id), b"").await;

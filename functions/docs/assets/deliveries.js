@@ -53,9 +53,7 @@ export async function refreshDeliveries(job) {
     showLog(job, log);
     trouble("webhook", null);
     if (log.state === "delivered" || log.state === "failed") return;
-    // Until its next try nothing changes.
-    const next = Date.parse(log.next_try_at) - Date.now() || 0;
-    wait = Math.max(next, Math.min(Math.max((Date.now() - shown.since) / 10, SOONEST), LATEST));
+    wait = Math.min(Math.max((Date.now() - shown.since) / 10, SOONEST), LATEST);
   } catch (error) {
     // A job that is gone has no deliveries: whoever asks for it is told.
     if (!isCurrent()) return;
