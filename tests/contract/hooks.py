@@ -14,6 +14,7 @@ JOB, TOKEN = os.environ["JOBCHUTE_JOB"], os.environ["JOBCHUTE_TOKEN"]
 MOST_FILES = 1000
 MOST_PARTS = 10_000
 MOST_LABELS = 10
+LONGEST_URL = 2048
 counter = itertools.count()
 
 
@@ -57,6 +58,10 @@ def fitting_options(case):
     query = case.query or {}
     if re.fullmatch("[0-9]+[smhd]?", str(query.get("cancel_after"))):
         query["cancel_after"] = "60"
+    # Nor does one say which servers are public, and which ports are taken.
+    webhook = query.get("webhook")
+    if isinstance(webhook, str) and len(webhook) <= LONGEST_URL and re.fullmatch("https://[!-~]+", webhook):
+        query["webhook"] = "https://a.example/"
     if isinstance(query.get("label"), list) and len(query["label"]) <= MOST_LABELS:
         query["label"] = [label if isinstance(label, str) and re.fullmatch("[ -~]{1,64}", label) else "label" for label in query["label"]]
 

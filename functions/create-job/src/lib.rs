@@ -67,7 +67,7 @@ pub struct Arguments {
             description = "What the job is filed under: the parameter may be repeated. 1 to 64 printable characters each."
         ),
         (
-            "webhook" = Option<String>, Query, max_length = 2048,
+            "webhook" = Option<String>, Query, max_length = 2048, pattern = "^https://[!-~]+$",
             description = "Whom to tell when the job is over: an `https` URL of a public server, port 443 or from 1024 on, without user name \
                            and password, in ASCII. See `GET /webhooks/secret`."
         ),

@@ -174,7 +174,9 @@ impl Heartbeat {
             serde_json::from_str::<f64>(raw.get()).ok().filter(|progress| (0.0..=1.0).contains(progress))
         });
         let log_bytes = fields.optional("log_bytes", "an integer from 1 to 1048576", |raw| {
-            serde_json::from_str(raw.get()).ok().filter(|bytes| (1..=LARGEST_CHUNK).contains(bytes))
+            // JSON has one kind of number: 5.0 is 5.
+            let bytes = serde_json::from_str::<f64>(raw.get()).ok().filter(|bytes| bytes.fract() == 0.0)?;
+            Some(bytes as u64).filter(|bytes| (1..=LARGEST_CHUNK).contains(bytes))
         });
         fields.end()?;
         // DynamoDB has no numbers as small as JSON may have.

@@ -45,7 +45,7 @@ struct LogChunk {
                    their heartbeats, and where that is more than 100 MiB of an attempt, not all of it. The logs go with the job's files.",
     params(
         ("job_id" = Uuid, Path, description = "The job."),
-        ("after" = Option<String>, Query, description = "The `next` of an answer: what has come since."),
+        ("after" = Option<String>, Query, pattern = "^[0-9]{6}/[0-9]{12}-[0-9]{15}$", description = "The `next` of an answer: what has come since."),
     ),
     responses(
         (status = 200, description = "The chunks.", body = Logs),
