@@ -1,6 +1,7 @@
 //! What endpoints begin with: who is calling, and what the request is about.
 
 use lambda_http::Request;
+use uuid::Uuid;
 
 use crate::{
     app::App,
@@ -9,7 +10,7 @@ use crate::{
     http::request::{job_token, path, path_uuid},
     model::{Delivery, Job, KeyRole, Lease, PayloadKind},
     payloads::Gone,
-    tables::Read,
+    tables::{Found, Read},
     time::Timestamp,
 };
 
@@ -37,26 +38,26 @@ impl App {
 
     /// The caller, the caller's own job in the path, and what its heartbeats have written. No round trip more.
     pub async fn owner_and_job(&self, request: &Request) -> Result<(Caller, Job, Option<Lease>)> {
-        let mut read = Read::default();
-        if let Some(job_id) = path_uuid(request, "job_id") {
-            read.job(job_id);
-            read.lease(job_id);
-        }
-        let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
-        let job = owned(found.take_job()?, &caller, request)?;
+        let (caller, job, mut found) = self.owner_beside(request, Read::lease).await?;
         Ok((caller, job, found.take_lease()?))
     }
 
     /// The caller, the caller's own job in the path, and the delivery of its webhook. No round trip more.
     pub async fn owner_and_delivery(&self, request: &Request) -> Result<(Caller, Job, Option<Delivery>)> {
+        let (caller, job, mut found) = self.owner_beside(request, Read::delivery).await?;
+        Ok((caller, job, found.take_delivery()?))
+    }
+
+    /// The caller and the caller's own job in the path, beside another row of the job's.
+    async fn owner_beside(&self, request: &Request, also: fn(&mut Read, Uuid)) -> Result<(Caller, Job, Found)> {
         let mut read = Read::default();
         if let Some(job_id) = path_uuid(request, "job_id") {
             read.job(job_id);
-            read.delivery(job_id);
+            also(&mut read, job_id);
         }
         let (caller, mut found) = self.credentials(request)?.caller_beside(&self.tables, read, |_, _| ()).await?;
         let job = owned(found.take_job()?, &caller, request)?;
-        Ok((caller, job, found.take_delivery()?))
+        Ok((caller, job, found))
     }
 
     /// The job in the path, which the caller owns; 404 when it does not, or when the job is being deleted.

@@ -139,6 +139,11 @@ impl Error {
         Self::unauthorized("Missing or invalid JWT")
     }
 
+    /// 401 for a hotkey's signature that was accepted before.
+    pub fn replayed() -> Self {
+        Self::unauthorized("This signature has been used already")
+    }
+
     /// 400 for what a miner asks of a job that is over, or that was reported with other content.
     pub fn already_finished() -> Self {
         Error::BadRequest("Job already finished".to_owned())

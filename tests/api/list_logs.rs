@@ -32,6 +32,13 @@ async fn read(world: &World, job: &Job, after: Option<&str>) -> (Vec<(u64, Strin
     (chunks, logs["next"].clone())
 }
 
+/// Thirty days after its end, with everything else of it.
+async fn go_with_the_job(night: &Night, job_id: &str) {
+    night.stack.clock().advance(Duration::from_secs(30 * 86_400));
+    assert_eq!(night.reap().await, json!({"retired": 1}));
+    assert_eq!(number(night, job_id).await, 0);
+}
+
 #[tokio::test]
 async fn what_a_job_prints_is_its_owners_to_read_while_it_runs() {
     let world = World::new().await;
@@ -140,9 +147,7 @@ async fn logs_of_attempts_that_were_lost_stay_and_go_with_the_job() {
     let of: Vec<_> = logs["chunks"].as_array().unwrap().iter().map(|chunk| chunk["attempt"].as_u64().unwrap()).collect();
     assert_eq!(of, attempts);
     // Thirty days after its end, when the row of its heartbeats has gone long since.
-    night.stack.clock().advance(Duration::from_secs(30 * 86_400));
-    assert_eq!(night.reap().await, json!({"retired": 1}));
-    assert_eq!(number(&night, &job_id).await, 0);
+    go_with_the_job(&night, &job_id).await;
     night.stack.shutdown().await;
 }
 
@@ -155,9 +160,7 @@ async fn the_logs_of_a_job_that_reported_go_with_it_when_its_time_is_over() {
     assert_eq!(send(&url, b"done").await, 200);
     Client::nobody().post(&url, json!({"status": "complete", "logs": true})).await.ok();
     assert_eq!(number(&night, &job_id).await, 1);
-    night.stack.clock().advance(Duration::from_secs(30 * 86_400));
-    assert_eq!(night.reap().await, json!({"retired": 1}));
-    assert_eq!(number(&night, &job_id).await, 0);
+    go_with_the_job(&night, &job_id).await;
     night.stack.shutdown().await;
 }
 
@@ -172,9 +175,7 @@ async fn the_logs_of_an_attempt_that_was_given_back_go_with_the_job() {
     let url = night.claim(&night.miner().await, &job_id).await;
     Client::nobody().post(&url, json!({"status": "complete"})).await.ok();
     assert_eq!(number(&night, &job_id).await, 1);
-    night.stack.clock().advance(Duration::from_secs(30 * 86_400));
-    assert_eq!(night.reap().await, json!({"retired": 1}));
-    assert_eq!(number(&night, &job_id).await, 0);
+    go_with_the_job(&night, &job_id).await;
     night.stack.shutdown().await;
 }
 

@@ -131,3 +131,25 @@ async fn a_lower_limit_holds_for_those_that_had_a_place() {
     assert_eq!(night.try_claim(&second, &jobs[1]).await.status, 409);
     night.stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_job_that_ended_unclaimed_takes_no_place_though_one_of_its_id_ran_before() {
+    let night = Night::begin().await;
+    limit(&night, json!(1)).await;
+    let miner = night.miner().await;
+    let path = night.url(&format!("/jobs/{}/train", night.chute_id));
+    let headers = [("idempotency-key", "nightly"), ("content-type", "application/json")];
+    let create = async || {
+        text(&night.user.send(reqwest::Method::POST, &path, b"{}".to_vec(), &headers).await.ok()["job_id"])
+    };
+    let first = create().await;
+    night.claim(&miner, &first).await;
+    night.user.delete(&night.url(&format!("/jobs/{first}"))).await.ok();
+    night.stack.clock().advance(Duration::from_secs(40 * 86_400));
+    night.stack.expire_items().await.unwrap();
+    assert_eq!(create().await, first);
+    night.user.put(&night.url(&format!("/jobs/{first}/cancel")), Value::Null).await.ok();
+    let next = night.create("train").await;
+    night.claim(&miner, &next).await;
+    night.stack.shutdown().await;
+}

@@ -17,7 +17,7 @@ use rustls::{
 };
 use shared::{
     config::{ConfigError, Environment},
-    model::{ANSWER, Try},
+    model::ANSWER,
     time::Timestamp,
     webhook::{Host, Reach, Webhook},
 };
@@ -79,19 +79,13 @@ impl Receivers {
         &self.reach
     }
 
-    /// Tells it, and what the receiver said to it.
-    pub(crate) async fn send(&self, webhook: &Webhook, message: Message) -> Try {
+    /// Tells it: the status of the answer and the beginning of its body, or why there was none.
+    pub(crate) async fn send(&self, webhook: &Webhook, message: Message) -> Result<(u16, String), String> {
         let until = Instant::now() + PATIENCE;
         let mut connection = JoinSet::new();
         let answer = timeout_at(until, self.post(webhook, message, &mut connection)).await;
-        let at = Timestamp::system();
-        match answer.unwrap_or_else(|_| Err(format!("No answer within {} seconds", PATIENCE.as_secs()))) {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                Try { at, status: Some(status), ms: 0, body: Some(beginning(response.into_body()).await), error: None }
-            }
-            Err(error) => Try { at, status: None, ms: 0, body: None, error: Some(error) },
-        }
+        let response = answer.unwrap_or_else(|_| Err(format!("No answer within {} seconds", PATIENCE.as_secs())))?;
+        Ok((response.status().as_u16(), beginning(response.into_body()).await))
         // What goes out of scope here ends the connection, whatever else the receiver has to say.
     }
 

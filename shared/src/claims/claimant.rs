@@ -76,14 +76,12 @@ impl Claimant<'_> {
         };
         // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
         let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
-        let refused = |outcome: &Option<Outcome>| match outcome {
-            Some(outcome) => outcome.refused().cloned(),
-            None => Some(job.clone()),
+        let refused = match &claimed {
+            Ok(Some(outcome)) => Ok(outcome.refused()),
+            Ok(None) => Ok(Some(&job)),
+            Err(error) => Err(error),
         };
-        let refused = claimed.as_ref().map(refused);
-        payloads
-            .settle_put(&job.file_keys(), stored, refused.as_ref().map(Option::as_ref).map_err(|error| *error))
-            .await;
+        payloads.settle_put(&job.file_keys(), stored, refused).await;
         let Some(mut outcome) = claimed? else { return Ok(None) };
         if let Outcome::Changed(claimed) = &mut outcome {
             for (kind, stored) in put {

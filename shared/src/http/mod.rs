@@ -23,4 +23,4 @@ pub use json::{Object, echo, object, python_object, tree};
 pub use origin::Origin;
 pub use parameters::{Parameters, parse_cursor, show_cursor};
 pub use refusal::refusal;
-pub use webhook_event::{LONGEST_RESULT, webhook_event};
+pub use webhook_event::webhook_event;

@@ -4,7 +4,7 @@
 
 use super::{
     attribute::{Item, number},
-    transition::Condition,
+    transition::{Condition, Transition},
 };
 use crate::error::{Error, Result};
 
@@ -29,6 +29,11 @@ pub fn stamp_row(item: &mut Item) {
 /// A row that this release understands, or none yet.
 pub fn readable() -> Condition {
     Condition::Any(vec![Condition::Absent(ATTRIBUTE), Condition::AtMost(ATTRIBUTE, VERSION)])
+}
+
+/// Begins a change of a row of the jobs table that need not be there yet, such as an alarm.
+pub fn row() -> Transition {
+    Transition::default().when(readable()).set(ATTRIBUTE, number(VERSION))
 }
 
 /// The items of a list that this release understands. The log says that others were left out.

@@ -56,6 +56,14 @@ pub struct Try {
 }
 
 impl Try {
+    /// One that began then, and took so long: the answer's status and the beginning of its body, or why there was none.
+    pub fn new(at: Timestamp, ms: u32, said: Result<(u16, String), String>) -> Self {
+        match said {
+            Ok((status, body)) => Self { at, status: Some(status), ms, body: Some(body), error: None },
+            Err(error) => Self { at, status: None, ms, body: None, error: Some(error) },
+        }
+    }
+
     /// Whether the receiver has taken it.
     pub fn is_success(&self) -> bool {
         matches!(self.status, Some(200..=299))
@@ -110,7 +118,7 @@ impl End {
     /// Its delivery begins, unless it has begun. It replaces that of the end before, which the owner has undone.
     pub fn begin(&self, now: Timestamp) -> Transition {
         let kept = self.keep_ms.map_or(Job::KEPT, |millis| millis / 1000);
-        row()
+        schema::row()
             .when(Condition::Any(vec![
                 Condition::Absent("ended_at"),
                 Condition::AtMost("ended_at", self.updated_at.millis() - 1),
@@ -164,7 +172,7 @@ impl Delivery {
 
     /// The job is gone, and what receivers have answered goes with it.
     pub fn forget(job_id: Uuid, now: Timestamp) -> Transition {
-        row()
+        schema::row()
             .when(Condition::Is("delivery_of", text(job_id.to_string())))
             .set("expires_at", number(now.seconds()))
             .set("state", text("failed"))
@@ -180,7 +188,7 @@ impl Delivery {
 
     /// Whoever does this is at it for a while, unless somebody else is.
     pub fn take_up(&self, now: Timestamp) -> Transition {
-        row()
+        schema::row()
             .when(Condition::unchanged_time("due_at", self.due_at))
             .when(Condition::Is("state", text("pending")))
             .set("due_at", number(now.plus_seconds(AT_IT).millis()))
@@ -224,21 +232,17 @@ impl Delivery {
 
     /// It is given up without a try.
     pub fn give_up(&self, why: &str, now: Timestamp) -> Result<Transition> {
-        let one = Try { at: now, status: None, ms: 0, body: None, error: Some(why.to_owned()) };
+        let one = Try::new(now, 0, Err(why.to_owned()));
         let last = Self { tries: PAUSES.len() as u32, ..self.clone() };
         last.tried(one, now).map(|(change, _)| change)
     }
 
     fn changed(&self) -> Transition {
-        row()
+        schema::row()
             .when(Condition::Is("revision", number(self.revision.into())))
             .when(Condition::Is("ended_at", number(self.ended_at.millis())))
             .set("revision", number(i64::from(self.revision) + 1))
     }
-}
-
-fn row() -> Transition {
-    Transition::default().when(schema::readable()).set(schema::ATTRIBUTE, number(schema::VERSION))
 }
 
 #[cfg(test)]
@@ -257,7 +261,7 @@ mod tests {
     }
 
     fn answered(status: u16) -> Try {
-        Try { at: Timestamp::from_millis(1_000_000), status: Some(status), ms: 5, body: None, error: None }
+        Try::new(Timestamp::from_millis(1_000_000), 5, Ok((status, String::new())))
     }
 
     #[test]

@@ -28,7 +28,7 @@ const LOGGED: &str = "logged";
 pub struct Chunk {
     /// Of which attempt.
     pub attempt: u32,
-    /// Bytes of the job's logs up to its end. Clocks may differ; the row of heartbeats is one, and orders chunks as they came.
+    /// Bytes that are counted of the job's logs up to its end. Clocks may differ; the row of heartbeats is one, and orders chunks as they came.
     pub end: u64,
     /// When it was asked for.
     pub at: Timestamp,

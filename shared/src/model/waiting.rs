@@ -62,7 +62,7 @@ impl Waiting {
             Self::Chute(id) => ("chute", id, keys::due(row_id)),
             Self::Job(id) => ("job", id, keys::later(row_id)),
         };
-        row()
+        schema::row()
             .set("alarm", text(kind))
             .set("of", text(id.to_string()))
             .set("queue", text(queue))
@@ -77,16 +77,12 @@ impl Waiting {
 
     /// It rings no more, if nobody has set it since it was read, and the row goes.
     pub fn silence(alarm: &Alarm, now: Timestamp) -> Transition {
-        row()
+        schema::row()
             .when(Condition::unchanged_time("due_at", alarm.due_at))
             .set("expires_at", number(now.seconds()))
             .remove("queue")
             .remove("due_at")
     }
-}
-
-fn row() -> Transition {
-    Transition::default().when(schema::readable()).set(schema::ATTRIBUTE, number(schema::VERSION))
 }
 
 impl Job {

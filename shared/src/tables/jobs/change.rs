@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::{
 use uuid::Uuid;
 
 use super::{
-    replay::{ReplayGuard, replayed},
+    replay::ReplayGuard,
     store::Jobs,
     transaction::{Slot, Transaction},
 };
 use crate::{
     error::{Error, Result, engine_error},
-    item::{Transition, keys, text},
+    item::{Item, Transition, keys, text},
     model::{Job, Lease, lifecycle::Revocation},
 };
 
@@ -29,6 +29,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Of a transaction that this item of the job has refused; empty where there is none.
+    pub(super) fn refused_by(item: Item) -> Result<Self> {
+        if item.is_empty() { Ok(Self::Gone) } else { Job::from_item(item).map(|job| Self::Refused(Box::new(job))) }
+    }
+
     /// The job as it is, where a condition did not hold.
     pub fn refused(&self) -> Option<&Job> {
         match self {
@@ -129,19 +134,13 @@ impl Jobs {
         doing: &'static str,
     ) -> Result<Outcome> {
         let together = Revocation { job: transition.clone(), lease };
-        let mut transaction = self.revoke_in(Transaction::new(&self.tables.client), job, together, doing)?;
-        if let Some(guard) = guard {
-            transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
-        }
+        let transaction = self.revoke_in(Transaction::new(&self.tables.client), job, together, doing)?;
+        let transaction = self.guarded(transaction, guard, job.job_id)?;
         let Some(refusals) = transaction.run(doing).await? else {
             return written(job, transition, doing);
         };
-        if refusals.of(Slot::ReplayGuard).is_some() {
-            return Err(replayed());
-        }
         match (refusals.of(Slot::Job), refusals.of(Slot::Lease)) {
-            (Some(item), _) if item.is_empty() => Ok(Outcome::Gone),
-            (Some(item), _) => Ok(Outcome::Refused(Box::new(Job::from_item(item)?))),
+            (Some(item), _) => Outcome::refused_by(item),
             // A heartbeat was faster, unless a newer release has written it. The job is as it was.
             (None, Some(row)) => {
                 let row = (!row.is_empty()).then(|| Lease::from_item(row)).transpose()?;

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure};
 
 use super::{
     quota::{DailyQuota, Shards},
-    replay::{ReplayGuard, replayed},
+    replay::ReplayGuard,
     store::Jobs,
     transaction::{Slot, Transaction},
 };
@@ -112,13 +112,9 @@ impl Jobs {
             transaction = transaction.update(Slot::Usage, self.count(quota, shards.total, &[of_total])?);
             transaction = transaction.update(Slot::Usage, self.count(quota, shards.chute, &[of_chute])?);
         }
-        if let Some(guard) = guard {
-            transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
-        }
+        let transaction = self.guarded(transaction, guard, job.job_id)?;
         let Some(refusals) = transaction.run(DOING).await? else { return Ok(Counted::In) };
-        if refusals.of(Slot::ReplayGuard).is_some() {
-            Err(replayed())
-        } else if let Some(job) = refusals.of(Slot::Job) {
+        if let Some(job) = refusals.of(Slot::Job) {
             Ok(Counted::Exists(job))
         } else if let Some(usage) = refusals.of(Slot::Usage) {
             let counts = serde_dynamo::from_item(usage);

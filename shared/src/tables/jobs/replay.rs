@@ -8,7 +8,10 @@ use aws_sdk_dynamodb::{
 };
 use uuid::Uuid;
 
-use super::store::Jobs;
+use super::{
+    store::Jobs,
+    transaction::{Slot, Transaction},
+};
 use crate::{
     error::{Error, Result, engine_error},
     item::{Item, keys, number, text},
@@ -41,13 +44,22 @@ impl ReplayGuard {
     }
 }
 
-pub(super) fn replayed() -> Error {
-    Error::unauthorized("This signature has been used already")
-}
-
 impl Jobs {
+    /// The transaction with the write that remembers the signature, where there is one.
+    pub(super) fn guarded(
+        &self,
+        transaction: Transaction,
+        guard: Option<&ReplayGuard>,
+        job_id: Uuid,
+    ) -> Result<Transaction> {
+        Ok(match guard {
+            Some(guard) => transaction.put(Slot::ReplayGuard, self.guard(guard, job_id)?),
+            None => transaction,
+        })
+    }
+
     /// The write that remembers, until its nonce is too old anyway, which job a signature was used for.
-    pub(super) fn guard(&self, guard: &ReplayGuard, job_id: Uuid) -> Result<Put> {
+    fn guard(&self, guard: &ReplayGuard, job_id: Uuid) -> Result<Put> {
         Put::builder()
             .table_name(&self.tables.registry)
             .set_item(Some(guard.row(job_id)))
@@ -75,7 +87,7 @@ impl Jobs {
         match request.send().await {
             Ok(answer) => Ok(answer.attributes.is_some()),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(replayed()),
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(Error::replayed()),
                 _ => Err(engine_error("replay guard: PutItem", &error)),
             },
         }

@@ -21,8 +21,7 @@ impl Jobs {
         guard: Option<&ReplayGuard>,
     ) -> Result<Outcome> {
         match self.count_and_write(job, Some(retry), quota, guard).await? {
-            Some(there) if there.is_empty() => Ok(Outcome::Gone),
-            Some(there) => Ok(Outcome::Refused(Box::new(Job::from_item(there)?))),
+            Some(there) => Outcome::refused_by(there),
             None => written(job, retry.job.clone(), "retry job"),
         }
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     change::{Outcome, written},
-    replay::{ReplayGuard, replayed},
+    replay::ReplayGuard,
     store::Jobs,
     transaction::{Slot, Transaction},
 };
@@ -43,19 +43,13 @@ impl Jobs {
         for _ in 0..TRIES {
             let together = Revocation { job: claim.clone(), lease: None };
             let transaction = self.revoke_in(Transaction::new(&self.tables.client), job, together, DOING)?;
-            let mut transaction = transaction.update(Slot::Running, self.add_running(job)?);
-            if let Some(guard) = guard {
-                transaction = transaction.put(Slot::ReplayGuard, self.guard(guard, job.job_id)?);
-            }
+            let transaction = transaction.update(Slot::Running, self.add_running(job)?);
+            let transaction = self.guarded(transaction, guard, job.job_id)?;
             let Some(refusals) = transaction.run(DOING).await? else {
                 return written(job, claim, DOING).map(Some);
             };
-            if refusals.of(Slot::ReplayGuard).is_some() {
-                return Err(replayed());
-            }
             match (refusals.of(Slot::Job), refusals.of(Slot::Running)) {
-                (Some(item), _) if item.is_empty() => return Ok(Some(Outcome::Gone)),
-                (Some(item), _) => return Ok(Some(Outcome::Refused(Box::new(Job::from_item(item)?)))),
+                (Some(item), _) => return Outcome::refused_by(item).map(Some),
                 // There is no limit any more.
                 (None, Some(row)) if !row.contains_key("most") => {
                     return self.change_once(job, claim, guard, "claim job").await.map(Some);
@@ -96,7 +90,8 @@ impl Jobs {
                 let job = Job::from_item(item)?;
                 // A read of several rows is not one moment: of a claim that is being written, the job may still be as it was before.
                 let is_being_claimed = there.get(&job.job_id.to_string()).and_then(attempt) > Some(job.attempt);
-                if is_being_claimed || (!job.terminal && job.status != Status::Pending && job.deleted_at.is_none()) {
+                let is_over = job.terminal || job.deleted_at.is_some();
+                if !is_over && (is_being_claimed || job.status != Status::Pending) {
                     running.insert(job.job_id.to_string(), job.attempt);
                 }
             }

@@ -60,19 +60,19 @@ impl Transaction {
     }
 
     /// Carries it out, and again when another transaction on the same rows was in its way: all creates of a user count in one row.
-    /// What refused it, when something did.
+    /// What refused it, when something did; 401 when that was the signature, which was used before.
     pub(super) async fn run(self, doing: &'static str) -> Result<Option<Refusals>> {
         for pause in CONFLICT_PAUSES_MS {
             let Err(error) = self.request.clone().send().await else { return Ok(None) };
             let reasons = reasons(&error, doing)?;
             if !are_conflicts(&reasons) {
-                return Ok(Some(Refusals { reasons, slots: self.slots }));
+                return Refusals { reasons, slots: self.slots }.unless_replayed().map(Some);
             }
             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=pause))).await;
         }
         match self.request.send().await {
             Ok(_) => Ok(None),
-            Err(error) => Ok(Some(Refusals { reasons: reasons(&error, doing)?, slots: self.slots })),
+            Err(error) => Refusals { reasons: reasons(&error, doing)?, slots: self.slots }.unless_replayed().map(Some),
         }
     }
 }
@@ -101,6 +101,10 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    fn unless_replayed(self) -> Result<Self> {
+        if self.of(Slot::ReplayGuard).is_some() { Err(Error::replayed()) } else { Ok(self) }
+    }
+
     /// The item in a slot whose condition did not hold, as it is; empty when there is none.
     pub(super) fn of(&self, slot: Slot) -> Option<Item> {
         let in_slot = self.slots.iter().zip(&self.reasons).filter(|(of, _)| **of == slot);
