@@ -511,7 +511,7 @@ async fn who_is_not_busy_makes_the_same_calls_as_ever() {
     let night = Night::on(Stack::builder().capacity(true).start().await.unwrap()).await;
     let units = |answer: &Answer| text(&json!(answer.header("x-local-engine-units").unwrap()));
     let create = create_on(&night, &night.chute_id).await;
-    assert_eq!((create.engine_calls(), units(&create).as_str()), ((2, 0), "read=4 write=6"));
+    assert_eq!((create.engine_calls(), units(&create).as_str()), ((2, 0), "read=5 write=6"));
     let job = stored(&night, &text(&create.ok()["job_id"])).await;
     assert_eq!((text(&job["owner"]["S"]), &job["lane"]), (night.user_id.clone(), &Value::Null));
     assert_eq!(text(&job["queue"]["S"]), format!("claimable#{}", night.chute_id));

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, hash::Hash};
 use shared::{
     item::{Item, Transition},
     model::{
-        Alarm, Job, Status, Waiting,
+        Alarm, Job, Place, Status, Waiting,
         lifecycle::{self, Report},
     },
     time::Timestamp,
@@ -200,7 +200,7 @@ impl What {
             Self::Fail => lifecycle::finish_last(job.attempt, at(now), 3600, report).unwrap(),
             Self::Requeue if self.makes_wait(job) => lifecycle::requeue(job, None, at(now)).job,
             Self::Requeue => lifecycle::time_out(job, None, at(now)).job,
-            Self::Retry => lifecycle::retry(job, 1, &[], at(now)).unwrap().job,
+            Self::Retry => lifecycle::retry(job, 1, &[], Place::at(at(now)), at(now)).unwrap().job,
             Self::Delete => lifecycle::delete(job, at(now), 3600).job,
         }
     }

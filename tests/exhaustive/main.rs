@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, hash::Hash};
 use shared::{
     item::{Item, Transition, keys},
     model::{
-        ChuteSnapshot, Job, Lease, OutputFile, Payload, Status,
+        ChuteSnapshot, Job, Lease, OutputFile, Payload, Place, Status,
         lease::{self, Heartbeat},
         lifecycle::{self, Claim, Report, Revocation},
         stopping,
@@ -866,7 +866,7 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             world.apply_both(lifecycle::request_cancel(&read, row, now));
         }
         Intent::Retry => {
-            world.revoke(lifecycle::retry(&read, 1, &[], now).unwrap());
+            world.revoke(lifecycle::retry(&read, 1, &[], Place::at(now), now).unwrap());
         }
         Intent::Delete => {
             world.revoke(lifecycle::delete(&read, now, WINDOW));

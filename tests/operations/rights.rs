@@ -84,12 +84,11 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
             let both = json!({"TransactItems": [{"Put": put("replay#b")}, {"Put": put(key)}]});
             assert_eq!(as_function(&stack, number, "TransactWriteItems", both).await, refused, "{package} {key}");
         }
-        let usage = as_function(&stack, number, "UpdateItem", update("usage#a#2026-01-01")).await;
-        assert_eq!(
-            usage,
-            if ["create-job", "retry-job"].contains(package) { done.clone() } else { refused.clone() },
-            "{package}"
-        );
+        for counter in ["usage#a#2026-01-01", "crowded#a"] {
+            let counted = as_function(&stack, number, "UpdateItem", update(counter)).await;
+            let may = ["create-job", "retry-job"].contains(package);
+            assert_eq!(counted, if may { done.clone() } else { refused.clone() }, "{package} {counter}");
+        }
         for key in others.iter().chain(&["replay#a"]) {
             assert_eq!(as_function(&stack, number, "UpdateItem", update(key)).await, refused, "{package} {key}");
         }
@@ -101,7 +100,7 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
     let rows = stack.dynamodb("Scan", json!({"TableName": table})).await.unwrap();
     let mut rows: Vec<_> = rows["Items"].as_array().unwrap().iter().map(|row| row["pk"]["S"].to_string()).collect();
     rows.sort_unstable();
-    assert_eq!(rows, ["\"replay#a\"", "\"usage#a#2026-01-01\""]);
+    assert_eq!(rows, ["\"crowded#a\"", "\"replay#a\"", "\"usage#a#2026-01-01\""]);
 }
 
 #[tokio::test]

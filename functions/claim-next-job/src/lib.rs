@@ -1,6 +1,7 @@
 //! `PUT /jobs/claim?chute_id=…`: a miner takes the next job.
 
 mod queue;
+mod turns;
 
 use lambda_http::{Body, Request, Response};
 use queue::{Next, Queue};
@@ -14,7 +15,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// Takes the longest-waiting job that the miner may have: a read of the caller and the chutes, a query of each chute's queue, a read of the job
+/// Takes the next job that the miner may have, of the users of these chutes in turn: a read of the caller and the chutes, a query of each chute's queue, a read of the job
 /// and one conditional write. A worker that names itself costs two queries more, which tell what it was given in the last minute.
 #[utoipa::path(
     put,
@@ -22,7 +23,8 @@ use uuid::Uuid;
     operation_id = "claim-next-job",
     tag = "miner",
     summary = "Claim the next job",
-    description = "The longest-waiting job of these chutes that the miner may have and whose ports it maps. Nobody else gets it. Where there \
+    description = "The next job of these chutes that the miner may have and whose ports it maps: their users in turn, and each one's \
+                   longest-waiting first. Nobody else gets it. Where there \
                    is none, 204, and `Retry-After` tells when to ask again: after 2 to 15 seconds, longer the longer there was none. A \
                    `worker` that repeats it within 60 seconds gets the job that it was given, unless it has made another request for it \
                    since. Without `worker`, each request is for another job.",

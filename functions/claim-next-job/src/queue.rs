@@ -1,7 +1,7 @@
 //! The queues of the chutes that a miner asks for, and which of their jobs it takes.
 //!
-//! The longest-waiting one, unless others take jobs at the same moment: a job that the index shows, and that turns out to be taken when it is
-//! read, tells so. Then it is one of the longest-waiting at random, or miners that come at the same time would all go on to try the
+//! The next one in [turn](in_turn), unless others take jobs at the same moment: a job that the index shows, and that turns out to be taken when it is
+//! read, tells so. Then it is one of the next ones at random, or miners that come at the same time would all go on to try the
 //! same job, one after the other. Of a busy chute, others always take jobs at the same moment.
 //!
 //! Each reads the job, strongly consistent, just before it writes, and waits a moment at random before that, where more than one job waits. So
@@ -21,9 +21,11 @@ use shared::{
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::turns::in_turn;
+
 /// Jobs of each chute that are looked at first.
-const FIRST_LOOK: usize = 8;
-/// Of how many of the longest-waiting jobs one is taken, where others take jobs at the same moment.
+const FIRST_LOOK: usize = 32;
+/// Of how many of the next jobs one is taken, where others take jobs at the same moment.
 const SPREAD: usize = 64;
 /// Milliseconds that are waited, at most, before the first job is read. Few wait for a short time only, so that one of many is the first.
 const FIRST_PAUSE_MS: f64 = 80.0;
@@ -45,7 +47,7 @@ pub(crate) struct Queue<'a> {
     app: &'a App,
     claimant: &'a Claimant<'a>,
     chutes: &'a [Chute],
-    /// The longest-waiting first.
+    /// The next one first.
     waiting: Vec<ClaimableJob>,
     /// Jobs that were tried.
     tried: HashSet<Uuid>,
@@ -91,13 +93,13 @@ impl<'a> Queue<'a> {
         let wanted = self.tried.len() + if self.is_contended { SPREAD } else { FIRST_LOOK };
         let found = try_join_all(self.chutes.iter().map(|chute| self.suiting(chute, wanted))).await?;
         let (found, again): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        self.waiting = found.into_iter().flatten().filter(|job| !self.tried.contains(&job.job_id())).collect();
-        self.waiting.sort_by_key(ClaimableJob::waits_since);
+        let untried = found.into_iter().flatten().filter(|job| !self.tried.contains(&job.job_id()));
+        self.waiting = in_turn(untried.collect(), |owner| self.app.jobs.last_served(owner));
         self.again = again.into_iter().flatten().min();
         Ok(())
     }
 
-    /// The chute's longest-waiting jobs that suit the miner, so many or a few more; and when to ask again if the chute's queue is empty.
+    /// The first jobs of the chute's queue that suit the miner, so many or a few more; and when to ask again if the chute's queue is empty.
     async fn suiting(&self, chute: &Chute, wanted: usize) -> Result<(Vec<ClaimableJob>, Option<i64>)> {
         let (mut suiting, mut read, mut pages) = (Vec::new(), 0, 0);
         let mut page = Page { limit: wanted.min(PAGE) as u32, after: None };
@@ -134,7 +136,10 @@ impl<'a> Queue<'a> {
             let job_id = self.waiting.remove(fastrand::usize(..choice)).job_id();
             self.tried.insert(job_id);
             match self.take(job_id).await? {
-                Tried::Taken(job) => return Ok(Next::Job(job)),
+                Tried::Taken(job) => {
+                    self.app.jobs.serve(job.user_id, self.claimant.now);
+                    return Ok(Next::Job(job));
+                }
                 Tried::NotForThisMiner => {}
                 Tried::OwnerHasEnough(owner) => {
                     self.have_enough.insert(owner);

@@ -19,7 +19,7 @@ use shared::{
     model::{Job, PayloadKind},
     tables::{
         Read,
-        jobs::{DailyQuota, Inserted},
+        jobs::{DailyQuota, Inserted, Jobs},
     },
 };
 use utoipa::ToSchema;
@@ -92,6 +92,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let mut read = Read::default();
     if let Some(chute_id) = &chute_id {
         app.registry.ask_chute(&mut read, *chute_id);
+        Jobs::ask_turns(&mut read, *chute_id);
     }
     let per_user = |read: &mut Read, user_id| {
         DailyQuota::ask(read, user_id, now);
@@ -115,13 +116,15 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let chute = chute.ok_or_else(|| Error::no_chute(path(&request, "chute_id")))?;
     let declared = chute.method(method).ok_or_else(|| Error::no_method(path(&request, "chute_id"), method))?;
     let days = app.config.retention_days.min(declared.retention_days.unwrap_or(u32::MAX));
-    let quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
+    let mut quota = DailyQuota::of(&caller.user, chute.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
 
     let options = options?;
     let arguments = arguments(object(&request, BODY_LIMIT)?)?;
     let inputs = inputs::named(app, caller.user.user_id, &arguments, now).await?;
+    let place = app.jobs.place(&mut quota, &found, now).await?;
     let mut job = Job::new(&caller.user, chute, method, arguments, now);
+    job.wait_at(place);
     job.keep(days);
     options.apply(&mut job, app.config.pending);
     if let Some(key) = &key {

@@ -20,7 +20,7 @@ pub struct ClaimablePage {
     next_cursor: Option<String>,
 }
 
-/// Lists a chute's pending jobs, oldest first. One query, beside the last read of the caller, and after it where an API key calls; for a
+/// Lists a chute's pending jobs, the next one first. One query, beside the last read of the caller, and after it where an API key calls; for a
 /// busy chute, its shards after that. The cost does not grow with the jobs stored.
 #[utoipa::path(
     get,
@@ -28,7 +28,7 @@ pub struct ClaimablePage {
     operation_id = "list-claimable-jobs",
     tag = "miner",
     summary = "Look for work on a chute",
-    description = "Pending jobs, oldest first. For accounts with the miner role. Where there are none, `Retry-After` tells when to ask \
+    description = "Pending jobs, oldest first; where many wait, their users in turn. For accounts with the miner role. Where there are none, `Retry-After` tells when to ask \
                    again: after 2 to 15 seconds, longer the longer there were none.",
     params(
         ("chute_id" = Uuid, Query, description = "The chute."),

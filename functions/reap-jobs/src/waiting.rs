@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::{
     App, Error, Result,
     item::shards::SHARDS,
-    model::{Alarm, Job, Waiting, lifecycle},
+    model::{Alarm, Job, Place, Waiting, lifecycle},
     tables::jobs::Outcome,
     time::{DAY, Timestamp},
 };
@@ -58,13 +58,13 @@ async fn expire_of_chute(
         let mut after = None;
         loop {
             let ((places, more), jobs) = app.jobs.waiting(chute_id, shard, after).await?;
-            // As long as jobs behind these wait at least: those may have been created when the deployment let them wait for less.
+            // No job waits since before its place. As long as jobs behind these wait at least: those may have been created when the deployment let them wait for less.
             let waits = jobs.iter().filter(|job| !job.own_wait).map(Job::waits_for);
             let waits = waits.chain([app.config.pending]).min().unwrap_or_default();
             let (ended, first) = expire(app, jobs, now).await?;
             expired += ended;
             let behind = places.last().filter(|_| more.is_some());
-            let behind = behind.map(|(since, _)| Timestamp::from_millis(*since).plus_seconds(waits));
+            let behind = behind.map(|(since, _)| Place::from_stored(*since).time().plus_seconds(waits));
             next = [next, first, behind].into_iter().flatten().min();
             if behind.is_none_or(|behind| behind > now && ended == 0) || started.elapsed() > RUN {
                 break;

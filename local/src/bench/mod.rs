@@ -10,6 +10,7 @@ mod report;
 mod samples;
 mod scale;
 mod stored;
+mod turns;
 
 use std::{
     collections::BTreeMap,

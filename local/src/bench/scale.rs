@@ -10,7 +10,7 @@ use shared::{
     tables::jobs::CONFLICT_PAUSES_MS,
 };
 
-use super::samples::quantile;
+use super::{samples::quantile, turns};
 
 /// Write units a second of one partition key. Bursts and adaptive capacity are left out: they end. ("Best practices for designing
 /// and using partition keys effectively in DynamoDB".)
@@ -274,8 +274,10 @@ pub(super) fn run(json: Option<&std::path::Path>) -> Result<()> {
             first_met.map_or("", Limit::name),
         );
     }
+    let waited = turns::run();
     if let Some(file) = json {
-        let text = serde_json::to_string_pretty(&outcomes).context("figures are JSON")?;
+        let figures = serde_json::json!({"scale": outcomes, "turns": waited});
+        let text = serde_json::to_string_pretty(&figures).context("figures are JSON")?;
         std::fs::write(file, text).with_context(|| format!("can't write {}", file.display()))?;
     }
     Ok(())

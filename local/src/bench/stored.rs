@@ -72,9 +72,10 @@ async fn stored_job(stack: &Stack, job_id: &str) -> Result<Value> {
 async fn fill(stack: &Stack, pending: &Value, numbers: Range<usize>) -> Result<()> {
     let table = stack.resource("JobsTable")?;
     let copy = |number: usize| {
-        let (mut item, time) = (pending.clone(), json!({"N": (4_000_000_000_000_usize + number).to_string()}));
+        let mut item = pending.clone();
+        let time = |unit: usize| json!({"N": ((4_000_000_000_000 + number) * unit).to_string()});
         item["job_id"] = json!({"S": Uuid::new_v4()});
-        (item["created_at"], item["due_at"]) = (time.clone(), time);
+        (item["created_at"], item["due_at"]) = (time(1), time(1_000_000));
         json!({"PutRequest": {"Item": item}})
     };
     let numbers: Vec<_> = numbers.collect();

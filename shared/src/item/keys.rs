@@ -67,9 +67,19 @@ pub fn usage_of_chute(chute_id: Uuid) -> String {
     format!("{CHUTES}{chute_id}")
 }
 
+/// The attribute of a usage row that tells where the user's last job stood in the chute's queue, as far as others waited then.
+pub fn place_in_usage(chute_id: Uuid) -> String {
+    format!("place#{chute_id}")
+}
+
 /// The chute whose jobs an attribute of a usage row counts; None for any other attribute.
 pub fn chute_of_usage(attribute: &str) -> Option<Uuid> {
     Uuid::try_parse(attribute.strip_prefix(CHUTES)?).ok()
+}
+
+/// `pk` of the row that tells whether new jobs of a chute are given places in turn.
+pub fn crowded(chute_id: Uuid) -> String {
+    format!("crowded#{chute_id}")
 }
 
 /// `pk` of the row that remembers a signature, by its SHA-256.

@@ -128,11 +128,10 @@ impl Transition {
             let (base, default) = (expression.value(number(base)), expression.value(number(default)));
             set.push(format!("{attribute} = if_not_exists({added}, {default}) + {base}"));
         }
-        expression.update = format!("SET {}", set.join(", "));
-        if !self.remove.is_empty() {
-            let remove: Vec<_> = self.remove.iter().map(|attribute| expression.name(attribute)).collect();
-            expression.update = format!("{} REMOVE {}", expression.update, remove.join(", "));
-        }
+        let remove: Vec<_> = self.remove.iter().map(|attribute| expression.name(attribute)).collect();
+        let clauses = [("SET", set), ("REMOVE", remove)].into_iter().filter(|(_, actions)| !actions.is_empty());
+        let clauses: Vec<_> = clauses.map(|(clause, actions)| format!("{clause} {}", actions.join(", "))).collect();
+        expression.update = clauses.join(" ");
         expression
     }
 

@@ -13,6 +13,7 @@ use super::{
     input::Inputs,
     output_file::{FileKeys, OutputFile},
     payload::{Payload, PayloadKind, Stored},
+    place::Place,
     status::Status,
     user::User,
 };
@@ -183,7 +184,10 @@ pub struct Job {
     /// Index `queue`: what needs attention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
-    /// Index `queue`: when.
+    /// Where it stands in its chute's queue, for when it waits there anew; its creation unless others waited then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Index `queue`: when. Of a pending job, its [place](Place).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
 }
@@ -316,9 +320,27 @@ impl Job {
             owner: Some(keys::owner(user.user_id, shards::pick(user.is_busy()))),
             shard,
             queue: Some(keys::claimable(chute.chute_id, shard)),
-            due_at: Some(now),
+            place: None,
+            due_at: Some(Timestamp::from_millis(Place::at(now).stored())),
             chute: chute.into(),
         }
+    }
+
+    /// Waits at this place of its chute's queue.
+    pub fn wait_at(&mut self, place: Place) {
+        self.place = Some(place).filter(|place| *place != Place::at(self.created_at));
+        self.due_at = Some(Timestamp::from_millis(place.stored()));
+    }
+
+    /// Where it stands in its chute's queue whenever it waits.
+    pub fn own_place(&self) -> Place {
+        self.place.unwrap_or(Place::at(self.created_at))
+    }
+
+    /// From when on it may be claimed, if it waits.
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        let place = self.due_at.filter(|_| self.status == Status::Pending);
+        place.map(|place| Place::from_stored(place.millis()).time())
     }
 
     /// Is kept for so many days when it is over.
@@ -389,7 +411,7 @@ impl Job {
 
     /// Whether it is pending after an attempt that has failed, and its next one may not begin yet.
     pub fn is_delayed(&self, now: Timestamp) -> bool {
-        self.status == Status::Pending && self.failure.is_some() && self.due_at > Some(now)
+        self.failure.is_some() && self.ready_at() > Some(now)
     }
 
     /// Whether the miner of this attempt has reported an error for which the job is tried again, and nobody has begun, though it may have ended

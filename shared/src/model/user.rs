@@ -115,7 +115,7 @@ pub struct HotkeyRow {
 pub struct Usage {
     #[serde(default)]
     total: u64,
-    /// Every other attribute that is a count: `chute#<chute id>`.
+    /// Every other attribute that is a count, `chute#<chute id>`, or a time in a queue, `place#<chute id>`.
     #[serde(flatten)]
     chutes: BTreeMap<String, Value>,
 }
@@ -177,6 +177,11 @@ impl Usage {
     /// Jobs created that day on one chute.
     pub fn of_chute(&self, chute_id: Uuid) -> u64 {
         self.chutes.get(&keys::usage_of_chute(chute_id)).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Where the last job of that day stood in the chute's queue, if others waited then.
+    pub fn last_place(&self, chute_id: Uuid) -> Option<Timestamp> {
+        self.chutes.get(&keys::place_in_usage(chute_id)).and_then(Value::as_i64).map(Timestamp::from_millis)
     }
 }
 

@@ -90,7 +90,8 @@ impl Job {
     /// has not changed since.
     pub fn waits_until(&self) -> Option<Timestamp> {
         // After a failed attempt nobody may claim it for a while, which is not waiting for a miner.
-        let since = if self.failure.is_some() { self.due_at.max(Some(self.updated_at)) } else { Some(self.updated_at) };
+        let since =
+            if self.failure.is_some() { self.ready_at().max(Some(self.updated_at)) } else { Some(self.updated_at) };
         since.filter(|_| self.status == Status::Pending).map(|since| since.plus_seconds(self.waits_for()))
     }
 

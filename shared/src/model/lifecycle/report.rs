@@ -17,6 +17,7 @@ use crate::{
         log::logged,
         output_file::OutputFile,
         payload::{Payload, Stored},
+        place::Place,
         status::Status,
     },
     time::Timestamp,
@@ -74,7 +75,7 @@ const PAUSES: [i64; 3] = [10, 60, 600];
 /// repeat it. The row of heartbeats stays as it is: the miner knows.
 pub fn try_again(job: &Job, report: &Report<'_>) -> Transition {
     let pause = PAUSES[(job.errors as usize).min(PAUSES.len() - 1)];
-    logged(wait_again(job, report.now.plus_seconds(pause), report.now), report.logs)
+    logged(wait_again(job, Place::at(report.now.plus_seconds(pause)), report.now), report.logs)
         .when(Condition::Absent("report"))
         .set("errors", number(i64::from(job.errors) + 1))
         .set("failure", text(report.digest))

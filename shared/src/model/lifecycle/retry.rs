@@ -13,16 +13,24 @@ use crate::{
         job::Job,
         lease,
         payload::{PayloadKind, Stored},
+        place::Place,
         status::Status,
     },
     time::Timestamp,
 };
 
-/// Terminal, but not `complete` → `pending`, as the job was when it was created, with so many attempts. It waits from now on. What its miners
+/// Terminal, but not `complete` → `pending`, as the job was when it was created, with so many attempts. It waits from now on, at
+/// this place. What its miners
 /// had reported is gone, and they are fenced off: by the status until the next claim, by the number of the attempt after it, and their
 /// heartbeats by the row. Files of the new run have keys of their own, so that an upload URL that still works changes none of them.
 /// `renewed` is where that is from now on which was put anew.
-pub fn retry(job: &Job, attempts: u32, renewed: &[(PayloadKind, Stored)], now: Timestamp) -> Result<Revocation> {
+pub fn retry(
+    job: &Job,
+    attempts: u32,
+    renewed: &[(PayloadKind, Stored)],
+    place: Place,
+    now: Timestamp,
+) -> Result<Revocation> {
     let mut change = live_job();
     for (kind, stored) in renewed {
         change = change.set(kind.attribute(), attribute(stored)?);
@@ -39,7 +47,8 @@ pub fn retry(job: &Job, attempts: u32, renewed: &[(PayloadKind, Stored)], now: T
         .set("run", number(i64::from(job.run) + 1))
         .set("updated_at", number(now.millis()))
         .set("queue", text(keys::claimable(job.chute_id, job.shard)))
-        .set("due_at", number(now.millis()));
+        .set("place", number(place.stored()))
+        .set("due_at", number(place.stored()));
     let change = FORMER.iter().fold(change, |change, attribute| change.remove(attribute));
     let claimed = job.attempt > 0;
     Ok(Revocation { job: change, lease: claimed.then(|| lease::close(job, tokens_end(job, now))) })

@@ -18,6 +18,7 @@ use crate::{
         lease::{self, Lease},
         log::{logged, while_unlogged},
         payload::{Payload, PayloadKind, Stored},
+        place::Place,
         status::Status,
     },
     time::Timestamp,
@@ -40,11 +41,11 @@ pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp)
 
 /// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
 pub fn requeue(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Revocation {
-    lost(wait_again(job, job.created_at, now), job, lease, now)
+    lost(wait_again(job, job.own_place(), now), job, lease, now)
 }
 
-/// Back to the queue, at the place of `due_at`. Whoever had the job may not have it for a while.
-pub(super) fn wait_again(job: &Job, due_at: Timestamp, now: Timestamp) -> Transition {
+/// Back to the queue, at this place. Whoever had the job may not have it for a while.
+pub(super) fn wait_again(job: &Job, place: Place, now: Timestamp) -> Transition {
     let still = job.lost.iter().filter(|(_, at)| is_withheld_since(**at, now));
     let mut losers: HashMap<_, _> = still.map(|(loser, at)| (loser.clone(), number(at.millis()))).collect();
     // A claim of an earlier release has not left the account.
@@ -57,7 +58,7 @@ pub(super) fn wait_again(job: &Job, due_at: Timestamp, now: Timestamp) -> Transi
         .set("lost", AttributeValue::M(losers))
         .set("updated_at", number(now.millis()))
         .set("queue", text(keys::claimable(job.chute_id, job.shard)))
-        .set("due_at", number(due_at.millis()))
+        .set("due_at", number(place.stored()))
         .remove("lost_by")
         .remove("lease_expires_at")
         .remove("deadline_at")

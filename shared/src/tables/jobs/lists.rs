@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     item::{Cursor, Item, Order, Page, cursor, keys, number, schema, shards::SHARDS, text},
-    model::{Chute, ChuteSnapshot, Port, Status, User, pace},
+    model::{Chute, ChuteSnapshot, Place, Port, Status, User, pace},
     time::{Timestamp, rfc3339, rfc3339_option},
 };
 
@@ -45,10 +45,10 @@ pub struct ClaimableJob {
     #[serde(skip_serializing)]
     #[schema(ignore)]
     user_id: Uuid,
-    /// When it may be claimed: from its creation on, unless its miner has reported an error.
+    /// Where it stands: never behind its creation, unless its miner has reported an error.
     #[serde(rename(deserialize = "due_at"), skip_serializing)]
     #[schema(ignore)]
-    ready_at: Timestamp,
+    place: Place,
     /// Seconds that it may run. Null: the deployment's longest.
     #[serde(default)]
     timeout: Option<u32>,
@@ -183,19 +183,29 @@ impl ClaimableJob {
         self.job_id
     }
 
+    /// The chute's.
+    pub fn chute_id(&self) -> Uuid {
+        self.chute_id
+    }
+
     /// Whose it is.
     pub fn owner(&self) -> Uuid {
         self.user_id
     }
 
-    /// Since when it waits: its creation, or when it was tried again.
-    pub fn waits_since(&self) -> Timestamp {
-        self.ready_at
+    /// Where it stands in its chute's queue.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// When it was created.
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
     /// Whether it waits for its own next attempt, which comes a while after one that has failed.
     fn is_delayed(&self, now: Timestamp) -> bool {
-        self.ready_at > self.created_at.max(now)
+        self.place.time() > self.created_at.max(now)
     }
 
     /// Ports that the miner has to open.

@@ -19,6 +19,7 @@ mod scan;
 mod store;
 mod trace;
 mod transaction;
+mod turns;
 mod usage;
 mod used;
 

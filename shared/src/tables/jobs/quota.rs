@@ -27,6 +27,8 @@ pub struct DailyQuota {
     pub(super) total: u64,
     /// Shards that count them.
     pub(super) shards: u8,
+    /// Where the job that is counted stands in its chute's queue, once that is known: the next one stands behind it.
+    pub(super) place: Option<Timestamp>,
 }
 
 /// Whose quota, for which chute, on which day, and how much in how many shards: what tells one quota from another.
@@ -59,6 +61,7 @@ impl DailyQuota {
             of_chute: user.quota(&chute_id.to_string(), defaults),
             total: user.quota("global", defaults),
             shards: user.usage_shards(now),
+            place: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{idle::Idle, left_off::LeftOff, quota::QuotaKey};
+use super::{idle::Idle, left_off::LeftOff, quota::QuotaKey, turns::Turns};
 use crate::{
     error::{Context, Result},
     item::text,
@@ -23,6 +23,8 @@ pub struct Jobs {
     pub(super) used_up: Arc<Mutex<HashMap<QuotaKey, Usage>>>,
     /// Queues that this process has found empty.
     pub(super) idle: Idle,
+    /// Whose turn it is, as far as this process knows.
+    pub(super) turns: Turns,
     /// Where the reaper's last run had no more time.
     pub(super) left_off: LeftOff,
 }
@@ -30,7 +32,13 @@ pub struct Jobs {
 impl Jobs {
     /// A store over these tables.
     pub fn new(tables: Tables) -> Self {
-        Self { tables, used_up: Arc::default(), idle: Idle::default(), left_off: LeftOff::default() }
+        Self {
+            tables,
+            used_up: Arc::default(),
+            idle: Idle::default(),
+            turns: Turns::default(),
+            left_off: LeftOff::default(),
+        }
     }
 
     /// The job, strongly consistent, also when it is being deleted.

@@ -54,14 +54,21 @@ impl Jobs {
         let add: Vec<_> = counted.iter().map(|count| format!("{} :one", count.name)).collect();
         let room = |count: &Count| format!("(attribute_not_exists({0}) OR {0} < {1})", count.name, count.most);
         let room: Vec<_> = counted.iter().map(room).collect();
+        // The first shard's is read with the caller.
+        let place = quota.place.filter(|_| shard == 0);
+        let set_place = if place.is_some() { ", #place = :place" } else { "" };
         let mut update = Update::builder()
             .table_name(&self.tables.registry)
             .key("pk", text(keys::usage(quota.user_id, &quota.day, shard)))
-            .update_expression(format!("ADD {} SET #expires = :expires, #v = :v", add.join(", ")))
+            .update_expression(format!("ADD {} SET #expires = :expires, #v = :v{set_place}", add.join(", ")))
             .condition_expression(room.join(" AND "));
         for Count { name, most, attribute, bound } in counted {
             update = update.expression_attribute_names(*name, attribute);
             update = update.expression_attribute_values(*most, AttributeValue::N(bound.to_string()));
+        }
+        if let Some(place) = place {
+            update = update.expression_attribute_names("#place", keys::place_in_usage(quota.chute_id));
+            update = update.expression_attribute_values(":place", number(place.millis()));
         }
         update
             .expression_attribute_names("#expires", "expires_at")
