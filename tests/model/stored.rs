@@ -21,6 +21,17 @@ impl Job {
         }
     }
 
+    /// Whether it is due when the table says so. A pending job's place may be earlier: in turn with other users.
+    fn is_due(&self, item: &Value) -> bool {
+        let due = item["due_at"]["N"].as_str().and_then(|due| due.parse::<i64>().ok());
+        match item["queue"]["S"].as_str() {
+            Some(queue) if queue.starts_with("claimable#") => {
+                due.is_some() && due.map(|place| place / 1_000_000) <= self.due
+            }
+            _ => due == self.due,
+        }
+    }
+
     /// Whether the table's items are this job's and its heartbeats'. `miners` are their names there, and their accounts.
     pub(crate) fn is(&self, item: &Value, row: &Value, miners: &[(String, String)]) -> bool {
         let number_of = |item: &Value, name: &str| item[name]["N"].as_str().and_then(|text| text.parse::<i64>().ok());
@@ -66,7 +77,7 @@ impl Job {
             && number("released") == self.released.map(i64::from)
             && number("max_attempts") == Some(self.max_attempts().into())
             // One that is over waits for the end of its retention, which is after all that happens here.
-            && (self.terminal && text("queue").is_some_and(|queue| queue.starts_with("later#")) || number("due_at") == self.due)
+            && (self.terminal && text("queue").is_some_and(|queue| queue.starts_with("later#")) || self.is_due(item))
             && number("cancel_requested_at").is_some() == self.cancel
             && text("report").is_some() == self.report.is_some()
             && files == self.files

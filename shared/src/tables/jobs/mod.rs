@@ -10,6 +10,7 @@ mod lease;
 mod left_off;
 mod lists;
 mod merge;
+mod places;
 mod quota;
 mod replay;
 mod retry;

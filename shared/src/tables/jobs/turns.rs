@@ -1,46 +1,18 @@
-//! Whose turn it is: users of one chute are served in turn, however many jobs one of them has waiting.
-//!
-//! Who takes the next job looks at the first 32 of a queue, and takes those of their users in turn. So nothing need be done for it before one
-//! user's jobs can hide another's. From a user's sixteenth job of a day on, each sixteenth create looks whether others wait, and marks the
-//! chute as crowded if so, in a row that each create reads with its caller. On such a chute each job is given a [place](Place) in turn when
-//! it is created, for which the first job of the queue is read: half a read unit and a round trip. The first one who finds the queue
-//! empty takes the mark away.
+//! Whose turn it is, as far as a process knows. Nothing stores it.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
-use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{
-    lists::{CLAIMABLE, Index},
-    quota::DailyQuota,
-    store::Jobs,
-};
-use crate::{
-    error::{Context, Error, Result, engine_error},
-    item::{Condition, cursor, keys, number, schema},
-    model::{Place, Usage},
-    tables::read::{Found, Read},
-    time::{DAY, Timestamp},
-};
+use crate::time::Timestamp;
 
-const FIRST: Index = Index { doing: "turn: Query", ..CLAIMABLE };
 /// A user's jobs of a day on a chute after each of which it is looked whether others wait: half of what a claim looks at.
 const LOOK_EACH: u64 = 16;
-/// Seconds for which a mark is kept: longer than any job waits.
-const KEPT: i64 = 60 * DAY;
-/// Users that a process remembers.
+/// Users that are remembered.
 const REMEMBERED: usize = 10_000;
-
-/// Whether new jobs of a chute's are given places in turn.
-#[derive(Debug, Deserialize)]
-struct Mark {
-    crowded: bool,
-}
 
 /// What a process remembers.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +24,8 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Whether the user, who has created so many jobs on a chute today, may hide others who wait there, and it is time to look.
-    fn is_to_look(&self, created: u64, quota: &DailyQuota) -> bool {
+    /// Whether the user, who has created so many jobs on the chute today, may hide others who wait there, and it is time to look.
+    pub(super) fn is_to_look(&self, user_id: Uuid, chute_id: Uuid, created: u64) -> bool {
         if created < LOOK_EACH - 1 {
             return false;
         }
@@ -62,95 +34,12 @@ impl Turns {
         if looked.len() >= REMEMBERED {
             looked.clear();
         }
-        looked.insert((quota.user_id, quota.chute_id)) || created % LOOK_EACH == LOOK_EACH - 1
-    }
-}
-
-impl Jobs {
-    /// Asks whether the chute is crowded, for [`Self::place`].
-    pub fn ask_turns(read: &mut Read, chute_id: Uuid) {
-        read.key(keys::crowded(chute_id));
+        looked.insert((user_id, chute_id)) || created % LOOK_EACH == LOOK_EACH - 1
     }
 
-    /// The place of a job that begins to wait now, and is about to be counted. What the user has used on the day [was asked
-    /// for](DailyQuota::ask) too; that of the day before is read for the first job of a day on a crowded chute.
-    pub async fn place(&self, quota: &mut DailyQuota, found: &Found, now: Timestamp) -> Result<Place> {
-        let mark: Option<Mark> = found.by_key(&keys::crowded(quota.chute_id))?;
-        let usage: Option<Usage> = found.by_key(&keys::usage(quota.user_id, &quota.day, 0))?;
-        let is_crowded = mark.is_some_and(|mark| mark.crowded);
-        let created = usage.as_ref().map_or(0, |usage| usage.of_chute(quota.chute_id));
-        let place = match is_crowded || self.turns.is_to_look(created, quota) {
-            true => self.place_in_turn(is_crowded, quota, usage.as_ref(), now).await?,
-            false => Place::at(now),
-        };
-        quota.place = Some(place.time());
-        Ok(place)
-    }
-
-    async fn place_in_turn(
-        &self,
-        is_crowded: bool,
-        quota: &DailyQuota,
-        usage: Option<&Usage>,
-        now: Timestamp,
-    ) -> Result<Place> {
-        let first = match self.first(quota.chute_id).await {
-            // It waits, then, as if there were no other users.
-            Err(error @ (Error::Busy { .. } | Error::Unavailable(_))) => {
-                tracing::warn!(chute.id = %quota.chute_id, cause = ?error.cause(), "a job's turn could not be told");
-                return Ok(Place::at(now));
-            }
-            first => first?,
-        };
-        if first.is_some() != is_crowded {
-            self.mark(quota.chute_id, first.is_some(), now).await?;
-        }
-        let Some(first) = first.filter(|first| *first < now) else { return Ok(Place::at(now)) };
-        let last = match usage.and_then(|usage| usage.last_place(quota.chute_id)) {
-            Some(last) => Some(last),
-            None => self.last_place_before(quota, now).await?,
-        };
-        // Of several shards, each counts its share, and the first one remembers.
-        Ok(Place::behind(first, last, quota.shards.into(), now))
-    }
-
-    /// Where the first job of the chute's queue stands; of a busy chute, the first one of a shard: all are served alike.
-    async fn first(&self, chute_id: Uuid) -> Result<Option<Timestamp>> {
-        let request =
-            self.query(&FIRST, &keys::claimable(chute_id, 0)).key_condition_expression("#key = :key").limit(1);
-        let answer = request.send().await.context(FIRST.doing)?;
-        let first = answer.items.unwrap_or_default().first().and_then(|entry| cursor(entry, FIRST.sorted_by));
-        Ok(first.map(|(place, _)| Place::from_stored(place).time()))
-    }
-
-    async fn last_place_before(&self, quota: &DailyQuota, now: Timestamp) -> Result<Option<Timestamp>> {
-        let yesterday = keys::usage(quota.user_id, &now.plus_seconds(-DAY).date(), 0);
-        let mut read = Read::default();
-        read.key(yesterday.clone());
-        let usage: Option<Usage> = read.run(&self.tables).await?.by_key(&yesterday)?;
-        Ok(usage.and_then(|usage| usage.last_place(quota.chute_id)))
-    }
-
-    /// Marks the chute, unless somebody has done so already.
-    async fn mark(&self, chute_id: Uuid, crowded: bool, now: Timestamp) -> Result<()> {
-        const DOING: &str = "turn: UpdateItem";
-        let other = Condition::Is("crowded", AttributeValue::Bool(!crowded));
-        let change = schema::row()
-            .when(if crowded { Condition::Any(vec![Condition::Absent("crowded"), other]) } else { other })
-            .set("crowded", AttributeValue::Bool(crowded))
-            .set("expires_at", number(now.plus_seconds(KEPT).seconds()));
-        match self.tables.change_row(keys::crowded(chute_id), change).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(engine_error(DOING, &error)),
-            },
-        }
-    }
-
-    /// Remembers that a job of this user's was given to a miner.
-    pub fn serve(&self, owner: Uuid, now: Timestamp) {
-        let mut served = self.turns.served.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A job of this user's was given to a miner.
+    pub(super) fn serve(&self, owner: Uuid, now: Timestamp) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if served.len() >= REMEMBERED {
             served.clear();
         }
@@ -158,8 +47,32 @@ impl Jobs {
         *at = (*at).max(now);
     }
 
-    /// When that last was, as far as this process knows.
-    pub fn last_served(&self, owner: Uuid) -> Option<Timestamp> {
-        self.turns.served.lock().unwrap_or_else(PoisonError::into_inner).get(&owner).copied()
+    /// When that last was.
+    pub(super) fn last_served(&self, owner: Uuid) -> Option<Timestamp> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).get(&owner).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_looks_at_a_users_first_job_that_may_hide_others_and_then_at_each_sixteenth() {
+        let turns = Turns::default();
+        let looks = |created| turns.is_to_look(Uuid::nil(), Uuid::nil(), created);
+        assert_eq!([14, 20, 21, 30, 31, 32].map(looks), [false, true, false, false, true, false]);
+        assert!(turns.is_to_look(Uuid::nil(), Uuid::max(), 16), "another chute's");
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let turns = Turns::default();
+        for number in 0..3 * REMEMBERED {
+            let id = Uuid::from_u128(number as u128);
+            turns.serve(id, Timestamp::from_millis(0));
+            turns.is_to_look(id, id, 16);
+        }
+        assert!(turns.served.lock().unwrap().len() <= REMEMBERED && turns.looked.lock().unwrap().len() <= REMEMBERED);
     }
 }
