@@ -109,6 +109,8 @@ test("a delivery is looked at until it is over, and its end is read out", async 
   const answers = [log(null, []), log("pending", [refused], at(-5)), log("delivered", [refused, tried(0, 200)])];
   const { page, context, asked, webhook, complaints } = await atLog((turn) => answers[Math.min(turn, 2)]);
   await webhook.getByText("It has not been tried yet.").waitFor();
+  await page.clock.install();
+  await page.clock.runFor(3000);
   await webhook.getByText(/^Next try$/).waitFor();
   assert.match(await webhook.innerText(), /Next try\s+\d+ \w+ \d+, \d+:\d+ \(in \d minutes\)/);
   await page.locator("#news").getByText("Webhook: Delivered").waitFor();
