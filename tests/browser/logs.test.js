@@ -256,7 +256,7 @@ for (const colorScheme of ["light", "dark"]) {
     await page.route(`**${pathname}?*`, async (route) => route.fulfill({ response: await route.fetch(), status: 404, body: "" }));
     await page.reload();
     await has("done\n");
-    assert.match(await output.innerText(), /Attempt 2 · .*\s+\[24 B are not there any more\]\s+\[32 bytes/);
+    assert.match(await output.innerText(), /Attempt 2 · .*\s+\[25 B are not there any more\]\s+\[32 bytes/);
     await context.close();
   });
 }
