@@ -174,7 +174,11 @@ test("a delivery is looked at until it is over, and its end is read out", async 
   assert.deepEqual(await webhook.locator("#tries bdi").allInnerTexts(), ["Status 200", "Status 503"]);
   assert.doesNotMatch(await webhook.innerText(), /Next try/);
   // After that nothing is asked any more.
-  for (const _ of "ab") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  for (const _ of "ab") {
+    const isListed = page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+    await page.clock.fastForward("10:00");
+    await isListed;
+  }
   assert.deepEqual(asked, ["GET", "GET", "GET"]);
   assert.deepEqual(complaints, []);
   await context.close();
