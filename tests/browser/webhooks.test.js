@@ -103,37 +103,6 @@ test("what the API says of a webhook's URL stands at its field", async () => {
   await context.close();
 });
 
-test("a webhook's URL, which may be a secret, is left nowhere, and the job is created once all the same", async () => {
-  const { page, context, requests, create } = await openNewJob(browser, stack);
-  const field = page.getByLabel("Webhook: the URL");
-  const secret = `${receiver.url}?token=s3cret`;
-  const stored = () => page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
-  await field.fill(secret);
-  const lose = async (route) => {
-    await route.fetch();
-    await route.abort();
-  };
-  await page.route("**/jobs/*/run?*", lose, { times: 1 });
-  await create();
-  await page.getByRole("alert").getByText("No answer came. Create it again").waitFor();
-  assert.ok(!(await stored()).includes("s3cret"));
-  await page.reload();
-  assert.ok(!(await stored()).includes("s3cret"));
-  assert.equal(await field.inputValue(), "");
-  // A second time as well.
-  await page.reload();
-  await page.locator("#webhook-wrong").getByText("It is not kept when the page is loaded again").waitFor();
-  assert.deepEqual(await findings(page), []);
-  await field.fill(secret);
-  assert.equal(await page.locator("#webhook-wrong").innerText(), "");
-  await create();
-  await page.locator("#job").getByText("Pending").waitFor();
-  const keys = requests.map((it) => it.headers()["idempotency-key"]);
-  assert.deepEqual([keys.length, keys[0] === keys[1]], [2, true]);
-  assert.equal(new URL(requests[1].url()).searchParams.get("webhook"), secret);
-  await context.close();
-});
-
 test("the next try is waited for, however far away it is, and looked at when somebody comes back", async () => {
   const id = await cancelled();
   const { page, context } = await openConsole(browser, stack);
