@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { browser, stack } from "./setup.js";
-import { claim, findings, jobchute, newAccounts, openConsole, screenshots, tooWide } from "./stack.js";
+import { claim, findings, jobchute, jobchuteBeside, newAccounts, openConsole, screenshots, tooWide } from "./stack.js";
 
 const create = () => jobchute(stack.env, "create", stack.env.JOBCHUTE_CHUTE, "run", '{"scene":"teapot"}');
 
@@ -168,6 +168,7 @@ test("of a long log the end is shown, then what came before, and all of it is sa
   const all = await shown();
   assert.equal(`${all.join("\n")}\n`, lines(at, at + all.length));
   assert.ok((await page.evaluate(() => document.documentElement.outerHTML.length)) < 400_000);
+  await page.screenshot({ path: `${screenshots}/console-log-long.png`, fullPage: true });
   await earlier.focus();
   while ((await before()) > 0);
   assert.ok(!(await earlier.isVisible()));
@@ -306,6 +307,16 @@ test("a log that is gone says so, one that can't be read now is read later, and 
   await page.locator("#job").getByRole("heading", { name: "This job is gone" }).waitFor();
   assert.ok(!(await log.isVisible()));
   assert.ok(!(await page.content()).includes("hello"));
+  await context.close();
+});
+
+test("what the command of `jobchute work` prints is there when the job is over", async () => {
+  const id = create();
+  await jobchuteBeside(stack.env, "work", "--chute", stack.env.JOBCHUTE_CHUTE, "--once", "--", "sh", "-c", "echo begun; echo 'CUDA out of memory' >&2; exit 1");
+  const { context, log, output } = await atJob(id);
+  await log.getByText(/^All 2\d B/).waitFor();
+  assert.match(await output.textContent(), /begun\n/);
+  assert.match(await output.textContent(), /CUDA out of memory\n/);
   await context.close();
 });
 

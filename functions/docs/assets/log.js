@@ -112,23 +112,24 @@ function isAtBottom() {
   return scrollTop + clientHeight >= scrollHeight - 8;
 }
 
-/** Shows these pieces, and stays at the end where the reader was. What is shown already stays the same. How many lines came at the end. */
+/**
+ * Shows these pieces, and stays at the end where the reader was. What is there stays the same as long as it begins with the same line. How
+ * many lines have come after those that were there.
+ */
 async function show(mine, first, last) {
   const { all } = mine.pieces;
   await mine.pieces.load(all.slice(first, last));
   if (mine !== log) return 0;
-  const [text, wasAtBottom] = [$("log-text"), isAtBottom()];
-  const goesOn = first >= mine.first && first < mine.last && last >= mine.last;
-  const kept = goesOn ? mine.last : first;
-  for (let index = mine.first; index < mine.last; index += 1) {
+  const [text, wasAtBottom, before] = [$("log-text"), isAtBottom(), mine.last];
+  const goesOn = first === mine.first && first < before && last >= before;
+  for (let index = mine.first; index < before; index += 1) {
     if (index < first || index >= last) all[index].bytes = undefined;
   }
-  if (goesOn) for (let count = mine.first; count < first; count += 1) text.firstChild.remove();
-  else text.replaceChildren();
+  if (!goesOn) text.replaceChildren();
   let lines = 0;
-  for (let index = kept; index < last; index += 1) {
+  for (let index = goesOn ? before : first; index < last; index += 1) {
     const made = shown(mine, index, index === first);
-    lines += made.textContent.split("\n").length - 1;
+    if (index >= before) lines += made.textContent.split("\n").length - 1;
     text.append(made);
   }
   Object.assign(mine, { first, last, isAtEnd: last === all.length });
