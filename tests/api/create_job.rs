@@ -98,6 +98,7 @@ async fn a_job_is_created_pending() {
       "attempt": 0,
       "max_attempts": 1,
       "progress": null,
+      "log_bytes": null,
       "miner_hotkey": null
     }
     "#);

@@ -25,7 +25,7 @@ async fn the_description_is_the_committed_one() {
 
 #[tokio::test]
 async fn a_page_and_all_that_it_loads_come_from_here_with_a_strict_policy() {
-    for (path, most_bytes) in [("/docs", 600_000), ("/console", 40_000)] {
+    for (path, most_bytes) in [("/docs", 600_000), ("/console", 48_000)] {
         let page = get(path, &[]).await;
         assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
         let html = String::from_utf8(page.bytes).unwrap();

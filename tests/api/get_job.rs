@@ -10,7 +10,7 @@ async fn the_owner_sees_every_field_of_the_contract() {
     let world = World::new().await;
     let job = world.get(&world.create().await).await;
     let fields: Vec<_> = job.as_object().unwrap().keys().map(String::as_str).collect();
-    insta::assert_snapshot!(fields.join(" "), @"job_id user_id chute_id version chutes_version method instance_id host active verified created_at last_queried_at updated_at finished_at job_args inputs result output_files port_mappings chute instance output_storage_urls status terminal error_detail started_at deadline_at expires_at kept_until labels webhook cancel_requested_at attempt max_attempts progress miner_hotkey");
+    insta::assert_snapshot!(fields.join(" "), @"job_id user_id chute_id version chutes_version method instance_id host active verified created_at last_queried_at updated_at finished_at job_args inputs result output_files port_mappings chute instance output_storage_urls status terminal error_detail started_at deadline_at expires_at kept_until labels webhook cancel_requested_at attempt max_attempts progress log_bytes miner_hotkey");
     assert_eq!(job["status"], "pending");
     assert_eq!(job["terminal"], false);
     assert_eq!(job["user_id"], world.user_id);
@@ -122,6 +122,7 @@ async fn a_complete_job_shows_its_miner_its_result_and_its_files() {
       "attempt": 1,
       "max_attempts": 3,
       "progress": null,
+      "log_bytes": null,
       "miner_hotkey": "[hotkey]"
     }
     "#);

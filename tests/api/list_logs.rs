@@ -44,7 +44,7 @@ async fn what_a_job_prints_is_its_owners_to_read_while_it_runs() {
     let world = World::new().await;
     let job = world.claimed().await;
     let path = format!("/jobs/{}/logs", job.job_id);
-    assert_eq!(world.user.get(&path).await.ok(), json!({"chunks": [], "next": null}));
+    assert_eq!(world.user.get(&path).await.ok(), json!({"chunks": [], "next": null, "log_bytes": null}));
     for chunk in ["epoch 1\n", "epoch 2\n", "é\n"] {
         assert_eq!(send(&job.path, chunk.as_bytes()).await, 200);
     }
@@ -72,6 +72,32 @@ async fn what_a_job_prints_is_its_owners_to_read_while_it_runs() {
     world.user.delete(&format!("/jobs/{}", job.job_id)).await.ok();
     world.user.get(&path).await.is_error(404, &detail);
     assert_eq!(objects(tests::stack(), &job.job_id).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_job_says_how_much_it_has_printed_so_that_nobody_asks_in_vain() {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    let said = async || night.get(&job_id).await["log_bytes"].take();
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), json!({"progress": 0.5})).await.ok();
+    assert_eq!(said().await, Value::Null);
+    for (chunk, counted) in [(&[b'x'; 9000][..], 9000), (b"little", 9000 + 8192)] {
+        let log = ask(&url, chunk.len()).await.ok()["log"].take();
+        // It is on its way: the job has more than the logs.
+        let logs = async || night.user.get(&night.url(&format!("/jobs/{job_id}/logs"))).await.ok()["log_bytes"].take();
+        assert_eq!(said().await, counted);
+        assert_ne!(logs().await, counted);
+        assert_eq!(upload_to(&log, chunk).await.status, 200);
+        assert_eq!(logs().await, counted);
+    }
+    // The miner has no use for it.
+    let reported = Client::nobody().post(&url, json!({"status": "complete", "logs": true})).await.ok();
+    assert_eq!((&reported["log_bytes"], said().await), (&Value::Null, json!(9000 + 8192)));
+    // The row that counts has gone.
+    night.stack.clock().advance(Duration::from_secs(20 * 86_400));
+    assert_eq!(said().await, 0);
+    night.stack.shutdown().await;
 }
 
 #[tokio::test]

@@ -173,6 +173,37 @@ test("what was typed outlives a reload, and nothing of it is left for who signs 
   await context.close();
 });
 
+test("a webhook's URL, which may be a secret, is left nowhere, and the job is created once all the same", async () => {
+  const { page, context, requests, create } = await newJob();
+  const field = page.getByLabel("Webhook: the URL");
+  const secret = "https://example.com/hook?token=s3cret";
+  const stored = () => page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+  await field.fill(secret);
+  const lose = async (route) => {
+    await route.fetch();
+    await route.abort();
+  };
+  await page.route("**/jobs/*/run?*", lose, { times: 1 });
+  await create();
+  await page.getByRole("alert").getByText("No answer came. Create it again").waitFor();
+  assert.ok(!(await stored()).includes("s3cret"));
+  await page.reload();
+  assert.ok(!(await stored()).includes("s3cret"));
+  assert.equal(await field.inputValue(), "");
+  // A second time as well.
+  await page.reload();
+  await page.locator("#webhook-wrong").getByText("It is not kept when the page is loaded again").waitFor();
+  assert.deepEqual(await findings(page), []);
+  await field.fill(secret);
+  assert.equal(await page.locator("#webhook-wrong").innerText(), "");
+  await create();
+  await page.locator("#job").getByText("Pending").waitFor();
+  const keys = requests.map((it) => it.headers()["idempotency-key"]);
+  assert.deepEqual([keys.length, keys[0] === keys[1]], [2, true]);
+  assert.equal(new URL(requests[1].url()).searchParams.get("webhook"), secret);
+  await context.close();
+});
+
 test("a job is created by keyboard, on a phone, in the dark", async () => {
   const { page, context, complaints } = await openConsole(browser, stack, { colorScheme: "dark", viewport: { width: 390, height: 844 } });
   await page.getByRole("link", { name: "New job" }).focus();

@@ -60,6 +60,18 @@ export async function claim(env, id) {
     /** Reports that it failed. */
     fail: (detail) => ask("POST", url, { status: "error", detail }),
     progress: (progress) => ask("PUT", url.replace("?", "/heartbeat?"), { progress }),
+    /** Sends what its command has printed, 1 MiB at a time. */
+    print: async (printed) => {
+      const all = Buffer.from(printed);
+      for (let from = 0; from < all.length; from += 1 << 20) {
+        const body = all.subarray(from, from + (1 << 20));
+        const { log } = await ask("PUT", url.replace("?", "/heartbeat?"), { log_bytes: body.length });
+        const { status } = await fetch(log.url, { method: log.method, headers: log.headers, body });
+        if (status !== 200) throw new Error(`a log's chunk: ${status}`);
+      }
+    },
+    /** Gives the job back. */
+    release: () => ask("PUT", url.replace("?", "/release?"), { logs: true }),
     /** Reports its result and files, by name, and sends those that are not null. `types` has what it says that they are. */
     complete: async (result, files = {}, types = {}) => {
       const hash = (bytes) => (bytes === null ? undefined : createHash("sha256").update(bytes).digest("hex"));

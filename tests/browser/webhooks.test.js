@@ -95,12 +95,38 @@ test("what the API says of a webhook's URL stands at its field", async () => {
   assert.ok(!(await page.getByRole("alert").isVisible()));
   assert.deepEqual(await findings(page), []);
   await page.screenshot({ path: `${screenshots}/console-create-webhook.png`, fullPage: true });
-  // It is kept with what was typed, also where the secret is looked up meanwhile.
+  // It is kept where the secret is looked up meanwhile.
   await page.getByRole("form", { name: "New job" }).getByRole("link", { name: "Settings" }).click();
   await page.locator("#settings-title:focus").waitFor();
-  await page.reload();
   await page.getByRole("link", { name: "New job" }).click();
   assert.equal(await field.inputValue(), "http://example.com/");
+  await context.close();
+});
+
+test("the next try is waited for, however far away it is, and looked at when somebody comes back", async () => {
+  const id = await cancelled();
+  const { page, context } = await openConsole(browser, stack);
+  await page.clock.install();
+  const answers = [log("pending", [tried(1, 503)], at(-120)), log("pending", [tried(1, 503)], at(-120)), log("delivered", [tried(0, 200)])];
+  const asked = [];
+  await page.route(`**/jobs/${id}/webhook`, (route) => route.fulfill({ json: answers[asked.push("GET") - 1] }));
+  await page.getByRole("searchbox", { name: "Job id" }).fill(id);
+  await page.keyboard.press("Enter");
+  const webhook = page.getByRole("region", { name: "Webhook" });
+  await webhook.getByText("Status 503").waitFor();
+  // The list is asked for as before.
+  for (const _ of "abc") {
+    const isListed = page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+    await page.clock.fastForward("10:00");
+    await isListed;
+  }
+  assert.equal(asked.length, 1);
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await page.waitForResponse((answer) => answer.url().endsWith(`${id}/webhook`));
+  assert.equal(asked.length, 2);
+  await page.clock.fastForward("02:00:00");
+  await webhook.getByText("Delivered", { exact: true }).waitFor();
+  assert.equal(asked.length, 3);
   await context.close();
 });
 
@@ -109,13 +135,19 @@ test("a delivery is looked at until it is over, and its end is read out", async 
   const answers = [log(null, []), log("pending", [refused], at(-5)), log("delivered", [refused, tried(0, 200)])];
   const { page, context, asked, webhook, complaints } = await atLog((turn) => answers[Math.min(turn, 2)]);
   await webhook.getByText("It has not been tried yet.").waitFor();
+  await page.clock.install();
   await webhook.getByText(/^Next try$/).waitFor();
   assert.match(await webhook.innerText(), /Next try\s+\d+ \w+ \d+, \d+:\d+ \(in \d minutes\)/);
+  await page.clock.fastForward("06:00");
   await page.locator("#news").getByText("Webhook: Delivered").waitFor();
   assert.deepEqual(await webhook.locator("#tries bdi").allInnerTexts(), ["Status 200", "Status 503"]);
   assert.doesNotMatch(await webhook.innerText(), /Next try/);
   // After that nothing is asked any more.
-  for (const _ of "ab") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  for (const _ of "ab") {
+    const isListed = page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+    await page.clock.fastForward("10:00");
+    await isListed;
+  }
   assert.deepEqual(asked, ["GET", "GET", "GET"]);
   assert.deepEqual(complaints, []);
   await context.close();

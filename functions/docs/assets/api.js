@@ -91,6 +91,10 @@ export async function getState(id) {
 export const deleteJob = (id) => call("DELETE", `/jobs/${id}`);
 export const cancelJob = (id) => call("PUT", `/jobs/${id}/cancel`);
 export const retryJob = (id) => call("PUT", `/jobs/${id}/retry`);
+/** A page of a job's log: what has come since `after`, the `next` of another; null is from the beginning. */
+export async function listLogs(id, after) {
+  return (await call("GET", `/jobs/${id}/logs${after === null ? "" : `?after=${encodeURIComponent(after)}`}`)).body;
+}
 export const download = async (id, file) => (await call("GET", `/jobs/${id}/download/${file}`)).body;
 export const getWebhook = async (id) => (await call("GET", `/jobs/${id}/webhook`)).body;
 export const redeliverWebhook = async (id) => (await call("PUT", `/jobs/${id}/webhook`)).body;

@@ -14,8 +14,13 @@ const LARGEST = 4 << 20;
 const CHECKED = 1 << 20;
 const FIELDS = ["chute", "method", "args", "labels", "cancel-after", "webhook"];
 
-/** The request of which nobody knows whether it was done, with its `Idempotency-Key`. */
+/**
+ * The request of which nobody knows whether it was done, with its `Idempotency-Key`. Its `webhook` is undefined when it has outlived the
+ * page and had one, which is typed again.
+ */
 let open = null;
+/** A webhook was typed, and is not there any more. */
+let lacksWebhook = false;
 
 /** Says at a field what is wrong with it; null says that nothing is. */
 function wrong(field, message) {
@@ -59,15 +64,26 @@ function focusWrong() {
   return first !== undefined;
 }
 
-/** The request as it is typed: its path with the query, and its body. */
+/** The request as it is typed. */
 function typed() {
   const path = ["chute", "method"].map((field) => encodeURIComponent($(field).value.trim())).join("/");
   const query = new URLSearchParams(lines($("labels").value).map((label) => ["label", label]));
   const after = $("cancel-after").value.trim();
   if (after) query.append("cancel_after", after);
   const webhook = $("webhook").value.trim();
-  if (webhook) query.append("webhook", webhook);
-  return { target: `/jobs/${path}${query.size ? `?${query}` : ""}`, body: $("args").value.trim() ? $("args").value : "{}" };
+  return { path: `/jobs/${path}`, query: String(query), webhook, body: $("args").value.trim() ? $("args").value : "{}" };
+}
+
+/** Whether it is the request that is open. */
+function isOpen({ path, query, webhook, body }) {
+  if (open?.path !== path || open.query !== query || open.body !== body) return false;
+  return open.webhook === undefined ? webhook !== "" : open.webhook === webhook;
+}
+
+function send({ path, query, webhook, body, key: idempotencyKey }) {
+  const all = new URLSearchParams(query);
+  if (webhook) all.append("webhook", webhook);
+  return createJob(all.size ? `${path}?${all}` : path, body, idempotencyKey);
 }
 
 /** Long, and nobody else's. Also where a page was not loaded by HTTPS. */
@@ -117,12 +133,13 @@ async function submit(event) {
   event.preventDefault();
   if ($("create-job").disabled || !check()) return;
   const [request, signedIn] = [typed(), key.get()];
-  if (open?.target !== request.target || open.body !== request.body) open = { ...request, key: newKey() };
+  open = { ...request, key: isOpen(request) ? open.key : newKey() };
+  lacksWebhook = false;
   saveDraft();
   trouble("create", null);
   $("create-job").disabled = true;
   try {
-    const { job_id: id } = await createJob(open.target, open.body, open.key);
+    const { job_id: id } = await send(open);
     open = null;
     if (key.get() !== signedIn) return;
     notice("The job was created");
@@ -138,10 +155,12 @@ async function submit(event) {
   }
 }
 
-/** What was typed outlives the page, in its tab. */
+/** What was typed outlives the page, in its tab. Not a webhook's URL, which may be a secret: only that there was one. */
 function saveDraft() {
   if (!key.get()) return;
-  const draft = { open, fields: FIELDS.map((field) => $(field).value) };
+  const fields = FIELDS.map((field) => (field === "webhook" ? "" : $(field).value));
+  const hadWebhook = lacksWebhook || $("webhook").value.trim() !== "";
+  const draft = { open: open && { ...open, webhook: open.webhook ? undefined : open.webhook }, fields, hadWebhook };
   try {
     sessionStorage.setItem(DRAFT, JSON.stringify(draft));
   } catch {
@@ -154,6 +173,8 @@ function loadDraft() {
   const draft = JSON.parse(sessionStorage.getItem(DRAFT) ?? "null");
   open = draft?.open ?? null;
   draft?.fields.forEach((value, index) => ($(FIELDS[index]).value = value));
+  lacksWebhook = draft?.hadWebhook ?? false;
+  if (lacksWebhook) $("webhook-wrong").textContent = "It is not kept when the page is loaded again, since it may be a secret: type it again.";
 }
 
 /** Nothing is left of what was typed, nor of its files. */
@@ -177,6 +198,7 @@ export function suggest(chutes) {
 $("create").addEventListener("submit", submit);
 $("create").addEventListener("reset", () => {
   forgetInputs();
+  lacksWebhook = false;
   for (const field of FIELDS) wrong(field, null);
   trouble("create", null);
 });

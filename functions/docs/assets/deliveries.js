@@ -5,7 +5,7 @@ import { button, element, time, until } from "./element.js";
 import { $, act, again, news, notice, place, sameRound, trouble } from "./page.js";
 import { fact } from "./view.js";
 
-/** Milliseconds to the next look while it goes on: a tenth of the time since something changed, within these bounds. */
+/** Milliseconds to the next look while it goes on: to the next try, or a tenth of the time since that or a change, within these bounds. */
 const [SOONEST, LATEST] = [2000, 60_000];
 /** What a delivery's state is called, and the class of its badge. */
 const STATES = { pending: ["Pending", "running"], delivered: ["Delivered", "complete"], failed: ["Given up", "error"] };
@@ -53,7 +53,7 @@ export async function refreshDeliveries(job) {
     showLog(job, log);
     trouble("webhook", null);
     if (log.state === "delivered" || log.state === "failed") return;
-    wait = Math.min(Math.max((Date.now() - shown.since) / 10, SOONEST), LATEST);
+    wait = untilLook(Date.parse(log.next_try_at));
   } catch (error) {
     // A job that is gone has no deliveries: whoever asks for it is told.
     if (!isCurrent()) return;
@@ -62,6 +62,15 @@ export async function refreshDeliveries(job) {
     wait = error.wait ?? wait;
   }
   again("webhook", wait, () => refreshDeliveries(job));
+}
+
+/** Milliseconds to the next look, where it is tried at that time. Hours may lie before it, in which nothing happens. */
+function untilLook(next) {
+  const ahead = next - Date.now();
+  // While a try is under way, the next one stands a minute ahead.
+  if (ahead > 2 * LATEST) return ahead;
+  const since = ahead < 0 ? Math.max(shown.since, next) : shown.since;
+  return Math.min(Math.max((Date.now() - since) / 10, SOONEST), LATEST);
 }
 
 /** Shows it where the job is shown. What did not change stays, and keeps focus and selection. */

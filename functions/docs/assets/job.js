@@ -3,7 +3,8 @@
 import { cancelJob, deleteJob, download, getJob, getState, retryJob } from "./api.js";
 import { deliveries, refreshDeliveries } from "./deliveries.js";
 import { forgetJob, knownJob, showList } from "./list.js";
-import { $, act, again, ask, copy, news, place, sameRound, trouble } from "./page.js";
+import { leaveLog, refreshLog } from "./log.js";
+import { $, act, again, ask, copy, news, place, sameRound, save, trouble } from "./page.js";
 import { preview } from "./preview.js";
 import { visible } from "./text.js";
 import { gone, runs, whole, words } from "./view.js";
@@ -23,6 +24,7 @@ export function leaveJob(id) {
   if (job?.job_id === id) return;
   job = null;
   $("job").replaceChildren();
+  leaveLog(id);
 }
 
 /** The next job that is shown takes the focus. */
@@ -38,13 +40,16 @@ export async function refreshJob() {
     const state = await getState(id);
     if (!isCurrent()) return;
     wait = state.wait ?? wait;
-    // What stands still can be selected and read out.
-    if (state.text !== job?.state) {
+    // What stands still can be selected and read out. That the log grows is shown elsewhere.
+    const said = state.text.replace(/"log_bytes":\d+,/, "");
+    if (said !== job?.state) {
       const answer = hasReported(state) ? await getJob(id) : { ...state, ...readArguments(job) };
       if (!isCurrent()) return;
-      showJob({ ...answer, state: state.text });
+      showJob({ ...answer, state: said });
     } else if ($("runs")) $("runs").textContent = runs(job);
     trouble("job", null);
+    // The end may have come after the state was read.
+    refreshLog(job.terminal ? job : state);
     if (job.terminal) return void refreshDeliveries(job);
   } catch (error) {
     if (!isCurrent()) return;
@@ -86,6 +91,7 @@ function showGone(id) {
   const parts = gone(id, job?.job_id === id || knownJob(id) !== undefined);
   job = null;
   $("job").replaceChildren(...parts);
+  leaveLog(null);
   news(parts[1].textContent);
   arrive();
   trouble("job", null);
@@ -139,11 +145,8 @@ function onArguments() {
   });
 }
 
-/** Saves what the page has. */
 function onSave(field, text) {
-  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  Object.assign(document.createElement("a"), { href: url, download: `${job.job_id}-${field}.json` }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  save([text], "application/json", `${job.job_id}-${field}.json`);
 }
 
 /** Opens what only the bucket has, by a fresh URL. It is not asked by a script, and gets no key. */

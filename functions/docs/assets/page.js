@@ -7,6 +7,9 @@ export const $ = (id) => document.getElementById(id);
 /** Milliseconds for which an outcome is shown that needs no answer. */
 const SHOWN_FOR = 8000;
 
+/** Milliseconds that pages which wait for the same moment ask apart, at most. */
+const APART = 30_000;
+
 /** What goes wrong, by what it is: the list, the job or something that was asked for. */
 const troubles = new Map();
 const timers = {};
@@ -37,7 +40,7 @@ export function sameRound() {
 export function again(name, milliseconds, work) {
   clearTimeout(timers[name]);
   // Pages that were opened at the same time do not ask at the same time for ever.
-  const wait = milliseconds * (1 + Math.random() / 10);
+  const wait = milliseconds + Math.random() * Math.min(milliseconds / 10, APART);
   timers[name] = setTimeout(() => (document.hidden ? again(name, milliseconds, work) : work()), wait);
 }
 
@@ -80,6 +83,13 @@ export function notice(text, goesOn = false) {
   $("notice").textContent = visible(text);
   clearTimeout(timers.notice);
   if (!goesOn) timers.notice = setTimeout(() => ($("notice").textContent = ""), SHOWN_FOR);
+}
+
+/** Saves what the page has as a file. */
+export function save(parts, type, name) {
+  const url = URL.createObjectURL(new Blob(parts, { type }));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 export function copy(name, text) {

@@ -18,6 +18,9 @@ pub struct Logs {
     /// What `after` is to be, to go on from here: now, after a page of 100 chunks, or later, when there may be more. Null when there is
     /// nothing yet.
     next: Option<String>,
+    /// What the job's `log_bytes` was with the last chunk up to there. While the job's is more, there is more, or on its way. Null when there is
+    /// nothing yet.
+    log_bytes: Option<u64>,
 }
 
 /// Some bytes of it. A character may begin in one and end in the next.
@@ -58,8 +61,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let after = parameters.optional("after", "the `next` of these logs", Chunk::at_place);
     parameters.end()?;
     let chunks = app.bucket()?.logs(&job.file_keys(), after).await?;
-    let next = chunks.last().map(|last| last.chunk).or(after).map(|chunk| chunk.place());
-    Ok(reply::json(200, &Logs { chunks: chunks.into_iter().map(LogChunk::from).collect(), next }))
+    let last = chunks.last().map(|last| last.chunk).or(after);
+    let (next, log_bytes) = (last.map(|chunk| chunk.place()), last.map(|chunk| chunk.end));
+    Ok(reply::json(200, &Logs { chunks: chunks.into_iter().map(LogChunk::from).collect(), next, log_bytes }))
 }
 
 impl From<outputs::LogChunk> for LogChunk {

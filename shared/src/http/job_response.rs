@@ -169,6 +169,9 @@ pub struct JobResponse<'a> {
     max_attempts: u32,
     /// How far it is, 0 to 1, as the owner reads it until `terminal` is true.
     progress: Option<f64>,
+    /// How much its miners have said that it has printed, as its owner reads it: bytes, of each chunk of the logs 8 KiB at least. It grows with
+    /// each chunk. 0 where it has logs and nobody counts them any more; null where it has none.
+    log_bytes: Option<u64>,
     /// The hotkey that signed the claim.
     miner_hotkey: Option<&'a str>,
     /// Where the files go, in the answer to the miner's report; left out when it would be too long.
@@ -237,6 +240,7 @@ impl<'a> JobResponse<'a> {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             progress: job.progress,
+            log_bytes: job.log_bytes.or(job.logged.then_some(0)),
             miner_hotkey: job.miner_hotkey.as_deref(),
             uploads: uploads.filter(|uploads| uploads.whole).map(|uploads| &*uploads.targets),
         })
@@ -244,7 +248,7 @@ impl<'a> JobResponse<'a> {
 
     /// As a miner sees it: a webhook's URL may be a secret.
     pub(super) fn for_miner(self) -> Self {
-        Self { webhook: None, ..self }
+        Self { webhook: None, log_bytes: None, ..self }
     }
 
     /// With `job_args` null.

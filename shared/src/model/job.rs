@@ -166,6 +166,9 @@ pub struct Job {
     /// It has logs in the bucket, or may have.
     #[serde(default, skip_serializing_if = "is_false")]
     pub logged: bool,
+    /// Bytes of them, as the row of its heartbeats counts them, where that was read.
+    #[serde(skip)]
+    pub log_bytes: Option<u64>,
     /// Set while it is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
@@ -314,6 +317,7 @@ impl Job {
             lost: BTreeMap::new(),
             lost_by: BTreeSet::new(),
             logged: false,
+            log_bytes: None,
             deleted_at: None,
             gone_at: None,
             request: None,

@@ -177,9 +177,12 @@ pub fn look_again(job: &Job, lease: Option<&Lease>, held_until: Timestamp, now: 
 }
 
 impl Job {
-    /// With the progress that heartbeats of the present attempt have told. A terminal job does not change any more.
+    /// With what heartbeats have told: the present attempt's its progress, and all attempts' their logs. A terminal job has no progress any
+    /// more.
     pub fn with_progress(mut self, lease: Option<Lease>, now: Timestamp) -> Self {
-        if let Some(lease) = lease.filter(|lease| !self.terminal && lease.is_of(&self, now)) {
+        let Some(lease) = lease.filter(|lease| now.seconds() < lease.expires_at) else { return self };
+        self.log_bytes = lease.log_bytes;
+        if !self.terminal && lease.is_of(&self, now) {
             self.progress = lease.progress.or(self.progress);
         }
         self
