@@ -1,6 +1,6 @@
 //! A stack whose functions may call receivers on this machine.
 
-use local::{LogLine, Stack};
+use local::{LogLine, STREAMS, Stack, own_engines};
 use serde_json::{Value, json};
 
 use crate::{
@@ -25,6 +25,7 @@ impl Hooks {
 
     /// One whose functions may call these networks beside the public ones.
     pub async fn with_networks(networks: &str) -> Self {
+        own_engines(STREAMS);
         let authority = Authority::default();
         let file = authority.file().to_str().unwrap().to_owned();
         let stack = Stack::builder().parameter("WebhookNetworks", networks).environment("SSL_CERT_FILE", file);

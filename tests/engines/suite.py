@@ -1,0 +1,63 @@
+"""The tests of `tests/api` and `tests/uploads` on engines of others.
+
+    python tests/engines/suite.py LOG [ENGINE…] [-- FILTER…]
+
+Runs them with the variables that it is given (docs/engines.md). A test that needs what only the stack's own engines do panics with
+that reason, by `local::own_engines`: it is told as skipped, not as passed and not as failed. So is one that fails by what
+deviations.py knows of an ENGINE. FILTERs are those of `cargo test`. The whole output goes to LOG.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from deviations import DEVIATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULT = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.M)
+OUTPUT = re.compile(r"^---- (\S+) stdout ----$(.*?)(?=^---- \S+ stdout ----$|^failures:$)", re.M | re.S)
+# As `local` words it.
+ONLY_HERE = re.compile(r"not on engines of others: ([^\n]+)")
+
+
+def main():
+    log, *rest = sys.argv[1:]
+    engines, filters = (rest[: rest.index("--")], rest[rest.index("--") + 1 :]) if "--" in rest else (rest, [])
+    assert os.environ.get("JOBCHUTE_OTHER_ENGINES"), "JOBCHUTE_OTHER_ENGINES is not set: these would be the stack's own engines"
+    command = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--test", "api", "--test", "uploads", "--", *filters]
+    with open(log, "w+") as output:
+        subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False)
+        output.seek(0)
+        said = output.read()
+
+    results = Counter(result for _, result in RESULT.findall(said))
+    because = {name: ONLY_HERE.search(text) for name, text in OUTPUT.findall(said)}
+    known = {test: one for one in DEVIATIONS if one.engine in engines for test in one.tests}
+    skipped, wrong, failed = defaultdict(list), defaultdict(list), []
+    for name, result in RESULT.findall(said):
+        if result != "FAILED":
+            continue
+        if because.get(name):
+            skipped[because[name][1].strip()].append(name)
+        elif name in known:
+            wrong[f"{known[name].engine} {known[name].does} ({known[name].page})"].append(name)
+        else:
+            failed.append(name)
+    for title, groups in [("skipped", skipped), ("skipped, the engine is wrong", wrong)]:
+        for reason, names in sorted(groups.items()):
+            print(f"{title}: {reason}: {len(names)}\n    {' '.join(sorted(names))}")
+    for name in failed:
+        print(f"FAILED: {name}")
+    count = sum(map(len, skipped.values())), sum(map(len, wrong.values()))
+    print(f"{results['ok']} tests passed, {len(failed)} failed, {sum(count)} skipped on {' and '.join(engines) or 'AWS'}")
+    # What does not compile, or a process that died, has fewer results than it announced.
+    announced = sum(map(int, re.findall(r"^running (\d+) tests?$", said, re.M)))
+    if failed or not results["ok"] or announced != results.total():
+        print(f"{results.total()} of {announced} tests have ended; {log} has all that they said")
+        sys.exit(1)
+
+
+main()
