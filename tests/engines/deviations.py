@@ -61,6 +61,11 @@ DYNAMODB = "https://docs.aws.amazon.com/amazondynamodb/latest/"
 
 DEVIATIONS = [
     Deviation(
+        "Runtime Interface Emulator",
+        "cuts an event off after 6 MiB and 100 bytes and hands over the rest; Lambda answers 413 RequestTooLargeException. rie.py sees it",
+        "https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html",
+    ),
+    Deviation(
         "moto",
         "loses the body of a PUT whose Content-Type is multipart/form-data; S3 stores it",
         S3 + "API/API_PutObject.html",

@@ -8,6 +8,7 @@ steps before. Then one dies in a request, one hangs, one is sent too much and on
 """
 
 import base64
+import gzip
 import http.client
 import json
 import os
@@ -27,6 +28,7 @@ EVENTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "ev
 # What the events name, to be replaced by what there is.
 KEY = "cpk_0123456789abcdef0123456789abcdef.3f0a1f6e00004000800000000000000a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 JOB = "7c1d0a52-0000-4000-8000-000000000002"
+ADMINISTRATORS_JOB = "3f0a1f6e-0000-4000-8000-000000000002"
 TOKEN = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0.e30.c2lnbmF0dXJl"
 INPUT = "9b0c8a52-0000-5000-8000-000000000001"
 FILE = "da122f8b-5b07-565b-9351-be35d3830511"
@@ -49,7 +51,7 @@ class Emulated:
     """A program under the emulator."""
 
     def __init__(self, rie, command, environment, timeout=29):
-        self.port = free_port()
+        self.name, self.port = Path(command[-1]).name, free_port()
         addresses = [
             "--runtime-interface-emulator-address", f"127.0.0.1:{self.port}",
             "--runtime-api-address", f"127.0.0.1:{free_port()}",
@@ -79,7 +81,7 @@ class Emulated:
     def invoke(self, event):
         """The answer of the function, which has to be JSON."""
         status, body = self.send(json.dumps(event))
-        assert status == 200, (status, body)
+        assert status == 200, f"{self.name}: {status} {body}"
         return json.loads(body)
 
     def child(self):
@@ -130,7 +132,9 @@ def is_answer(event, answer, status):
     if body is None:
         return None
     if answer["isBase64Encoded"]:
-        body = base64.b64decode(body, validate=True).decode()
+        body = base64.b64decode(body, validate=True)
+        compressed = answer["headers"].get("content-encoding") == "gzip"
+        body = (gzip.decompress(body) if compressed else body).decode()
     if answer["headers"].get("content-type") != "application/json":
         return body
     document = json.loads(body)
@@ -193,9 +197,10 @@ def whole_life(run):
     def token(assignment):
         names[TOKEN] = assignment["job_status_url"].split("?token=")[1]
 
-    for event in ["admin-create-user", "admin-enable-user", "admin-set-roles", "admin-set-quotas", "admin-put-chute"]:
+    for event in ["admin-enable-user", "admin-set-roles", "admin-set-quotas", "admin-put-chute"]:
         if event == "admin-set-roles":
-            assert "errorType" not in run(event, {**EVENTS[event], "roles": ["user", "miner"]})
+            answer = run(event, {**EVENTS[event], "roles": ["miner"]})
+            assert "errorType" not in answer, answer
         else:
             step(event)
     names[KEY] = step("admin-create-key")[0]["key"]
@@ -211,7 +216,7 @@ def whole_life(run):
     def create(**arguments):
         job, _ = step("create-job", body={"epochs": 3, **arguments})
         assert job["status"] == "pending", job
-        names[JOB] = job["job_id"]
+        names[JOB] = names[ADMINISTRATORS_JOB] = job["job_id"]
 
     create()
     assert step("get-job")[0]["status"] == "pending"
@@ -250,6 +255,7 @@ def whole_life(run):
     step("redeliver-webhook", 409)
     for event in ["queue-webhooks", "deliver-webhooks", "publish-events", "reap-jobs", "admin-list-jobs", "admin-delete-job"]:
         step(event)
+    return names[KEY]
 
 
 def without_credentials(event="get-job"):
@@ -291,15 +297,17 @@ def hangs(rie, environment):
         well(function)
 
 
-def is_sent_too_much(rie, environment):
-    """The emulator lets no event above 6 MiB through; what is below, and more than a job may carry, the function refuses."""
+def is_sent_too_much(rie, environment, key):
+    """What is more than a job may carry the function refuses. More than Lambda takes does not make it unwell, however it comes."""
     with emulated(rie, [str(TARGET / "create-job")], environment) as function:
         event = json.loads(json.dumps(EVENTS["create-job"]))
+        event["headers"]["authorization"] = f"Bearer {key}"
         event["body"] = json.dumps({"x": "x" * (LIMIT - 4096)})
         is_answer("create-job", function.invoke(event), 413)
         event["body"] = "x" * LIMIT
-        status, body = function.send(json.dumps(event))
-        assert status == 413, (status, body[:300])
+        # Lambda answers 413 (deviations.py).
+        answer = function.invoke(event)
+        assert "EOF while parsing a string" in answer["errorMessage"], f"the emulator is mended: {answer}"
         is_answer("create-job", function.invoke(without_credentials("create-job")), 401)
 
 
@@ -340,12 +348,13 @@ def main():
 
     try:
         as_they_stand(run)
-        whole_life(run)
+        key = whole_life(run)
     finally:
         for function in functions.values():
             function.end()
-    for fault in [dies, hangs, is_sent_too_much, answers_too_much]:
+    for fault in [dies, hangs, answers_too_much]:
         fault(rie, environment)
+    is_sent_too_much(rie, environment, key)
     print(f"{len(functions)} functions, {len(EVENTS)} events, under the Runtime Interface Emulator")
 
 

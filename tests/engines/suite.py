@@ -2,7 +2,7 @@
 
     python tests/engines/suite.py LOG [ENGINE…] [-- FILTER…]
 
-Runs them with the variables that it is given (docs/engines.md). A test that needs what only the stack's own engines do panics with
+Runs them with the variables that it is given and the credentials that boto3 finds (docs/engines.md), and removes what they have made. A test that needs what only the stack's own engines do panics with
 that reason, by `local::own_engines`: it is told as skipped, not as passed and not as failed. So is one that fails by what
 deviations.py knows of an ENGINE. FILTERs are those of `cargo test`. The whole output goes to LOG.
 """
@@ -14,6 +14,9 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import boto3
+
+import clean
 from deviations import DEVIATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +26,27 @@ OUTPUT = re.compile(r"^---- (\S+) stdout ----$(.*?)(?=^---- \S+ stdout ----$|^fa
 ONLY_HERE = re.compile(r"not on engines of others: ([^\n]+)")
 
 
+def environment():
+    """This process's, with the account's credentials as a function finds its own: in variables."""
+    credentials = boto3.Session().get_credentials()
+    if not credentials:
+        sys.exit("boto3 finds no credentials")
+    known = credentials.get_frozen_credentials()
+    variables = {**os.environ, "AWS_REGION": "us-east-1", "RUST_BACKTRACE": "0"}
+    variables.update(AWS_ACCESS_KEY_ID=known.access_key, AWS_SECRET_ACCESS_KEY=known.secret_key, AWS_SESSION_TOKEN=known.token or "")
+    return variables
+
+
 def main():
     log, *rest = sys.argv[1:]
     engines, filters = (rest[: rest.index("--")], rest[rest.index("--") + 1 :]) if "--" in rest else (rest, [])
-    assert os.environ.get("JOBCHUTE_OTHER_ENGINES"), "JOBCHUTE_OTHER_ENGINES is not set: these would be the stack's own engines"
+    clean.prefix()
     command = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--test", "api", "--test", "uploads", "--", *filters]
     with open(log, "w+") as output:
-        subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False)
+        try:
+            subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment(), check=False)
+        finally:
+            clean.main()
         output.seek(0)
         said = output.read()
 
