@@ -93,7 +93,10 @@ impl Others {
     /// Makes the tables and buckets of a template.
     pub(crate) async fn make(&self, template: &Template) -> Result<()> {
         for table in &template.tables {
-            self.dynamodb("CreateTable", &table.create).await?;
+            let mut table = table.create.clone();
+            // Nobody would read it.
+            table.as_object_mut().and_then(|table| table.remove("StreamSpecification"));
+            self.dynamodb("CreateTable", &table).await?;
         }
         for bucket in &template.buckets {
             self.make_bucket(bucket).await?;

@@ -89,6 +89,30 @@ DEVIATIONS = [
         "each item. That is why moto_one_at_a_time.py has a lock",
         DYNAMODB + "developerguide/transaction-apis.html",
     ),
+    Deviation(
+        "LocalStack",
+        "takes a body without a length; S3 answers 411 MissingContentLength, and 501 NotImplemented to a chunked one",
+        S3 + "API/ErrorResponses.html",
+        tests=["wall::a_body_without_a_length_is_refused"],
+    ),
+    Deviation(
+        "LocalStack",
+        "stores what a form without a policy brings; S3 answers 403 AccessDenied",
+        S3 + "API/sigv4-HTTPPOSTConstructPolicy.html",
+        tests=["wall::a_form_needs_a_policy_that_is_signed"],
+    ),
+    Deviation(
+        "LocalStack",
+        "overlooks an Authorization header beside a presigned URL; S3 answers 400 InvalidArgument",
+        S3 + "API/sigv4-query-string-auth.html",
+        tests=["wall::a_request_authenticates_in_one_way"],
+    ),
+    Deviation(
+        "LocalStack",
+        "answers 403 SignatureDoesNotMatch where X-Amz-Expires is over a week or no number; S3 answers 400 AuthorizationQueryParametersError",
+        S3 + "API/sigv4-query-string-auth.html",
+        tests=["wall::a_urls_life_cannot_be_changed"],
+    ),
 ]
 
 

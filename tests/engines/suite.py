@@ -55,6 +55,8 @@ def main():
     known = {test: one for one in DEVIATIONS if one.engine in engines for test in one.tests}
     skipped, wrong, failed = defaultdict(list), defaultdict(list), []
     for name, result in RESULT.findall(said):
+        if result == "ok" and name in known:
+            failed.append(f"{name} is well, so {known[name].engine} is mended: no more it {known[name].does}")
         if result != "FAILED":
             continue
         if because.get(name):
