@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,7 +26,7 @@ use crate::{
     lambda::{Asynchronous, Lambda, Settings},
     ledger::Ledger,
     logs::Logs,
-    others::{self, ONLY_HERE, Others},
+    others::Others,
     rights::Rights,
     s3, schedule,
     secrets::Secrets,
@@ -217,14 +217,10 @@ impl Builder {
     pub async fn start(mut self) -> Result<Stack> {
         // For whoever makes a client of reqwest's in this process.
         jobchute::install_crypto();
-        let others = match others::stack_name() {
-            Some(name) => {
-                self.on_others()?;
-                self = self.parameter(STACK_NAME, name);
-                Some(Others::from_env()?)
-            }
-            None => None,
-        };
+        let others = Others::from_env(self.only_here())?;
+        if let Some(others) = &others {
+            self = self.parameter(STACK_NAME, others.stack_name());
+        }
         let template = Template::read(&self.template, &self.parameters)?;
         // Before the build, which may take minutes: the port is taken or it is not.
         let (api, api_address) = listen(self.port).await?;
@@ -343,8 +339,8 @@ impl Builder {
         })
     }
 
-    /// An error if this stack needs what only its own engines do.
-    fn on_others(&self) -> Result<()> {
+    /// Why this stack needs its own engines, if it does.
+    fn only_here(&self) -> Option<&'static str> {
         let wanted = [
             (self.data.is_some(), "their data are in no folder"),
             (self.capacity, "nobody counts units there"),
@@ -352,10 +348,7 @@ impl Builder {
             (self.unversioned_objects > 0, "when a bucket keeps versions is theirs to say"),
             (self.credentials_life != CREDENTIALS_LIFE, "the credentials are given"),
         ];
-        match wanted.into_iter().find(|(wanted, _)| *wanted) {
-            Some((_, why)) => bail!("{ONLY_HERE}{why}"),
-            None => Ok(()),
-        }
+        wanted.into_iter().find_map(|(wanted, why)| wanted.then_some(why))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
@@ -49,6 +49,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Clients of the engines.
 pub(crate) struct Others {
+    stack: String,
     aws: Aws,
     s3: Lazy<aws_sdk_s3::Client>,
     dynamodb: String,
@@ -61,28 +62,37 @@ impl fmt::Debug for Others {
     }
 }
 
-/// A name for one stack among those that use these engines, if there are any.
-pub(crate) fn stack_name() -> Option<String> {
-    let prefix = env::var(OTHER_ENGINES).ok().filter(|prefix| !prefix.is_empty())?;
-    Some(format!("{prefix}-{}", &Uuid::new_v4().simple().to_string()[..12]))
+/// What the names of tables and buckets begin with, if engines of others have them.
+fn prefix() -> Option<String> {
+    env::var(OTHER_ENGINES).ok().filter(|prefix| !prefix.is_empty())
 }
 
 /// What follows needs the stack's own engines, for this reason: where stacks have others, a test is skipped here, which is a panic
 /// that `tests/engines` knows.
 #[track_caller]
 pub fn own_engines(why: &str) {
-    assert!(stack_name().is_none(), "{ONLY_HERE}{why}");
+    assert!(prefix().is_none(), "{ONLY_HERE}{why}");
 }
 
 impl Others {
-    /// Reads the variables of this process.
-    pub(crate) fn from_env() -> Result<Self> {
+    /// Those that this process's variables name, if there are any, for one stack. An error where it can have only its own, with the reason.
+    pub(crate) fn from_env(only_here: Option<&'static str>) -> Result<Option<Self>> {
+        let Some(prefix) = prefix() else { return Ok(None) };
+        if let Some(why) = only_here {
+            bail!("{ONLY_HERE}{why}");
+        }
         let aws = Aws::from_env().map_err(|error| anyhow!("{OTHER_ENGINES}: {error}"))?;
         ensure!(aws.signing().1 == REGION, "{OTHER_ENGINES}: AWS_REGION is not {REGION}, where the stack is");
         let aws_itself = format!("https://dynamodb.{REGION}.amazonaws.com");
         let dynamodb = env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty()).unwrap_or(aws_itself);
         let http = reqwest::Client::builder().build().context("can't make an HTTP client")?;
-        Ok(Self { s3: aws.s3(), dynamodb: format!("{}/", dynamodb.trim_end_matches('/')), aws, http })
+        let stack = format!("{prefix}-{}", &Uuid::new_v4().simple().to_string()[..12]);
+        Ok(Some(Self { stack, s3: aws.s3(), dynamodb: format!("{}/", dynamodb.trim_end_matches('/')), aws, http }))
+    }
+
+    /// A name that no other stack has.
+    pub(crate) fn stack_name(&self) -> &str {
+        &self.stack
     }
 
     /// What a function finds in its environment. What is empty is as good as missing, and covers what the stack would say.

@@ -37,10 +37,6 @@ FILE = "da122f8b-5b07-565b-9351-be35d3830511"
 LIMIT = 6 << 20
 
 
-def function_of(event):
-    return "admin" if event.startswith("admin-") else event
-
-
 def free_port():
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -52,10 +48,7 @@ class Emulated:
 
     def __init__(self, rie, command, environment, timeout=29):
         self.name, self.port = Path(command[-1]).name, free_port()
-        addresses = [
-            "--runtime-interface-emulator-address", f"127.0.0.1:{self.port}",
-            "--runtime-api-address", f"127.0.0.1:{free_port()}",
-        ]
+        addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{self.port}", "--runtime-api-address", f"127.0.0.1:{free_port()}"]
         variables = {**environment, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024"}
         self.log = open(Path(sys.argv[2]).with_name("rie.log"), "ab")
         self.process = subprocess.Popen(
@@ -341,7 +334,7 @@ def main():
     functions = {}
 
     def run(event, content):
-        package = function_of(event)
+        package = "admin" if event.startswith("admin-") else event
         if package not in functions:
             functions[package] = Emulated(rie, [str(TARGET / package)], environment)
         return functions[package].invoke(content)
