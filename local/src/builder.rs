@@ -26,15 +26,19 @@ use crate::{
     lambda::{Asynchronous, Lambda, Settings},
     ledger::Ledger,
     logs::Logs,
+    others::Others,
     rights::Rights,
     s3, schedule,
     secrets::Secrets,
     share::CpuShare,
     stack::Stack,
     streams::Streams,
-    template::{Table, Template},
+    template::{STACK_NAME, Table, Template},
     tls,
 };
+
+/// For how long Lambda's credentials were seen to work.
+const CREDENTIALS_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// How a stack is to be started.
 #[derive(Clone, Debug)]
@@ -90,7 +94,7 @@ impl Default for Builder {
             cpu_share: None,
             tls: false,
             unversioned_objects: 0,
-            credentials_life: Duration::from_secs(12 * 3600),
+            credentials_life: CREDENTIALS_LIFE,
             verbose: std::env::var_os("RUST_LOG").is_some(),
         }
     }
@@ -210,9 +214,13 @@ impl Builder {
     }
 
     /// Builds the functions when they are missing or old, and starts everything.
-    pub async fn start(self) -> Result<Stack> {
+    pub async fn start(mut self) -> Result<Stack> {
         // For whoever makes a client of reqwest's in this process.
         jobchute::install_crypto();
+        let others = Others::from_env(self.only_here())?;
+        if let Some(others) = &others {
+            self = self.parameter(STACK_NAME, others.stack_name());
+        }
         let template = Template::read(&self.template, &self.parameters)?;
         // Before the build, which may take minutes: the port is taken or it is not.
         let (api, api_address) = listen(self.port).await?;
@@ -252,6 +260,10 @@ impl Builder {
             let tls = tls::start(aws_address, folder, &stop).await?;
             endpoints = engines::endpoints(&tls.url);
             endpoints.insert("AWS_CA_BUNDLE".to_owned(), tls.authority.to_string_lossy().into_owned());
+        }
+        if let Some(others) = &others {
+            others.make(&template).await?;
+            endpoints.extend(others.variables());
         }
         let share = self.cpu_share.map(CpuShare::new).transpose()?;
         let ledger = Arc::new(Ledger::default());
@@ -321,9 +333,22 @@ impl Builder {
             serving,
             tasks,
             stop,
+            others,
             _stop_on_drop: stop_on_drop,
             _temporary: temporary,
         })
+    }
+
+    /// Why this stack needs its own engines, if it does.
+    fn only_here(&self) -> Option<&'static str> {
+        let wanted = [
+            (self.data.is_some(), "their data are in no folder"),
+            (self.capacity, "nobody counts units there"),
+            (self.tls, "they have TLS or not"),
+            (self.unversioned_objects > 0, "when a bucket keeps versions is theirs to say"),
+            (self.credentials_life != CREDENTIALS_LIFE, "the credentials are given"),
+        ];
+        wanted.into_iter().find_map(|(wanted, why)| wanted.then_some(why))
     }
 }
 

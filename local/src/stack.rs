@@ -26,6 +26,7 @@ use crate::{
     lambda::{Asynchronous, Lambda},
     ledger::{Billed, Ledger},
     logs::{LogLine, Logs},
+    others::{Others, STREAMS, own_engines},
     rights::{Right, Rights},
     schedule,
     streams::Streams,
@@ -54,6 +55,7 @@ pub struct Stack {
     pub(crate) serving: TaskTracker,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    pub(crate) others: Option<Others>,
     pub(crate) _stop_on_drop: DropGuard,
     pub(crate) _temporary: Option<TempDir>,
 }
@@ -85,8 +87,16 @@ impl Stack {
             .with_context(|| format!("there is no resource {logical_id}"))
     }
 
+    /// A client of the S3 that the stack uses, where that is not its own.
+    pub fn others_s3(&self) -> Option<&aws_sdk_s3::Client> {
+        self.others.as_ref().map(Others::s3)
+    }
+
     /// One DynamoDB call, as any client may make it. The engine knows the access key and checks no signature.
     pub async fn dynamodb(&self, operation: &str, input: Value) -> Result<Value> {
+        if let Some(others) = &self.others {
+            return others.dynamodb(operation, &input).await;
+        }
         let credential = format!("{ACCESS_KEY_ID}/20260101/us-east-1/dynamodb/aws4_request");
         let signed = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0");
         let request = HTTP.with(Clone::clone).post(&self.aws_url);
@@ -158,6 +168,7 @@ impl Stack {
 
     /// Asks `hook` what happens to each engine call of a function, and of a client with a presigned URL, from now on.
     pub fn set_faults(&self, hook: impl Fn(&EngineCall) -> Fault + Send + Sync + 'static) {
+        own_engines("they do not fail when they are told to");
         self.faults.set(hook);
     }
 
@@ -170,23 +181,27 @@ impl Stack {
 
     /// What the template's policies allow and no call has needed so far, by package. What they do not allow is refused.
     pub fn unused_rights(&self) -> BTreeSet<(String, Right)> {
+        own_engines("what functions may do is not the template's");
         self.rights.unused()
     }
 
     /// What AWS would have billed since the last time this was asked, the oldest first. It is kept from the first time on; DynamoDB's
     /// units only with [`Builder::capacity`](crate::Builder::capacity).
     pub fn take_billed(&self) -> Vec<Billed> {
+        own_engines("nobody counts what is asked of them");
         self.ledger.take()
     }
 
     /// What was put on EventBridge since the last time this was asked, the oldest first.
     pub fn take_events(&self) -> Vec<BusEvent> {
+        own_engines(STREAMS);
         self.event_buses.take()
     }
 
     /// Waits until functions were invoked with everything that is in a stream or was accepted for them, and have taken it. An event that is to
     /// be tried again at a time that the clock has not reached is not waited for.
     pub async fn events_at_rest(&self) {
+        own_engines(STREAMS);
         self.streams.at_rest().await;
         self.asynchronous.at_rest().await;
         // A function that was invoked may have written.
@@ -195,6 +210,7 @@ impl Stack {
 
     /// Removes the items whose time to live is over, as DynamoDB does "within a few days", and the stack every 10 minutes.
     pub async fn expire_items(&self) -> Result<usize> {
+        own_engines("they expire items when they see fit");
         self.streams.expire().await
     }
 

@@ -1,8 +1,9 @@
 //! `admin`: invoked directly, never over HTTP.
 
+use local::Fault;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::{Client, Hotkey, World, chute, item, stack, text};
+use tests::{Client, Hotkey, Night, World, chute, item, stack, text};
 use uuid::Uuid;
 
 const HOTKEY: &str = "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi";
@@ -28,6 +29,15 @@ async fn an_account_that_exists_is_not_made_again() {
     let before = row(format!("user#{user_id}")).await;
     assert_eq!(World::refused(json!({"command": "create_user", "user_id": user_id})).await, format!("User {user_id} exists"));
     assert_eq!(row(format!("user#{user_id}")).await, before);
+}
+
+#[tokio::test]
+async fn an_account_is_made_though_the_answer_of_its_write_is_lost() {
+    let night = Night::begin().await;
+    night.fail_once("PutItem", Fault::FailAfter);
+    let made = night.stack.invoke("admin", json!({"command": "create_user"})).await.unwrap();
+    night.stack.invoke("admin", json!({"command": "create_key", "user_id": made["user_id"]})).await.unwrap();
+    night.stack.shutdown().await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{fs, io::Read};
 
 use flate2::read::GzDecoder;
+use local::own_engines;
 use reqwest::Method;
 use tests::{Answer, Client, repository, stack};
 
@@ -25,6 +26,7 @@ async fn the_description_is_the_committed_one() {
 
 #[tokio::test]
 async fn a_page_and_all_that_it_loads_come_from_here_with_a_strict_policy() {
+    own_engines("the bucket has the stack's own address");
     for (path, most_bytes) in [("/docs", 600_000), ("/console", 48_000)] {
         let page = get(path, &[]).await;
         assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));

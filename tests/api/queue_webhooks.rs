@@ -136,3 +136,20 @@ async fn a_job_that_is_made_under_the_key_of_a_deleted_one_is_told_of_as_well() 
     assert_ne!(ids[0].1, ids[1].1);
     hooks.end().await;
 }
+
+#[tokio::test]
+async fn the_record_of_an_end_is_enough_for_its_delivery() {
+    let hooks = Hooks::on_any_engines("127.0.0.0/8").await;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
+    let job_id = hooks.ended(&receiver.url, json!({"loss": 0.5})).await;
+    hooks.tell(&job_id).await;
+    let told = receiver.next().await;
+    assert_eq!((&told.json()["type"], &told.json()["data"]["job_id"]), (&json!("job.complete"), &json!(job_id)));
+    told.is_signed(&text(&hooks.secret().await["secret"]));
+    let log = hooks.log_when(&job_id, "delivered").await;
+    assert_eq!(log["webhook_id"], told.header("webhook-id"));
+    // A record that comes twice tells nothing twice.
+    hooks.tell(&job_id).await;
+    assert_eq!(hooks.log(&job_id).await, log);
+    hooks.end().await;
+}

@@ -100,7 +100,7 @@ impl Job {
 }
 
 /// What was answered to who asked for the next job, while nobody else was at it, must be what it had to be. `given` is its number; None for
-/// 204. `quiet` tells whether nothing failed, and `in_order` whether the longest-waiting job comes first.
+/// 204. `quiet` tells whether nothing failed, and `in_order` whether its user's longest-waiting job comes first.
 pub(crate) fn check(
     jobs: &[(String, Vec<Job>)],
     asks: Asks,
@@ -129,7 +129,9 @@ pub(crate) fn check(
         },
         Some(given) if quiet && in_order && before.is_empty() => {
             let since = jobs[given].1.iter().filter_map(|job| job.due).max();
-            match waiting.find(|job| job.due < since && jobs[given].1[0].status == "pending") {
+            // Users are served in turn.
+            let is_before = |job: &&Job| job.due < since && job.user == jobs[given].1[0].user;
+            match waiting.find(|job| is_before(job) && jobs[given].1[0].status == "pending") {
                 Some(job) => Err(format!("{asks:?} is given {:?} at {now}, behind {job:?}", jobs[given].1)),
                 None => Ok(()),
             }

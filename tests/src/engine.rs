@@ -23,6 +23,9 @@ pub async fn item(stack: &Stack, table: &str, key: &str, value: &str) -> Value {
 
 /// An S3 client of the stack, as anybody outside of it has.
 pub fn s3(stack: &Stack) -> aws_sdk_s3::Client {
+    if let Some(client) = stack.others_s3() {
+        return client.clone();
+    }
     let config = aws_sdk_s3::Config::builder()
         .behavior_version_latest()
         .region(Region::new("us-east-1"))

@@ -1,10 +1,11 @@
 //! A stack whose functions may call receivers on this machine.
 
-use local::{LogLine, Stack};
+use local::{LogLine, STREAMS, Stack, own_engines};
 use serde_json::{Value, json};
 
 use crate::{
     client::Client,
+    engine::item,
     night::Night,
     receiver::{Authority, Receiver, Reply},
     world::text,
@@ -25,6 +26,12 @@ impl Hooks {
 
     /// One whose functions may call these networks beside the public ones.
     pub async fn with_networks(networks: &str) -> Self {
+        own_engines(STREAMS);
+        Self::on_any_engines(networks).await
+    }
+
+    /// The same also where nobody reads the stream of the jobs table: the test says itself what is in it ([`Hooks::tell`]).
+    pub async fn on_any_engines(networks: &str) -> Self {
         let authority = Authority::default();
         let file = authority.file().to_str().unwrap().to_owned();
         let stack = Stack::builder().parameter("WebhookNetworks", networks).environment("SSL_CERT_FILE", file);
@@ -54,6 +61,22 @@ impl Hooks {
         let assignment = self.night.claim(&miner, &job_id).await;
         Client::nobody().post(&assignment, json!({"status": "complete", "result": result})).await.ok();
         job_id
+    }
+
+    /// Shows the job's last change to `queue-webhooks`, as its stream does: once more, where that is read.
+    pub async fn tell(&self, job_id: &str) {
+        let stack = &self.night.stack;
+        let record = json!({
+            "eventID": job_id, "eventName": "MODIFY", "eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": stack.clock().now() / 1000,
+                "Keys": {"job_id": {"S": job_id}},
+                "NewImage": item(stack, "JobsTable", "job_id", job_id).await,
+                "SequenceNumber": "111000000000000000001", "SizeBytes": 400, "StreamViewType": "NEW_AND_OLD_IMAGES",
+            },
+        });
+        let answer = stack.invoke("queue-webhooks", json!({"Records": [record]})).await.unwrap();
+        assert_eq!(answer, json!({"batchItemFailures": []}));
     }
 
     /// What the owner reads of the job's webhook.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::Stack;
+use local::{Stack, own_engines};
 use serde_json::{Value, json};
 use shared::time::Timestamp;
 use tests::{Answer, Client, Job, objects, text, upload};
@@ -18,6 +18,7 @@ async fn announced(stack: &Stack) -> (String, bool) {
 
 #[tokio::test]
 async fn every_url_of_one_environment_ends_when_its_credentials_can_be_relied_on_no_longer() {
+    own_engines("the credentials are given");
     let stack = Stack::builder().parameter("UploadWindowSeconds", "21600").start().await.unwrap();
     let first = announced(&stack).await;
     // As old as the environment is, so much is missing; whoever cannot renew has all that S3 gives.
@@ -30,6 +31,7 @@ async fn every_url_of_one_environment_ends_when_its_credentials_can_be_relied_on
 
 #[tokio::test]
 async fn no_url_is_said_to_work_longer_than_credentials_whose_end_is_known() {
+    own_engines("the credentials are given");
     let soon = Timestamp::system().plus_seconds(600).to_string();
     let stack = Stack::builder().environment("AWS_CREDENTIAL_EXPIRATION", soon.as_str()).start().await.unwrap();
     let job = Job::on(&stack).await;

@@ -8,7 +8,7 @@ use super::{
     checksums::{Checksums, Declared},
     index::{Attributes, Content, etag, size},
     listings,
-    store::{LARGEST_PUT, PAGE, SMALLEST_PART, Store, internal, preconditions},
+    store::{LARGEST_PUT, PAGE, SMALLEST_PART, Store, internal, preconditions, typed},
 };
 
 /// Fills the five checksum fields that S3's answers share.
@@ -68,7 +68,7 @@ impl S3 for Store {
             content_disposition: input.content_disposition,
             content_encoding: input.content_encoding,
             content_language: input.content_language,
-            content_type: input.content_type,
+            content_type: typed(input.content_type),
             metadata: input.metadata,
             checksums: checksums.clone(),
         };
@@ -159,7 +159,7 @@ impl S3 for Store {
                 content_disposition: input.content_disposition,
                 content_encoding: input.content_encoding,
                 content_language: input.content_language,
-                content_type: input.content_type,
+                content_type: typed(input.content_type),
                 metadata: input.metadata,
                 checksums: source.attributes.checksums,
             }
@@ -243,7 +243,7 @@ impl S3 for Store {
             content_disposition: input.content_disposition,
             content_encoding: input.content_encoding,
             content_language: input.content_language,
-            content_type: input.content_type,
+            content_type: typed(input.content_type),
             metadata: input.metadata,
             checksums: Default::default(),
         };

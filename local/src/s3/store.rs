@@ -187,3 +187,8 @@ pub(super) fn preconditions(
         _ => Ok(()),
     }
 }
+
+/// The type of an object whose request says none. (The SDKs' pages on `ContentType`: "This property defaults to binary/octet-stream".)
+pub(super) fn typed(content_type: Option<String>) -> Option<String> {
+    content_type.or_else(|| Some("binary/octet-stream".to_owned()))
+}

@@ -75,6 +75,15 @@ async fn long_and_odd_keys_are_kept_as_they_are() {
 }
 
 #[tokio::test]
+async fn what_comes_without_a_type_has_the_one_that_s3_gives() {
+    let (store, _folder) = store();
+    put(&store, "k", b"x").await;
+    let head = HeadObjectInput { bucket: BUCKET.into(), key: "k".into(), ..Default::default() };
+    let head = store.head_object(request(head)).await.expect("the object").output;
+    assert_eq!(head.content_type.as_deref(), Some("binary/octet-stream"));
+}
+
+#[tokio::test]
 async fn a_wrong_checksum_leaves_nothing_behind() {
     let (store, folder) = store();
     let checksum = STANDARD.encode(Sha256::digest(b"right"));

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::account::{self, ACCOUNT, REGION, STACK};
 
+/// The pseudo parameter that is the stack's name, given like any other parameter.
+pub(crate) const STACK_NAME: &str = "AWS::StackName";
+
 /// Turns YAML's short forms (`!Sub x`) into JSON's long ones (`{"Fn::Sub": "x"}`).
 pub(super) fn untag(value: serde_norway::Value) -> Result<Value> {
     use serde_norway::Value as Yaml;
@@ -52,7 +55,7 @@ pub(super) struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(template: &'a Value, given: &BTreeMap<String, String>) -> Result<Self> {
-        let mut parameters = BTreeMap::new();
+        let mut parameters = BTreeMap::from([(STACK_NAME.to_owned(), STACK.into())]);
         for (name, declaration) in template["Parameters"].as_object().into_iter().flatten() {
             let value = match (given.get(name), declaration.get("Default")) {
                 (Some(value), _) => value.clone(),
@@ -63,6 +66,9 @@ impl<'a> Resolver<'a> {
             let list = declaration["Type"].as_str().is_some_and(|kind| kind.contains("List"));
             let value = if list { value.split(',').map(str::trim).collect() } else { Value::String(value) };
             parameters.insert(name.clone(), value);
+        }
+        if let Some(name) = given.get(STACK_NAME) {
+            parameters.insert(STACK_NAME.to_owned(), name.as_str().into());
         }
         if let Some(unknown) = given.keys().find(|name| !parameters.contains_key(*name)) {
             bail!("it has no parameter {unknown}");
@@ -86,7 +92,7 @@ impl<'a> Resolver<'a> {
         };
         let name = match properties.get(property) {
             Some(name) => self.string(name)?,
-            None => format!("{STACK}-{id}"),
+            None => self.default_name(id),
         };
         let reference = match kind {
             "AWS::S3::Bucket" => name.to_lowercase(),
@@ -97,6 +103,11 @@ impl<'a> Resolver<'a> {
         let streams = streams.is_some_and(|stream| !stream.is_null());
         self.resources.insert(id.to_owned(), Resource { kind: kind.to_owned(), reference, streams });
         Ok(())
+    }
+
+    /// The name of a resource that asks for none.
+    pub(super) fn default_name(&self, id: &str) -> String {
+        format!("{}-{id}", self.parameters[STACK_NAME].as_str().unwrap_or_default())
     }
 
     /// Physical names by logical id.
@@ -186,7 +197,6 @@ impl<'a> Resolver<'a> {
             "AWS::AccountId" => ACCOUNT.into(),
             "AWS::Partition" => "aws".into(),
             "AWS::Region" => REGION.into(),
-            "AWS::StackName" => STACK.into(),
             "AWS::URLSuffix" => "amazonaws.com".into(),
             _ => match self.parameters.get(name) {
                 Some(parameter) => parameter.clone(),

@@ -19,6 +19,7 @@ use crate::cors::CorsRule;
 pub(crate) use event_sources::EventSource;
 pub(crate) use functions::{AsynchronousLimits, Function, Schedule};
 use intrinsics::Resolver;
+pub(crate) use intrinsics::STACK_NAME;
 use properties::{object, only};
 pub(crate) use resources::{Bucket, Secret, SecretValue, Table};
 

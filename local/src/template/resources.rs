@@ -7,7 +7,7 @@ use super::{
     intrinsics::Resolver,
     properties::{object, only},
 };
-use crate::{account::STACK, cors::CorsRule};
+use crate::cors::CorsRule;
 
 /// A DynamoDB table.
 #[derive(Debug, PartialEq)]
@@ -162,6 +162,6 @@ pub(super) fn secret(resolver: &Resolver<'_>, id: &str, properties: &Value) -> R
         }
         _ => bail!("it needs either SecretString or GenerateSecretString"),
     };
-    let name = properties.get("Name").and_then(Value::as_str).map_or_else(|| format!("{STACK}-{id}"), str::to_owned);
+    let name = properties.get("Name").and_then(Value::as_str).map_or_else(|| resolver.default_name(id), str::to_owned);
     Ok(Secret { name, arn: resolver.physical(id)?, value })
 }

@@ -36,6 +36,8 @@ const LOOKS: usize = 3;
 const COPIED_PARTS: (u64, u64) = (64 << 20, 512 << 20);
 /// Payloads over this are worth going on with where an earlier try stopped: 1 GiB.
 const RESUMED: u64 = 1 << 30;
+/// The type that S3 gives to what comes without one. (The SDKs' pages on `ContentType`: "This property defaults to binary/octet-stream".)
+const UNTYPED: &str = "binary/octet-stream";
 /// What a copy source's key keeps as it is.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -68,7 +70,8 @@ impl Bucket {
                 (None, Some(boundary)) => boundary,
                 (origin, _) => {
                     let envelope = origin.and_then(Origin::envelope);
-                    return Ok(Some(Unwrapped::File { object, content_type: start.content_type, envelope }));
+                    let content_type = start.content_type.filter(|kind| kind != UNTYPED);
+                    return Ok(Some(Unwrapped::File { object, content_type, envelope }));
                 }
             };
             let head = read(start.body, WINDOW).await?;

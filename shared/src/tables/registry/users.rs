@@ -39,7 +39,11 @@ impl Registry {
 
     /// A new account. 409 when there is one of its id, which keeps its quotas and its state.
     pub async fn create_user(&self, user: &User) -> Result<()> {
-        match self.create(&user.user_id, user).await? {
+        if self.create(&user.user_id, user).await? {
+            return Ok(());
+        }
+        // A write whose answer was lost is refused when the client makes it again: then the account is the one that was to be.
+        match self.user(user.user_id).await?.created_at == user.created_at {
             true => Ok(()),
             false => Err(Error::Conflict(format!("User {} exists", user.user_id))),
         }
