@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
-use tempfile::TempDir;
+use anyhow::{Context, Result, ensure};
+use hyper::http::{Uri, uri::Authority};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,6 +17,8 @@ use crate::{
     binaries::{self, Binaries},
     calls::Callers,
     clock::Clock,
+    credentials::SECRET_ACCESS_KEY,
+    data::DataFolder,
     dynamodb::DynamoDb,
     edge::Edge,
     engines,
@@ -33,6 +35,7 @@ use crate::{
     stack::Stack,
     streams::Streams,
     template::{Table, Template},
+    temporary::Temporary,
     tls,
 };
 
@@ -56,6 +59,7 @@ pub struct Builder {
     tls: bool,
     unversioned_objects: u64,
     credentials_life: Duration,
+    files_url: Option<String>,
     verbose: bool,
 }
 
@@ -91,6 +95,7 @@ impl Default for Builder {
             tls: false,
             unversioned_objects: 0,
             credentials_life: Duration::from_secs(12 * 3600),
+            files_url: None,
             verbose: std::env::var_os("RUST_LOG").is_some(),
         }
     }
@@ -203,6 +208,13 @@ impl Builder {
         self
     }
 
+    /// Where S3 is reached from elsewhere, such as `https://files.example.org`: a proxy there hands requests on to the AWS endpoint with the
+    /// `Host` that they came with. Presigned URLs begin with it.
+    pub fn files_url(mut self, url: impl Into<String>) -> Self {
+        self.files_url = Some(url.into());
+        self
+    }
+
     /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
@@ -219,7 +231,7 @@ impl Builder {
         let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
         let (aws, aws_address) = listen(aws_port).await?;
         let binaries = match self.artifacts {
-            Some(folder) => Binaries::Sam(folder),
+            Some(folder) => Binaries::found(folder, &template.functions),
             None => binaries::build(self.release).await?,
         };
         for function in &template.functions {
@@ -230,20 +242,18 @@ impl Builder {
             None => binaries,
         };
 
-        let temporary = match &self.data {
-            Some(folder) => {
-                std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
-                None
-            }
-            None => Some(TempDir::with_prefix("jobchute-").context("can't make a temporary folder")?),
-        };
-        let folder = self.data.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
-        let data = self.data.as_deref();
+        let kept = self.data.as_deref().map(DataFolder::take).transpose()?;
+        let data = kept.as_ref().map(|kept| kept.path.as_path());
+        let secret = kept.as_ref().map_or(SECRET_ACCESS_KEY, |kept| &kept.secret).to_owned();
+        let temporary = Arc::new(Temporary::new()?);
+        let folder = data.unwrap_or(temporary.path());
 
         let stop = CancellationToken::new();
         let stop_on_drop = stop.clone().drop_guard();
         let clock = Clock::default();
-        let callers = Arc::new(Callers::new(self.credentials_life));
+        // What a former stack has presigned is not by a key of this one.
+        let first_key = if data.is_some() { fastrand::u64(1..50_000_000_000) } else { 0 };
+        let callers = Arc::new(Callers::new(self.credentials_life, first_key));
         let logs = Arc::new(Logs::new(self.verbose));
         let tasks = TaskTracker::new();
         let aws_url = format!("http://{aws_address}");
@@ -252,6 +262,10 @@ impl Builder {
             let tls = tls::start(aws_address, folder, &stop).await?;
             endpoints = engines::endpoints(&tls.url);
             endpoints.insert("AWS_CA_BUNDLE".to_owned(), tls.authority.to_string_lossy().into_owned());
+        }
+        let files_host = self.files_url.as_deref().map(files_host).transpose()?;
+        if let Some(url) = self.files_url {
+            endpoints.insert("AWS_ENDPOINT_URL_S3".to_owned(), url);
         }
         let share = self.cpu_share.map(CpuShare::new).transpose()?;
         let ledger = Arc::new(Ledger::default());
@@ -266,6 +280,8 @@ impl Builder {
                 ledger: Arc::clone(&ledger),
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
+                secret: secret.clone(),
+                temporary: Arc::clone(&temporary),
                 stop: stop.clone(),
                 tasks: tasks.clone(),
             },
@@ -281,7 +297,8 @@ impl Builder {
         let records = dynamodb.records().clone();
         let edge = Arc::new(Edge {
             dynamodb,
-            s3: s3::Engine::open(&template.buckets, folder, data.is_some(), self.unversioned_objects)?,
+            s3: s3::Engine::open(&template.buckets, folder, data.is_some(), &secret, self.unversioned_objects)?,
+            files_host,
             s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
             secrets: Secrets::open(&template.secrets, data)?,
             lambda: Arc::clone(&lambda),
@@ -322,9 +339,20 @@ impl Builder {
             tasks,
             stop,
             _stop_on_drop: stop_on_drop,
+            secret,
             _temporary: temporary,
+            _data: kept,
         })
     }
+}
+
+/// The name in the public URL of S3.
+fn files_host(url: &str) -> Result<Authority> {
+    let wrong = || format!("--files-url {url:?} is not like https://files.example.org");
+    let uri: Uri = url.parse().with_context(wrong)?;
+    let is_origin = uri.path() == "/" && uri.query().is_none() && !url.ends_with('/');
+    ensure!(is_origin && matches!(uri.scheme_str(), Some("http" | "https")), wrong());
+    uri.authority().cloned().filter(|authority| !authority.as_str().contains('@')).with_context(wrong)
 }
 
 async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {

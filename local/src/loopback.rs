@@ -22,6 +22,15 @@ pub(crate) fn has_loopback_host<B>(request: &Request<B>) -> bool {
         })
 }
 
+/// Whether a request calls the server by this name, and no other.
+pub(crate) fn has_host<B>(request: &Request<B>, name: &Authority) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, second) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next());
+    request.uri().authority().is_none_or(|authority| authority == name)
+        && second.is_none()
+        && first.is_some_and(|host| host.parse::<Authority>().is_ok_and(|host| host == *name))
+}
+
 /// Whether a web page sent a request.
 pub(crate) fn comes_from_a_page<B>(request: &Request<B>) -> bool {
     request.headers().contains_key(ORIGIN)
@@ -36,6 +45,25 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_the_operators_is_taken_as_it_is() {
+        let name = "files.example.org".parse().expect("a name");
+        let named = |hosts: &[&str]| {
+            let request = hosts.iter().fold(Request::builder(), |request, host| request.header(HOST, *host));
+            has_host(&request.body(()).expect("a request"), &name)
+        };
+        assert!(named(&["files.example.org"]) && named(&["Files.Example.org"]));
+        for hosts in [
+            &[][..],
+            &["example.org"],
+            &["files.example.org:443"],
+            &["a@files.example.org"],
+            &["files.example.org", "files.example.org"],
+        ] {
+            assert!(!named(hosts), "{hosts:?}");
+        }
+    }
 
     #[test]
     fn only_names_of_this_machine_are_taken() {
