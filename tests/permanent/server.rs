@@ -17,6 +17,7 @@ use tokio::{
     process::{Child, Command},
     sync::watch,
 };
+use uuid::Uuid;
 
 /// A machine: what stays when the server is started again.
 pub(crate) struct Machine {
@@ -146,12 +147,13 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// A port that is free, and so is the next one.
+/// A port that is free, and so is the next one. Below those that the system gives to connections: between two starts it would give this one.
 async fn free_ports() -> u16 {
     loop {
-        let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).await.is_ok() {
+        let [a, b, ..] = Uuid::new_v4().into_bytes();
+        let port = 10_000 + u16::from_be_bytes([a, b]) % 20_000;
+        let first = TcpListener::bind(("127.0.0.1", port)).await;
+        if first.is_ok() && TcpListener::bind(("127.0.0.1", port + 1)).await.is_ok() {
             return port;
         }
     }
