@@ -43,9 +43,9 @@ use anyhow::Result;
 use jobchute::Identity;
 
 use api::Api;
-use arguments::{Command, Download, Watch};
 #[cfg(all(unix, not(portable)))]
 use arguments::Work;
+use arguments::{Command, Download, Watch};
 use exit::Stopped;
 use settings::Settings;
 use signals::Signals;

@@ -1,12 +1,6 @@
 //! Uploads straight to S3, in one PUT or in parts, with a progress bar.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fs::File, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;

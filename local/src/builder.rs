@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
-use hyper::http::{Uri, uri::Authority};
+use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,6 +27,7 @@ use crate::{
     lambda::{Asynchronous, Lambda, Settings},
     ledger::Ledger,
     logs::Logs,
+    loopback,
     rights::Rights,
     s3, schedule,
     secrets::Secrets,
@@ -263,7 +263,7 @@ impl Builder {
             endpoints = engines::endpoints(&tls.url);
             endpoints.insert("AWS_CA_BUNDLE".to_owned(), tls.authority.to_string_lossy().into_owned());
         }
-        let files_host = self.files_url.as_deref().map(files_host).transpose()?;
+        let files_host = self.files_url.as_deref().map(loopback::public_name).transpose()?;
         if let Some(url) = self.files_url {
             endpoints.insert("AWS_ENDPOINT_URL_S3".to_owned(), url);
         }
@@ -344,15 +344,6 @@ impl Builder {
             _data: kept,
         })
     }
-}
-
-/// The name in the public URL of S3.
-fn files_host(url: &str) -> Result<Authority> {
-    let wrong = || format!("--files-url {url:?} is not like https://files.example.org");
-    let uri: Uri = url.parse().with_context(wrong)?;
-    let is_origin = uri.path() == "/" && uri.query().is_none() && !url.ends_with('/');
-    ensure!(is_origin && matches!(uri.scheme_str(), Some("http" | "https")), wrong());
-    uri.authority().cloned().filter(|authority| !authority.as_str().contains('@')).with_context(wrong)
 }
 
 async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {

@@ -139,11 +139,8 @@ impl Stack {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut all: BTreeMap<_, _> = self.template.functions.iter().flat_map(|f| f.environment.clone()).collect();
         all.extend(engines::endpoints(&self.aws_url));
-        let credentials = [
-            ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-            ("AWS_SECRET_ACCESS_KEY", &self.secret),
-        ];
+        let credentials =
+            [("AWS_REGION", REGION), ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID), ("AWS_SECRET_ACCESS_KEY", &self.secret)];
         all.extend(credentials.map(|(name, value)| (name.to_owned(), value.to_owned())));
         all.retain(|_, value| !value.is_empty());
         all

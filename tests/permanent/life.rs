@@ -100,7 +100,8 @@ impl<'a> Owner<'a> {
     pub(crate) async fn live(&self, large: bool) -> Lived {
         let nobody = Client::nobody();
         let input = bytes(3000);
-        let declared = json!({"filename": "in.bin", "size": input.len(), "sha256": hex::encode(Sha256::digest(&input))});
+        let declared =
+            json!({"filename": "in.bin", "size": input.len(), "sha256": hex::encode(Sha256::digest(&input))});
         let place = self.json(&self.user, Method::POST, "/inputs", declared.clone()).await;
         self.put(&place["upload"], &input).await;
 

@@ -83,7 +83,8 @@ impl Target {
 /// Whether Windows takes a name as it is.
 fn is_possible(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
-    let is_port = ["COM", "LPT"].iter().any(|kind| stem.strip_prefix(kind).is_some_and(|rest| rest.chars().count() == 1));
+    let is_port =
+        ["COM", "LPT"].iter().any(|kind| stem.strip_prefix(kind).is_some_and(|rest| rest.chars().count() == 1));
     name.encode_utf16().count() <= 255
         && !name.ends_with(['.', ' '])
         && !name.chars().any(|char| char.is_control() || FORBIDDEN.contains(char))

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    binaries::Binaries, calls::Callers, ledger::Ledger, logs::Logs, share::CpuShare, temporary::Temporary,
-};
+use crate::{binaries::Binaries, calls::Callers, ledger::Ledger, logs::Logs, share::CpuShare, temporary::Temporary};
 
 /// What every environment is started with.
 #[derive(Debug)]

@@ -129,8 +129,7 @@ async fn what_the_disk_does_not_keep_is_not_answered() {
     put(&store, "a", b"first").await;
     let files = || fs::read_dir(disk.folder.path().join("objects")).expect("a folder").count();
     *disk.broken.lock().expect("no panic") = true;
-    let input =
-        PutObjectInput { bucket: BUCKET.into(), key: "a".into(), body: bytes(b"second"), ..Default::default() };
+    let input = PutObjectInput { bucket: BUCKET.into(), key: "a".into(), body: bytes(b"second"), ..Default::default() };
     assert_eq!(code(store.put_object(request(input)).await), "InternalError");
     assert_eq!(get(&store, "a", None, None).await.expect("the former"), b"first");
     assert_eq!(files(), 1);
