@@ -61,7 +61,9 @@ mod tests {
         let name = |url: &str| public_name(url).ok().map(|name| name.to_string());
         assert_eq!(name("https://files.example.org").as_deref(), Some("files.example.org"));
         assert_eq!(name("http://10.0.0.1:3001").as_deref(), Some("10.0.0.1:3001"));
-        for url in ["files.example.org", "https://f/", "https://f/a", "https://f?a", "ftp://f", "https://a@f", "https://"] {
+        for url in
+            ["files.example.org", "https://f/", "https://f/a", "https://f?a", "ftp://f", "https://a@f", "https://"]
+        {
             assert_eq!(name(url), None, "{url}");
         }
     }

@@ -83,8 +83,9 @@ impl Edge {
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let (service, operation) = operation(&request);
-        let is_public = self.files_host.as_ref().is_some_and(|name| loopback::has_host(&request, name));
-        if !loopback::has_loopback_host(&request) && !(is_public && service == Service::S3) {
+        let has_public_name = self.files_host.as_ref().is_some_and(|name| loopback::has_host(&request, name));
+        let is_for_files = has_public_name && service == Service::S3;
+        if !is_for_files && !loopback::has_loopback_host(&request) {
             return after_the_body(request, refusals::forbidden("The Host is no name of this machine.")).await;
         }
         // Only S3 has rules by which a page may call it.
