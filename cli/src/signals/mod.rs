@@ -1,16 +1,17 @@
 //! Signals that ask a process to end.
 
 #[cfg(any(windows, portable))]
-#[path = "signals/portable.rs"]
-mod asked;
+mod portable;
 #[cfg(all(unix, not(portable)))]
-#[path = "signals/unix.rs"]
-mod asked;
+mod unix;
 
 use anyhow::Result;
 use tokio::sync::watch;
 
-use asked::Asked;
+#[cfg(any(windows, portable))]
+use portable::Asked;
+#[cfg(all(unix, not(portable)))]
+use unix::Asked;
 
 /// What was asked so far. Clones see the same.
 #[derive(Clone)]
