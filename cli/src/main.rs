@@ -1,21 +1,31 @@
 //! `jobchute`: the API from a terminal, as a user and as a miner, against `cargo run` or a deployment.
+//!
+//! Windows has the user's half: a miner's rests on what only Unix has. `--cfg portable` builds that half on any system, so that a machine
+//! without Windows can check and run it: `cargo rustc -p jobchute --bin jobchute -- --cfg portable`.
+
+// Some of it only a miner calls.
+#![cfg_attr(any(windows, portable), allow(dead_code))]
 
 mod api;
 mod arguments;
+#[cfg(all(unix, not(portable)))]
 mod beneath;
 mod body;
 mod digest;
 mod download;
 mod exit;
+mod file;
 mod inputs;
 mod jobs;
 mod keys;
 mod logs;
 mod pace;
 mod pages;
+#[cfg(all(unix, not(portable)))]
 mod process;
 mod refusal;
 mod screen;
+#[cfg(all(unix, not(portable)))]
 mod secrets;
 mod settings;
 mod signals;
@@ -23,24 +33,30 @@ mod upload;
 mod usage;
 mod wait;
 mod watch;
+#[cfg(all(unix, not(portable)))]
 mod work;
 
 use std::{collections::BTreeMap, env, ffi::OsString, io, process::ExitCode};
 
 use anyhow::Result;
+#[cfg(all(unix, not(portable)))]
 use jobchute::Identity;
 
 use api::Api;
-use arguments::{Command, Download, Watch, Work};
+#[cfg(all(unix, not(portable)))]
+use arguments::Work;
+use arguments::{Command, Download, Watch};
 use exit::Stopped;
 use settings::Settings;
 use signals::Signals;
 use watch::Jobs;
+#[cfg(all(unix, not(portable)))]
 use work::command::SUPERVISE;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
     // What `work` starts for itself.
+    #[cfg(all(unix, not(portable)))]
     if let [_, word, input, end, command @ ..] = &words[..]
         && word == SUPERVISE
     {
@@ -90,6 +106,7 @@ fn start(words: &[OsString], is_json: bool) -> Result<ExitCode> {
             pages::manual(command.as_deref())?;
             return Ok(ExitCode::SUCCESS);
         }
+        #[cfg(all(unix, not(portable)))]
         Command::Work(Work { resume: None, .. }) => secrets::out_of_the_environment()?,
         _ => Settings::read(BTreeMap::new())?,
     };
@@ -117,15 +134,19 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Cancel { job } => jobs::cancel(&user()?, job).await?,
         Command::Retry { job } => jobs::retry(&user()?, job).await?,
         Command::Delete { job } => jobs::delete(&user()?, job).await?,
+        #[cfg(all(unix, not(portable)))]
         Command::Work(Work { resume: Some(folder), .. }) => {
             // The folder holds the job's token, and where it goes.
             let api = Api::new(settings.url()?, Identity::Nobody)?;
             return work::resume(&api, &Signals::take()?, &folder).await;
         }
+        #[cfg(all(unix, not(portable)))]
         Command::Work(Work { chutes, once, command, .. }) => {
             let api = Api::new(settings.url()?, settings.miner()?)?;
             return work::work(&api, &Signals::take()?, &chutes, once, &command).await;
         }
+        #[cfg(any(windows, portable))]
+        Command::Work(_) => anyhow::bail!("a miner needs Linux or macOS: on Windows, run `jobchute work` in WSL"),
         Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(ExitCode::SUCCESS)

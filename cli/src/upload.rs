@@ -1,13 +1,6 @@
 //! Uploads straight to S3, in one PUT or in parts, with a progress bar.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fs::File, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -24,6 +17,7 @@ use tokio::{
 
 use crate::{
     api::{Api, time},
+    file::{Stamp, read_exact_at, stamp},
     pace,
     refusal::{Refusal, StoreRefusal, refused, wait},
     screen::BAR,
@@ -76,9 +70,6 @@ pub(crate) struct Source {
     hashed: Option<Stamp>,
 }
 
-/// What the file system says of a file, and says otherwise once that was written to: its size, and when its content and its state changed.
-type Stamp = (u64, [i64; 4]);
-
 impl Source {
     /// One that is sent as it is then.
     pub(crate) fn new(file: File) -> Self {
@@ -94,11 +85,6 @@ impl Source {
     fn is_unchanged(&self) -> bool {
         self.hashed.as_ref().is_none_or(|hashed| stamp(&self.file).is_ok_and(|now| now == *hashed))
     }
-}
-
-fn stamp(file: &File) -> io::Result<Stamp> {
-    let found = file.metadata()?;
-    Ok((found.len(), [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()]))
 }
 
 /// The progress bar of a file.
@@ -185,7 +171,7 @@ fn content(source: Arc<Source>, offset: u64, size: u64) -> impl Stream<Item = io
             }
             let piece = spawn_blocking(move || {
                 let mut piece = vec![0; left.min(PIECE) as usize];
-                source.file.read_exact_at(&mut piece, offset)?;
+                read_exact_at(&source.file, &mut piece, offset)?;
                 match left > PIECE || source.is_unchanged() {
                     true => Ok(piece),
                     false => Err(io::Error::other("the file has changed")),

@@ -22,6 +22,12 @@ pub(crate) enum Binaries {
 }
 
 impl Binaries {
+    /// What a folder has, by whomever it was made.
+    pub(crate) fn found(folder: PathBuf, functions: &[Function]) -> Self {
+        let is_cargos = functions.iter().any(|function| folder.join(&function.package).is_file());
+        if is_cargos { Self::Cargo(folder) } else { Self::Sam(folder) }
+    }
+
     /// The binary of one function.
     pub(crate) fn of(&self, function: &Function) -> PathBuf {
         match self {

@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,6 +16,8 @@ use crate::{
     binaries::{self, Binaries},
     calls::Callers,
     clock::Clock,
+    credentials::SECRET_ACCESS_KEY,
+    data::DataFolder,
     dynamodb::DynamoDb,
     edge::Edge,
     engines,
@@ -26,6 +27,7 @@ use crate::{
     lambda::{Asynchronous, Lambda, Settings},
     ledger::Ledger,
     logs::Logs,
+    loopback,
     others::Others,
     rights::Rights,
     s3, schedule,
@@ -34,6 +36,7 @@ use crate::{
     stack::Stack,
     streams::Streams,
     template::{STACK_NAME, Table, Template},
+    temporary::Temporary,
     tls,
 };
 
@@ -60,6 +63,7 @@ pub struct Builder {
     tls: bool,
     unversioned_objects: u64,
     credentials_life: Duration,
+    files_url: Option<String>,
     verbose: bool,
 }
 
@@ -95,6 +99,7 @@ impl Default for Builder {
             tls: false,
             unversioned_objects: 0,
             credentials_life: CREDENTIALS_LIFE,
+            files_url: None,
             verbose: std::env::var_os("RUST_LOG").is_some(),
         }
     }
@@ -207,6 +212,13 @@ impl Builder {
         self
     }
 
+    /// Where S3 is reached from elsewhere, such as `https://files.example.org`: a proxy there hands requests on to the AWS endpoint with the
+    /// `Host` that they came with. Presigned URLs begin with it.
+    pub fn files_url(mut self, url: impl Into<String>) -> Self {
+        self.files_url = Some(url.into());
+        self
+    }
+
     /// Shows the functions' logs on stderr. By default when `RUST_LOG` is set.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
@@ -227,7 +239,7 @@ impl Builder {
         let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
         let (aws, aws_address) = listen(aws_port).await?;
         let binaries = match self.artifacts {
-            Some(folder) => Binaries::Sam(folder),
+            Some(folder) => Binaries::found(folder, &template.functions),
             None => binaries::build(self.release).await?,
         };
         for function in &template.functions {
@@ -238,20 +250,18 @@ impl Builder {
             None => binaries,
         };
 
-        let temporary = match &self.data {
-            Some(folder) => {
-                std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
-                None
-            }
-            None => Some(TempDir::with_prefix("jobchute-").context("can't make a temporary folder")?),
-        };
-        let folder = self.data.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
-        let data = self.data.as_deref();
+        let kept = self.data.as_deref().map(DataFolder::take).transpose()?;
+        let data = kept.as_ref().map(|kept| kept.path.as_path());
+        let secret = kept.as_ref().map_or(SECRET_ACCESS_KEY, |kept| &kept.secret).to_owned();
+        let temporary = Arc::new(Temporary::new()?);
+        let folder = data.unwrap_or(temporary.path());
 
         let stop = CancellationToken::new();
         let stop_on_drop = stop.clone().drop_guard();
         let clock = Clock::default();
-        let callers = Arc::new(Callers::new(self.credentials_life));
+        // What a former stack has presigned is not by a key of this one.
+        let first_key = if data.is_some() { fastrand::u64(1..50_000_000_000) } else { 0 };
+        let callers = Arc::new(Callers::new(self.credentials_life, first_key));
         let logs = Arc::new(Logs::new(self.verbose));
         let tasks = TaskTracker::new();
         let aws_url = format!("http://{aws_address}");
@@ -264,6 +274,10 @@ impl Builder {
         if let Some(others) = &others {
             others.make(&template).await?;
             endpoints.extend(others.variables());
+        }
+        let files_host = self.files_url.as_deref().map(loopback::public_name).transpose()?;
+        if let Some(url) = self.files_url {
+            endpoints.insert("AWS_ENDPOINT_URL_S3".to_owned(), url);
         }
         let share = self.cpu_share.map(CpuShare::new).transpose()?;
         let ledger = Arc::new(Ledger::default());
@@ -278,6 +292,8 @@ impl Builder {
                 ledger: Arc::clone(&ledger),
                 logs: Arc::clone(&logs),
                 callers: Arc::clone(&callers),
+                secret: secret.clone(),
+                temporary: Arc::clone(&temporary),
                 stop: stop.clone(),
                 tasks: tasks.clone(),
             },
@@ -293,7 +309,8 @@ impl Builder {
         let records = dynamodb.records().clone();
         let edge = Arc::new(Edge {
             dynamodb,
-            s3: s3::Engine::open(&template.buckets, folder, data.is_some(), self.unversioned_objects)?,
+            s3: s3::Engine::open(&template.buckets, folder, data.is_some(), &secret, self.unversioned_objects)?,
+            files_host,
             s3_cors: template.buckets.iter().flat_map(|bucket| bucket.cors.clone()).collect(),
             secrets: Secrets::open(&template.secrets, data)?,
             lambda: Arc::clone(&lambda),
@@ -335,7 +352,9 @@ impl Builder {
             stop,
             others,
             _stop_on_drop: stop_on_drop,
+            secret,
             _temporary: temporary,
+            _data: kept,
         })
     }
 

@@ -97,9 +97,9 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    /// None so far. What they presign ends with their keys.
-    pub(crate) fn new(life: Duration) -> Self {
-        Self { by_key: Mutex::default(), issued: Mutex::default(), life, next: AtomicU64::default() }
+    /// None so far. What they presign ends with their keys, which are numbered from `first` on.
+    pub(crate) fn new(life: Duration, first: u64) -> Self {
+        Self { by_key: Mutex::default(), issued: Mutex::default(), life, next: first.into() }
     }
 
     /// A new environment's access key, as long as a temporary one of AWS.
@@ -115,6 +115,11 @@ impl Callers {
     /// Forgets an environment that is gone. What it presigned stays valid as long as its key.
     pub(crate) fn remove(&self, key: &str) {
         self.lock().remove(key);
+    }
+
+    /// How long a key is good for.
+    pub(crate) fn life(&self) -> Duration {
+        self.life
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Caller>> {

@@ -9,6 +9,7 @@
 //! ```
 
 mod account;
+mod backup;
 mod binaries;
 mod builder;
 mod calls;
@@ -16,6 +17,8 @@ mod capacity;
 mod clock;
 mod cors;
 mod credentials;
+mod data;
+mod disk;
 mod dynamodb;
 mod edge;
 mod engines;
@@ -37,8 +40,10 @@ mod share;
 mod stack;
 mod streams;
 mod template;
+mod temporary;
 mod tls;
 
+pub use backup::{Copied, backup};
 pub use builder::Builder;
 pub use clock::Clock;
 pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};

@@ -4,10 +4,11 @@
 
 use std::net::IpAddr;
 
+use anyhow::{Context, Result, ensure};
 use hyper::{
     Request,
     header::{HOST, ORIGIN},
-    http::uri::Authority,
+    http::{Uri, uri::Authority},
 };
 
 /// Whether a request calls the server by a name that only this machine has: `localhost`, a name below it, or a loopback address.
@@ -20,6 +21,24 @@ pub(crate) fn has_loopback_host<B>(request: &Request<B>) -> bool {
             let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
             host.is_some_and(|authority| !authority.as_str().contains('@') && is_loopback(authority.host()))
         })
+}
+
+/// Whether a request calls the server by this name, and no other.
+pub(crate) fn has_host<B>(request: &Request<B>, name: &Authority) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, second) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next());
+    request.uri().authority().is_none_or(|authority| authority == name)
+        && second.is_none()
+        && first.is_some_and(|host| host.parse::<Authority>().is_ok_and(|host| host == *name))
+}
+
+/// The name in the public URL of S3.
+pub(crate) fn public_name(url: &str) -> Result<Authority> {
+    let wrong = || format!("--files-url {url:?} is not like https://files.example.org");
+    let uri: Uri = url.parse().with_context(wrong)?;
+    let is_origin = uri.path() == "/" && uri.query().is_none() && !url.ends_with('/');
+    ensure!(is_origin && matches!(uri.scheme_str(), Some("http" | "https")), wrong());
+    uri.authority().cloned().filter(|authority| !authority.as_str().contains('@')).with_context(wrong)
 }
 
 /// Whether a web page sent a request.
@@ -36,6 +55,37 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_public_url_of_files_is_an_origin() {
+        let name = |url: &str| public_name(url).ok().map(|name| name.to_string());
+        assert_eq!(name("https://files.example.org").as_deref(), Some("files.example.org"));
+        assert_eq!(name("http://10.0.0.1:3001").as_deref(), Some("10.0.0.1:3001"));
+        for url in
+            ["files.example.org", "https://f/", "https://f/a", "https://f?a", "ftp://f", "https://a@f", "https://"]
+        {
+            assert_eq!(name(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_operators_is_taken_as_it_is() {
+        let name = "files.example.org".parse().expect("a name");
+        let named = |hosts: &[&str]| {
+            let request = hosts.iter().fold(Request::builder(), |request, host| request.header(HOST, *host));
+            has_host(&request.body(()).expect("a request"), &name)
+        };
+        assert!(named(&["files.example.org"]) && named(&["Files.Example.org"]));
+        for hosts in [
+            &[][..],
+            &["example.org"],
+            &["files.example.org:443"],
+            &["a@files.example.org"],
+            &["files.example.org", "files.example.org"],
+        ] {
+            assert!(!named(hosts), "{hosts:?}");
+        }
+    }
 
     #[test]
     fn only_names_of_this_machine_are_taken() {

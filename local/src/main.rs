@@ -15,12 +15,18 @@ Jobchute on this machine: the real function binaries behind a small AWS, read fr
 Usage: cargo run -- [options]
 
   --port PORT   port of the API (3000); the next one is its engines'
-  --data DIR    keep jobs, files, users and keys in DIR (default: in memory)
+  --data DIR    keep jobs, files, users and keys in DIR (default: in memory);
+                what was answered is there after a power cut
+  --files-url URL
+                the origin of files' URLs, where a proxy hands them on to port 3001
   --no-demo     serve only
   --once        run the demo job, then exit: 0 when it went through, 1 when not
   --release     build and run the functions optimised
   --artifacts DIR
-                run what `sam build` has made in DIR, which is .aws-sam/build
+                run what `sam build` has made in DIR, which is .aws-sam/build,
+                or cargo, such as target/release
+  --template FILE
+                another template than the repository's
   --env-file FILE
                 write the functions' variables to FILE, for `cargo lambda watch --env-file FILE`
   --parameter NAME=VALUE
@@ -29,7 +35,10 @@ Usage: cargo run -- [options]
   --verbose     show the functions' logs
   --help        this text
 
-With SSL_CERT_FILE in the environment, webhooks trust the certificates in that file, as OpenSSL does.
+With SSL_CERT_FILE in the environment, webhooks trust the certificates in that file, as OpenSSL does; with AWS_CA_BUNDLE,
+functions trust those for --files-url.
+
+cargo run -- backup --data DIR --to FOLDER copies what a stack has in DIR, also while it runs.
 
 cargo run --release -- bench measures the functions and what a job costs; bench --help lists its options.";
 
@@ -38,6 +47,7 @@ cargo run --release -- bench measures the functions and what a job costs; bench 
 enum Command {
     Help(&'static str),
     Serve(Options),
+    Backup { data: PathBuf, to: PathBuf },
     Bench(bench::Options),
 }
 
@@ -46,10 +56,12 @@ enum Command {
 struct Options {
     port: u16,
     data: Option<PathBuf>,
+    files_url: Option<String>,
     demo: bool,
     once: bool,
     release: bool,
     artifacts: Option<PathBuf>,
+    template: Option<PathBuf>,
     env_file: Option<PathBuf>,
     parameters: Vec<(String, String)>,
     units: bool,
@@ -61,10 +73,12 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let mut options = Options {
         port: 3000,
         data: None,
+        files_url: None,
         demo: true,
         once: false,
         release: false,
         artifacts: None,
+        template: None,
         env_file: None,
         parameters: Vec::new(),
         units: false,
@@ -74,10 +88,12 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
         match argument {
             Long("port") => options.port = arguments.value()?.parse()?,
             Long("data") => options.data = Some(arguments.value()?.into()),
+            Long("files-url") => options.files_url = Some(arguments.value()?.string()?),
             Long("no-demo") => options.demo = false,
             Long("once") => options.once = true,
             Long("release") => options.release = true,
             Long("artifacts") => options.artifacts = Some(arguments.value()?.into()),
+            Long("template") => options.template = Some(arguments.value()?.into()),
             Long("env-file") => options.env_file = Some(arguments.value()?.into()),
             Long("parameter") => {
                 let given = arguments.value()?.string()?;
@@ -91,6 +107,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 let options = bench::parse(&mut arguments)?;
                 return Ok(options.map_or(Command::Help(bench::HELP), Command::Bench));
             }
+            Value(command) if command == "backup" => return backup(&mut arguments),
             other => return Err(other.unexpected()),
         }
     }
@@ -101,6 +118,24 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
         return Err("--once runs the demo that --no-demo leaves out".into());
     }
     Ok(Command::Serve(options))
+}
+
+/// The options after `backup`.
+fn backup(arguments: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    use lexopt::prelude::{Long, Short};
+    let (mut data, mut to) = (None, None);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("data") => data = Some(arguments.value()?.into()),
+            Long("to") => to = Some(arguments.value()?.into()),
+            Long("help") | Short('h') => return Ok(Command::Help(HELP)),
+            other => return Err(other.unexpected()),
+        }
+    }
+    match (data, to) {
+        (Some(data), Some(to)) => Ok(Command::Backup { data, to }),
+        _ => Err("backup needs --data DIR and --to FOLDER".into()),
+    }
 }
 
 #[tokio::main]
@@ -126,6 +161,10 @@ async fn run() -> Result<ExitCode> {
         match command {
             Command::Help(text) => println!("{text}"),
             Command::Bench(options) => bench::run(options).await?,
+            Command::Backup { data, to } => {
+                let copied = local::backup(&data, &to)?;
+                println!("{} has {} objects of {} bytes.", to.display(), copied.objects, copied.bytes);
+            }
             Command::Serve(options) => return serve(options).await,
         }
         Ok(ExitCode::SUCCESS)
@@ -147,11 +186,19 @@ async fn serve(options: Options) -> Result<ExitCode> {
     for (name, value) in options.parameters {
         builder = builder.parameter(name, value);
     }
-    if let Ok(file) = std::env::var("SSL_CERT_FILE") {
-        builder = builder.environment("SSL_CERT_FILE", file);
+    for name in ["SSL_CERT_FILE", "AWS_CA_BUNDLE"] {
+        if let Ok(file) = std::env::var(name) {
+            builder = builder.environment(name, file);
+        }
+    }
+    if let Some(url) = options.files_url {
+        builder = builder.files_url(url);
     }
     if let Some(folder) = options.artifacts {
         builder = builder.artifacts(folder);
+    }
+    if let Some(file) = options.template {
+        builder = builder.template(file);
     }
     if let Some(folder) = options.data {
         builder = builder.data_dir(folder);
@@ -216,6 +263,7 @@ mod tests {
             &["serve"],
             &["--once", "--no-demo"],
             &["bench", "--stored", "x"],
+            &["backup", "--data", "x"],
             &["--release", "--artifacts=x"],
         ] {
             assert!(options(wrong).is_err(), "{wrong:?}");

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    disk,
     server::{self, Body},
     template::{Secret, SecretValue},
 };
@@ -47,6 +48,7 @@ impl Secrets {
             }
             _ => BTreeMap::new(),
         };
+        let known = stored.len();
         for secret in template {
             stored.entry(secret.arn.clone()).or_insert_with(|| Stored {
                 name: secret.name.clone(),
@@ -54,8 +56,11 @@ impl Secrets {
                 value: first_value(&secret.value),
             });
         }
+        let is_new = stored.len() > known;
         let secrets = Self { stored: Mutex::new(stored), file };
-        secrets.save()?;
+        if is_new {
+            secrets.save()?;
+        }
         Ok(secrets)
     }
 
@@ -87,7 +92,7 @@ impl Secrets {
     fn save(&self) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let text = serde_json::to_vec_pretty(&*self.lock()).context("can't write secrets")?;
-        fs::write(file, text).with_context(|| format!("can't write {}", file.display()))
+        disk::replace(file, &text).with_context(|| format!("can't write {}", file.display()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Stored>> {

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -19,7 +18,8 @@ use tokio_util::{
 use crate::{
     account::REGION,
     clock::Clock,
-    credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY},
+    credentials::ACCESS_KEY_ID,
+    data::DataFolder,
     engines,
     event_buses::{BusEvent, EventBuses},
     faults::{EngineCall, Fault, Faults},
@@ -31,6 +31,7 @@ use crate::{
     schedule,
     streams::Streams,
     template::Template,
+    temporary::Temporary,
 };
 
 thread_local! {
@@ -57,7 +58,9 @@ pub struct Stack {
     pub(crate) stop: CancellationToken,
     pub(crate) others: Option<Others>,
     pub(crate) _stop_on_drop: DropGuard,
-    pub(crate) _temporary: Option<TempDir>,
+    pub(crate) secret: String,
+    pub(crate) _temporary: Arc<Temporary>,
+    pub(crate) _data: Option<DataFolder>,
 }
 
 impl fmt::Debug for Stack {
@@ -73,7 +76,7 @@ impl Stack {
     }
 
     /// DynamoDB, EventBridge, Lambda's Invoke, S3 and Secrets Manager, on one endpoint. Any access key has the secret
-    /// [`SECRET_ACCESS_KEY`](crate::SECRET_ACCESS_KEY).
+    /// [`SECRET_ACCESS_KEY`](crate::SECRET_ACCESS_KEY), or where data are kept the one that [`Stack::environment`] tells.
     pub fn aws_url(&self) -> &str {
         &self.aws_url
     }
@@ -146,11 +149,8 @@ impl Stack {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut all: BTreeMap<_, _> = self.template.functions.iter().flat_map(|f| f.environment.clone()).collect();
         all.extend(engines::endpoints(&self.aws_url));
-        let credentials = [
-            ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
-        ];
+        let credentials =
+            [("AWS_REGION", REGION), ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID), ("AWS_SECRET_ACCESS_KEY", &self.secret)];
         all.extend(credentials.map(|(name, value)| (name.to_owned(), value.to_owned())));
         all.retain(|_, value| !value.is_empty());
         all

@@ -66,3 +66,17 @@ async fn s3_refuses_a_url_that_has_outlived_its_credentials() {
     assert_eq!(done["status"], "partial_failure");
     stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_environment_has_no_request_more_when_its_credentials_are_old() {
+    let cold_starts = async |life| {
+        let stack = Stack::builder().credentials_life(life).start().await.unwrap();
+        let jobs = format!("{}/jobs", stack.url());
+        let is_cold = async || Client::nobody().get(&jobs).await.header("x-local-cold-start-ms").is_some();
+        let found = [is_cold().await, is_cold().await];
+        stack.shutdown().await;
+        found
+    };
+    assert_eq!(cold_starts(Duration::from_secs(12 * 3600)).await, [true, false]);
+    assert_eq!(cold_starts(Duration::ZERO).await, [true, true]);
+}

@@ -1,5 +1,8 @@
 //! `jobchute download`: a job's output files.
 
+#[cfg(any(windows, portable, test))]
+mod portable_target;
+#[cfg(all(unix, not(portable)))]
 mod target;
 
 use std::{
@@ -29,6 +32,9 @@ use crate::{
     signals::Signals,
 };
 
+#[cfg(any(windows, portable))]
+use portable_target::{Place, Target};
+#[cfg(all(unix, not(portable)))]
 use target::{Place, Target};
 
 /// How often a file may fail without a byte of it arriving in between.

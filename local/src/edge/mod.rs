@@ -16,7 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::{Request, Response, body::Incoming, header::CONTENT_LENGTH, http::request::Parts};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::CONTENT_LENGTH,
+    http::{request::Parts, uri::Authority},
+};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -48,6 +53,8 @@ pub(crate) struct Edge {
     pub(crate) dynamodb: DynamoDb,
     pub(crate) s3: s3::Engine,
     pub(crate) s3_cors: Vec<CorsRule>,
+    /// The public name of S3, by which a proxy hands requests on, and nothing else is called.
+    pub(crate) files_host: Option<Authority>,
     pub(crate) secrets: Secrets,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) asynchronous: Arc<Asynchronous>,
@@ -75,10 +82,12 @@ impl Edge {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        if !loopback::has_loopback_host(&request) {
+        let (service, operation) = operation(&request);
+        let has_public_name = self.files_host.as_ref().is_some_and(|name| loopback::has_host(&request, name));
+        let is_for_files = has_public_name && service == Service::S3;
+        if !is_for_files && !loopback::has_loopback_host(&request) {
             return after_the_body(request, refusals::forbidden("The Host is no name of this machine.")).await;
         }
-        let (service, operation) = operation(&request);
         // Only S3 has rules by which a page may call it.
         if loopback::comes_from_a_page(&request) && service != Service::S3 {
             return after_the_body(request, refusals::forbidden("No web page may call this.")).await;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{invocation::InvokeError, pool::Lambda};
-use crate::clock::Clock;
+use crate::{clock::Clock, disk};
 
 /// The most that an event may be ("Invoke": "For asynchronous invocations, the maximum payload size is 1 MB").
 pub(crate) const EVENT_LIMIT: usize = 1 << 20;
@@ -68,7 +68,7 @@ impl Asynchronous {
             due: watch::Sender::default(),
         });
         if let Some(folder) = &queue.folder {
-            fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+            disk::make_folder(folder).with_context(|| format!("can't make {}", folder.display()))?;
             for entry in fs::read_dir(folder).with_context(|| format!("can't read {}", folder.display()))? {
                 let path = entry.context("can't read a folder")?.path();
                 let Some(id) = path.file_name().and_then(|name| Uuid::try_parse(name.to_str()?).ok()) else { continue };
@@ -160,9 +160,8 @@ impl Asynchronous {
 
     fn keep(&self, id: Uuid, queued: &Queued) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let (file, part) = (folder.join(id.to_string()), folder.join(format!("{id}.part")));
+        let file = folder.join(id.to_string());
         let text = serde_json::to_vec(queued).context("can't write an event")?;
-        fs::write(&part, text).with_context(|| format!("can't write {}", part.display()))?;
-        fs::rename(&part, &file).with_context(|| format!("can't write {}", file.display()))
+        disk::replace(&file, &text).with_context(|| format!("can't write {}", file.display()))
     }
 }

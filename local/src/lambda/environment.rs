@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     net::TcpListener,
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     account::REGION,
     calls::{Caller, Counts},
-    credentials::{SECRET_ACCESS_KEY, SESSION_TOKEN},
+    credentials::SESSION_TOKEN,
     process,
     template::Function,
 };
@@ -46,24 +45,25 @@ pub(super) struct Environment {
     init_time: Duration,
     kill: CancellationToken,
     _kill_on_drop: DropGuard,
-    _temporary: TempDir,
+    started: Instant,
+    longest_life: Duration,
 }
 
 impl Environment {
     /// Starts a process and waits until it asks for its first event.
     pub(super) async fn start(function: &Arc<Function>, settings: &Arc<Settings>) -> Result<Self> {
-        let temporary = TempDir::with_prefix("jobchute-tmp-").context("can't make a temporary folder")?;
         let started = Instant::now();
         let kill = settings.stop.child_token();
         let kill_on_drop = kill.clone().drop_guard();
         let (access_key, caller) = settings.callers.register(&function.package, kill.clone());
+        let temporary = settings.temporary.folder(&access_key)?;
 
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("can't listen for the Runtime API")?;
         let address = listener.local_addr().context("can't listen for the Runtime API")?;
         let api = Arc::new(RuntimeApi::new(function));
         let (exit, exited) = watch::channel(None);
 
-        let mut child = spawn(function, settings, &access_key, &address.to_string(), temporary.path())?;
+        let mut child = spawn(function, settings, &access_key, &address.to_string(), &temporary)?;
         let pid = child.id();
         let stdout = child.stdout.take().map(|pipe| forward_lines(pipe, settings, function));
         let stderr = child.stderr.take().map(|pipe| forward_lines(pipe, settings, function));
@@ -81,6 +81,8 @@ impl Environment {
             callers.remove(&access_key);
             exit.send_replace(Some(status.unwrap_or_default()));
             stop.cancel();
+            // What is left of it goes with the stack.
+            let _ = tokio::fs::remove_dir_all(temporary).await;
             drop(watched);
         });
 
@@ -93,7 +95,8 @@ impl Environment {
             init_time: Duration::ZERO,
             kill,
             _kill_on_drop: kill_on_drop,
-            _temporary: temporary,
+            started,
+            longest_life: settings.callers.life() / 6,
         };
         if let Err(error) = environment.wait_for_init().await {
             // What a function that can't start says last tells more than its exit status.
@@ -150,8 +153,10 @@ impl Environment {
         self.caller.take_counts()
     }
 
-    pub(super) fn is_alive(&self) -> bool {
-        self.exited.borrow().is_none() && !self.kill.is_cancelled()
+    /// Whether it may have another event. It ends long before what it has signed with its credentials does, as in AWS. ("Lambda terminates
+    /// execution environments every few hours.")
+    pub(super) fn is_usable(&self) -> bool {
+        self.exited.borrow().is_none() && !self.kill.is_cancelled() && self.started.elapsed() < self.longest_life
     }
 }
 
@@ -191,7 +196,7 @@ fn spawn(
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
             ("AWS_ACCESS_KEY_ID", access_key),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", &settings.secret),
             ("AWS_SESSION_TOKEN", &SESSION_TOKEN),
             ("LAMBDA_TASK_ROOT", "/var/task"),
             ("TZ", ":UTC"),

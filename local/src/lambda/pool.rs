@@ -151,12 +151,12 @@ impl Pool {
     /// The environment that served last: the others may be reclaimed.
     fn take_idle(&self) -> Option<Environment> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(Environment::is_alive);
+        idle.retain(Environment::is_usable);
         idle.pop()
     }
 
     fn put_back(&self, environment: Environment) {
-        if environment.is_alive() {
+        if environment.is_usable() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(environment);
         }
     }

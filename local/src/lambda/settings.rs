@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{binaries::Binaries, calls::Callers, ledger::Ledger, logs::Logs, share::CpuShare};
+use crate::{binaries::Binaries, calls::Callers, ledger::Ledger, logs::Logs, share::CpuShare, temporary::Temporary};
 
 /// What every environment is started with.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub(crate) struct Settings {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) callers: Arc<Callers>,
+    /// The secret of their access keys.
+    pub(crate) secret: String,
+    /// Where each has its own `/tmp`.
+    pub(crate) temporary: Arc<Temporary>,
     /// Ends every process.
     pub(crate) stop: CancellationToken,
     /// Every process's task, so that a shutdown can wait for the last.

@@ -1,10 +1,13 @@
 //! Objects' bytes: one file each, never changed once written, streamed in and out.
 
 use std::{
+    collections::HashSet,
+    fmt,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
@@ -22,22 +25,41 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use super::index::Content;
+use crate::disk;
+
+/// Sees to it that a file that was written is there after a power cut.
+pub(super) type Settle = Arc<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
 
 /// The folder of the files.
-#[derive(Clone, Debug)]
-pub(super) struct Blobs(PathBuf);
+#[derive(Clone)]
+pub(super) struct Blobs {
+    folder: PathBuf,
+    /// None where nothing is kept.
+    settle: Option<Settle>,
+}
+
+impl fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Blobs").field(&self.folder).finish()
+    }
+}
 
 /// A file that goes away again unless it is kept.
 struct Draft {
     name: String,
     path: PathBuf,
+    settle: Option<Settle>,
     kept: bool,
 }
 
 impl Draft {
-    fn keep(mut self) -> String {
+    /// From now on its name may be told: what is told to be there has to stay.
+    fn keep(mut self) -> io::Result<String> {
+        if let Some(settle) = &self.settle {
+            settle(&self.path)?;
+        }
         self.kept = true;
-        std::mem::take(&mut self.name)
+        Ok(std::mem::take(&mut self.name))
     }
 }
 
@@ -51,12 +73,24 @@ impl Drop for Draft {
 }
 
 impl Blobs {
-    pub(super) fn open(folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
-        Ok(Self(folder.to_owned()))
+    pub(super) fn open(folder: &Path, settle: Option<Settle>) -> Result<Self> {
+        disk::make_folder(folder).with_context(|| format!("can't make {}", folder.display()))?;
+        Ok(Self { folder: folder.to_owned(), settle })
     }
 
-    /// Writes what arrives. `accept` sees the sums of the whole before anything is kept.
+    /// Removes the files that nothing names: of requests that were under way when the last stack was killed.
+    pub(super) fn sweep(&self, named: &HashSet<String>) -> io::Result<()> {
+        for entry in self.folder.read_dir()? {
+            let name = entry?.file_name();
+            if !name.to_str().is_some_and(|name| named.contains(name)) {
+                std::fs::remove_file(self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what arrives. `accept` sees the sums of the whole before anything is kept. On a disk without room the rest is read all the
+    /// same: who sends it would else see a broken connection instead of the answer.
     pub(super) async fn write(
         &self,
         mut body: StreamingBlob,
@@ -67,29 +101,37 @@ impl Blobs {
         let file = tokio::fs::File::create(&draft.path).await.map_err(internal)?;
         let mut file = BufWriter::with_capacity(256 * 1024, file);
         let (mut md5, mut size) = (Md5::new(), 0);
+        let mut written = Ok(());
         while let Some(chunk) = body.next().await {
             let chunk: Bytes = chunk.map_err(|error| s3_error!(IncompleteBody, "{error}"))?;
             md5.update(&chunk);
             sums.update(&chunk);
             size += chunk.len() as u64;
-            file.write_all(&chunk).await.map_err(internal)?;
+            if written.is_ok() {
+                written = file.write_all(&chunk).await;
+            }
         }
+        written.map_err(internal)?;
         file.flush().await.map_err(internal)?;
         let (md5, sums) = (md5.finalize(), sums.finalize());
         accept(md5.as_ref(), &sums)?;
-        Ok((Content { blob: draft.keep(), size, etag: hex::encode(md5) }, sums))
+        let blob = match draft.settle {
+            Some(_) => blocking(move || draft.keep()).await?,
+            None => draft.keep().map_err(internal)?,
+        };
+        Ok((Content { blob, size, etag: hex::encode(md5) }, sums))
     }
 
     /// Streams a range.
     pub(super) async fn read(&self, blob: &str, range: Range<u64>) -> S3Result<StreamingBlob> {
-        let mut file = tokio::fs::File::open(self.0.join(blob)).await.map_err(internal)?;
+        let mut file = tokio::fs::File::open(self.folder.join(blob)).await.map_err(internal)?;
         file.seek(SeekFrom::Start(range.start)).await.map_err(internal)?;
         Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(range.end - range.start), 256 * 1024)))
     }
 
     /// Copies a range.
     pub(super) async fn copy(&self, blob: &str, range: Range<u64>) -> S3Result<Content> {
-        let (draft, source) = (self.draft(), self.0.join(blob));
+        let (draft, source) = (self.draft(), self.folder.join(blob));
         blocking(move || {
             let mut source = File::open(source)?;
             source.seek(SeekFrom::Start(range.start))?;
@@ -106,17 +148,17 @@ impl Blobs {
                 io::Write::write_all(&mut target, &buffer[..read])?;
             }
             let size = range.end - range.start;
-            Ok(Content { blob: draft.keep(), size, etag: hex::encode(md5.finalize()) })
+            Ok(Content { blob: draft.keep()?, size, etag: hex::encode(md5.finalize()) })
         })
         .await
     }
 
     /// A second name for the same bytes.
     pub(super) async fn link(&self, blob: &str) -> S3Result<String> {
-        let (draft, source) = (self.draft(), self.0.join(blob));
+        let (draft, source) = (self.draft(), self.folder.join(blob));
         blocking(move || {
             std::fs::hard_link(source, &draft.path)?;
-            Ok(draft.keep())
+            draft.keep()
         })
         .await
     }
@@ -124,7 +166,7 @@ impl Blobs {
     /// Joins parts to one object, whose ETag is made of the parts' ("Checking object integrity").
     pub(super) async fn join(&self, parts: Vec<Content>) -> S3Result<Content> {
         let draft = self.draft();
-        let folder = self.0.clone();
+        let folder = self.folder.clone();
         blocking(move || {
             let mut target = File::create(&draft.path)?;
             let (mut md5, mut size) = (Md5::new(), 0);
@@ -133,7 +175,7 @@ impl Blobs {
                 md5.update(&hex::decode(&part.etag).map_err(io::Error::other)?);
             }
             let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
-            Ok(Content { blob: draft.keep(), size, etag })
+            Ok(Content { blob: draft.keep()?, size, etag })
         })
         .await
     }
@@ -142,13 +184,13 @@ impl Blobs {
     pub(super) fn remove(&self, blobs: impl IntoIterator<Item = String>) {
         for blob in blobs {
             // One that is gone already, or stays for ever, is only disk space.
-            let _ = std::fs::remove_file(self.0.join(blob));
+            let _ = std::fs::remove_file(self.folder.join(blob));
         }
     }
 
     fn draft(&self) -> Draft {
         let name = Uuid::new_v4().simple().to_string();
-        Draft { path: self.0.join(&name), name, kept: false }
+        Draft { path: self.folder.join(&name), name, settle: self.settle.clone(), kept: false }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the bucket holds: versions, uploads under way and their parts, in SQLite. The bytes are in [`super::blobs`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use super::checksums::Checksums;
 
+/// What is committed is there after a power cut, each time. ("PRAGMA synchronous": in WAL mode, NORMAL would lose the last commits.)
+const KEPT: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+
 const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = OFF;
     CREATE TABLE IF NOT EXISTS versions (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
         blob TEXT, size INTEGER NOT NULL, etag TEXT NOT NULL, modified INTEGER NOT NULL, attributes TEXT NOT NULL
@@ -102,7 +103,8 @@ pub(super) struct Part {
     pub(super) modified: Timestamp,
 }
 
-/// The index of every bucket. A call takes well under a millisecond, so none leaves the executor's thread.
+/// The index of every bucket. A call takes well under a millisecond, or where it is kept as long as the disk needs to say so: none leaves the
+/// executor's thread.
 #[derive(Debug)]
 pub(super) struct Index(Mutex<Connection>);
 
@@ -112,6 +114,7 @@ impl Index {
             Some(file) => Connection::open(file).with_context(|| format!("can't open {}", file.display()))?,
             None => Connection::open_in_memory().context("can't open an index in memory")?,
         };
+        connection.execute_batch(KEPT).context("can't prepare the index of S3")?;
         connection.execute_batch(SCHEMA).context("can't prepare the index of S3")?;
         Ok(Self(Mutex::new(connection)))
     }
@@ -268,7 +271,15 @@ impl Index {
         end_upload(&self.lock(), id)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    /// Every blob that something names.
+    pub(super) fn blobs(&self) -> rusqlite::Result<HashSet<String>> {
+        let connection = self.lock();
+        let mut named =
+            connection.prepare("SELECT blob FROM versions WHERE blob IS NOT NULL UNION SELECT blob FROM parts")?;
+        named.query_map([], |row| row.get(0))?.collect()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ mod listings;
 mod operations;
 mod store;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result, anyhow};
 use hyper::{Request, Response};
@@ -21,9 +21,9 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-use crate::{credentials::SECRET_ACCESS_KEY, template};
+use crate::{disk, template};
 pub(crate) use authentication::refusal;
-use blobs::Blobs;
+use blobs::{Blobs, Settle};
 pub(crate) use error::Refusal;
 use index::Index;
 pub(crate) use operations::Forbidden;
@@ -39,14 +39,25 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the buckets, with their bytes in `folder`; what they hold is forgotten at the end unless `keep`. The first
-    /// `unversioned` objects get the version `null` though their bucket keeps versions.
-    pub(crate) fn open(buckets: &[template::Bucket], folder: &Path, keep: bool, unversioned: u64) -> Result<Self> {
-        let blobs = Blobs::open(&folder.join("objects"))?;
+    /// Opens the buckets, with their bytes in `folder`; what they hold is forgotten at the end unless `keep`. Every access key has the
+    /// `secret`. The first `unversioned` objects get the version `null` though their bucket keeps versions.
+    pub(crate) fn open(
+        buckets: &[template::Bucket],
+        folder: &Path,
+        keep: bool,
+        secret: &str,
+        unversioned: u64,
+    ) -> Result<Self> {
+        let settle: Option<Settle> = keep.then(|| Arc::new(disk::settle) as _);
+        let blobs = Blobs::open(&folder.join("objects"), settle)?;
         let index = Index::open(keep.then(|| folder.join("s3.sqlite")).as_deref())?;
+        if keep {
+            let named = index.blobs().context("can't read the index of S3")?;
+            blobs.sweep(&named).context("can't tidy up the objects of S3")?;
+        }
         let buckets = buckets.iter().map(|bucket| (bucket.name.clone(), bucket.versioned)).collect();
         let mut service = S3ServiceBuilder::new(Store { buckets, unversioned: unversioned.into(), index, blobs });
-        service.set_auth(AnyKey);
+        service.set_auth(AnyKey(SecretKey::from(secret)));
         Ok(Self(service.build()))
     }
 
@@ -57,12 +68,12 @@ impl Engine {
 }
 
 /// Every access key has the one secret, so what an environment presigned outlives it.
-struct AnyKey;
+struct AnyKey(SecretKey);
 
 #[async_trait::async_trait]
 impl S3Auth for AnyKey {
     async fn get_secret_key(&self, _access_key: &str) -> S3Result<SecretKey> {
-        Ok(SecretKey::from(SECRET_ACCESS_KEY))
+        Ok(self.0.clone())
     }
 }
 

@@ -1,3 +1,5 @@
+mod power_cut;
+
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,7 +19,7 @@ const MIB: usize = 1 << 20;
 
 fn store() -> (Store, TempDir) {
     let folder = TempDir::new().expect("a folder");
-    let blobs = Blobs::open(folder.path()).expect("a folder for bytes");
+    let blobs = Blobs::open(folder.path(), None).expect("a folder for bytes");
     let index = Index::open(None).expect("an index");
     (Store { buckets: BTreeMap::from([(BUCKET.to_owned(), true)]), unversioned: 0.into(), index, blobs }, folder)
 }

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::disk;
+
 /// Positions by event source and lane. Sequence numbers are of one length, so that text has their order.
 type Known = BTreeMap<String, BTreeMap<usize, Option<String>>>;
 
@@ -56,9 +58,7 @@ impl Positions {
 
     fn save(&self, known: &Known) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let part = file.with_extension("part");
         let text = serde_json::to_vec(known).context("can't write positions")?;
-        fs::write(&part, text).with_context(|| format!("can't write {}", part.display()))?;
-        fs::rename(&part, file).with_context(|| format!("can't write {}", file.display()))
+        disk::replace(file, &text).with_context(|| format!("can't write {}", file.display()))
     }
 }

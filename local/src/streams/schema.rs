@@ -20,7 +20,8 @@ pub(crate) fn prepare(database: &Database, file: Option<&Path>, folder: &Path) -
         database.restore_from(path(&copy)?).map_err(|error| failed(&error))?;
         return fs::remove_file(&copy).with_context(|| format!("can't remove {}", copy.display()));
     };
-    add(file).map_err(|error| failed(&error))
+    // It writes to what the engine keeps: so that a power cut leaves it whole.
+    add(file, "FULL").map_err(|error| failed(&error))
 }
 
 /// An empty engine's file with what is added. SQLite waits for the disk when it writes one, so it is made once in a process.
@@ -33,7 +34,7 @@ fn empty() -> Result<&'static [u8]> {
     let file = folder.path().join("streams.sqlite");
     let database = Database::memory().map_err(|error| failed(&error))?;
     database.vacuum_into(path(&file)?).map_err(|error| failed(&error))?;
-    add(&file).map_err(|error| failed(&error))?;
+    add(&file, "OFF").map_err(|error| failed(&error))?;
     let made = fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
     Ok(EMPTY.get_or_init(|| made))
 }
@@ -46,10 +47,9 @@ fn failed(error: &dyn fmt::Display) -> anyhow::Error {
     anyhow!("can't prepare the streams of DynamoDB: {error}")
 }
 
-fn add(file: &Path) -> rusqlite::Result<()> {
-    // Nothing here is lost with a power cut that the next start does not make again.
+fn add(file: &Path, synchronous: &str) -> rusqlite::Result<()> {
     Connection::open(file)?.execute_batch(&format!(
-        "PRAGMA synchronous = OFF;
+        "PRAGMA synchronous = {synchronous};
          BEGIN;
          CREATE INDEX IF NOT EXISTS local_stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
          CREATE INDEX IF NOT EXISTS local_stream_age ON _stream_records (created_at);

@@ -1,29 +1,30 @@
 //! Signals that ask a process to end.
 
+#[cfg(any(windows, portable))]
+mod portable;
+#[cfg(all(unix, not(portable)))]
+mod unix;
+
 use anyhow::Result;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
+
+#[cfg(any(windows, portable))]
+use portable::Asked;
+#[cfg(all(unix, not(portable)))]
+use unix::Asked;
 
 /// What was asked so far. Clones see the same.
 #[derive(Clone)]
 pub(crate) struct Signals(watch::Receiver<Vec<u8>>);
 
 impl Signals {
-    /// Takes SIGINT, SIGTERM and SIGHUP from now on.
+    /// Takes SIGINT, SIGTERM and SIGHUP from now on, or what Windows has instead.
     pub(crate) fn take() -> Result<Self> {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // `nohup` has it ignored.
-        let mut hangup = if is_ignored(1) { None } else { Some(signal(SignalKind::hangup())?) };
+        let mut asked = Asked::listen()?;
         let (tell, told) = watch::channel(Vec::new());
         tokio::spawn(async move {
             loop {
-                let number = tokio::select! {
-                    _ = interrupt.recv() => 2,
-                    _ = terminate.recv() => 15,
-                    Some(_) = async { hangup.as_mut()?.recv().await } => 1,
-                };
+                let number = asked.next().await;
                 tell.send_modify(|all| all.push(number));
             }
         });
@@ -51,11 +52,4 @@ impl Signals {
     pub(crate) fn exit_code(&self) -> Option<u8> {
         self.0.borrow().first().map(|number| 128 + number)
     }
-}
-
-/// Whether this process was started with a signal ignored. Linux tells.
-fn is_ignored(number: u32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }

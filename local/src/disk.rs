@@ -1,0 +1,61 @@
+//! What a power cut leaves: a file whose bytes were synced, under a name whose folder was synced after it.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// Sees to it that a file is there after a power cut, with all that was written to it.
+pub(crate) fn settle(file: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    settle_name(file)
+}
+
+/// Sees to it that a file's name, or a folder's, is there after a power cut.
+pub(crate) fn settle_name(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Gives a file this content. Whatever ends the process, it has the former content or this one, and after a success this one.
+pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    let part = part_of(file);
+    let mut writing = File::create(&part)?;
+    writing.write_all(content)?;
+    writing.sync_all()?;
+    fs::rename(&part, file)?;
+    settle_name(file)
+}
+
+/// Where a file's next content is until it is whole.
+fn part_of(file: &Path) -> PathBuf {
+    let mut name = OsString::from(file.file_name().unwrap_or_default());
+    name.push(".part");
+    file.with_file_name(name)
+}
+
+/// Makes a folder that only this user can open, unless it is there.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    settle_name(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_leaves_the_former_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.json");
+        replace(&file, b"first").expect("room");
+        // What can't be written to, as a disk without room.
+        fs::create_dir(part_of(&file)).expect("a folder");
+        assert!(replace(&file, b"second").is_err());
+        assert_eq!(fs::read(&file).expect("the file"), b"first");
+    }
+}
