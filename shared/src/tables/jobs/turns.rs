@@ -73,6 +73,8 @@ mod tests {
             turns.serve(id, Timestamp::from_millis(0));
             turns.is_to_look(id, id, 16);
         }
-        assert!(turns.served.lock().unwrap().len() <= REMEMBERED && turns.looked.lock().unwrap().len() <= REMEMBERED);
+        let served = turns.served.lock().expect("nobody panicked").len();
+        let looked = turns.looked.lock().expect("nobody panicked").len();
+        assert!(served <= REMEMBERED && looked <= REMEMBERED);
     }
 }
