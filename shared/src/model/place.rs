@@ -92,8 +92,8 @@ mod tests {
         // A's second, third and 10,000th; then B's first and second, and C's.
         let [a2, a3] = [place(Some(ms(begin)), begin + 5), place(Some(ms(begin + 1)), begin + 10)];
         let many = place(Some(ms(begin + 9998)), later - 1);
-        let [b1, c1] = [place(None, later), place(Some(ms(5)), later + 1)];
-        let b2 = place(Some(b1.time()), later + 2);
+        let [b1, c1] = [place(None, later), place(Some(ms(5)), later + 10)];
+        let b2 = place(Some(b1.time()), later + 20);
         let first = Place::at(ms(begin));
         assert!(first < b1 && b1 < c1 && c1 < a2 && a2 < b2 && b2 < a3 && a3 < many, "{b1:?} {c1:?} {a2:?} {b2:?}");
     }
