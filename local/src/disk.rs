@@ -19,10 +19,15 @@ pub(crate) fn settle_name(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Gives a file this content. Whatever ends the process, it has the former content or this one, and after a success this one.
+/// Gives a file this content; only this user can open it. Whatever ends the process, it has the former content or this one, and after a success this one.
 pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+
+    const OURS: u32 = 0o600;
     let part = part_of(file);
-    let mut writing = File::create(&part)?;
+    let mut writing = File::options().write(true).create(true).truncate(true).mode(OURS).open(&part)?;
+    // One may be left of a process that was killed, with another mode.
+    writing.set_permissions(fs::Permissions::from_mode(OURS))?;
     writing.write_all(content)?;
     writing.sync_all()?;
     fs::rename(&part, file)?;
@@ -47,6 +52,21 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_user_can_open_what_was_replaced() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.json");
+        for former in [&file, &part_of(&file)] {
+            fs::write(former, b"first").expect("room");
+            fs::set_permissions(former, fs::Permissions::from_mode(0o644)).expect("a mode");
+        }
+        replace(&file, b"second").expect("room");
+        assert_eq!(file.metadata().expect("the file").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&file).expect("the file"), b"second");
+    }
 
     #[test]
     fn a_disk_that_is_full_leaves_the_former_content() {

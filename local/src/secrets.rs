@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -59,7 +59,7 @@ impl Secrets {
         let is_new = stored.len() > known;
         let secrets = Self { stored: Mutex::new(stored), file };
         if is_new {
-            secrets.save()?;
+            secrets.save(&secrets.lock())?;
         }
         Ok(secrets)
     }
@@ -72,26 +72,32 @@ impl Secrets {
         let Some((arn, secret)) = stored.iter_mut().find(|(arn, secret)| *arn == id || secret.name == id) else {
             return error(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
         };
+        let arn = arn.clone();
         let mut answer = json!({"ARN": arn, "Name": secret.name, "VersionStages": ["AWSCURRENT"]});
         match (operation, request["SecretString"].as_str()) {
-            ("GetSecretValue", _) => answer["SecretString"] = secret.value.as_str().into(),
+            ("GetSecretValue", _) => {
+                answer["SecretString"] = secret.value.as_str().into();
+                answer["VersionId"] = secret.version.as_str().into();
+            }
             ("PutSecretValue", Some(value)) => {
-                secret.value = value.to_owned();
-                secret.version = Uuid::new_v4().to_string();
+                let new =
+                    Stored { name: secret.name.clone(), version: Uuid::new_v4().to_string(), value: value.to_owned() };
+                answer["VersionId"] = new.version.as_str().into();
+                let former = mem::replace(secret, new);
+                if self.save(&stored).is_err() {
+                    stored.insert(arn, former);
+                    return error(500, "InternalServiceError", "The secret could not be saved.");
+                }
             }
             _ => return error(400, "InvalidRequestException", "The local stack can't honour this request."),
         }
-        answer["VersionId"] = secret.version.as_str().into();
-        drop(stored);
-        match self.save() {
-            Ok(()) => server::answer(200, CONTENT_TYPE, answer.to_string()),
-            Err(_) => error(500, "InternalServiceError", "The secret could not be saved."),
-        }
+        server::answer(200, CONTENT_TYPE, answer.to_string())
     }
 
-    fn save(&self) -> Result<()> {
+    /// Who calls it has them locked: what one saves, no other writes over with what was before.
+    fn save(&self, stored: &BTreeMap<String, Stored>) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let text = serde_json::to_vec_pretty(&*self.lock()).context("can't write secrets")?;
+        let text = serde_json::to_vec_pretty(stored).context("can't write secrets")?;
         disk::replace(file, &text).with_context(|| format!("can't write {}", file.display()))
     }
 
@@ -122,5 +128,57 @@ fn first_value(value: &SecretValue) -> String {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn template() -> Vec<Secret> {
+        let secret = |n| Secret {
+            arn: format!("arn-{n}"),
+            name: format!("secret-{n}"),
+            value: SecretValue::Given("first".to_owned()),
+        };
+        (0..8).map(secret).collect()
+    }
+
+    fn put(secrets: &Secrets, name: &str, value: &str) -> u16 {
+        let request = json!({"SecretId": name, "SecretString": value}).to_string();
+        secrets.call("PutSecretValue", request.as_bytes()).status().as_u16()
+    }
+
+    fn values(secrets: &Secrets) -> Vec<String> {
+        secrets.lock().values().map(|secret| secret.value.clone()).collect()
+    }
+
+    #[test]
+    fn secrets_that_are_put_at_once_are_all_there_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secrets = Secrets::open(&template(), Some(folder.path())).expect("secrets");
+        for round in 0..20 {
+            thread::scope(|scope| {
+                for secret in template() {
+                    let secrets = &secrets;
+                    scope
+                        .spawn(move || assert_eq!(put(secrets, &secret.name, &format!("{}-{round}", secret.arn)), 200));
+                }
+            });
+            let reopened = Secrets::open(&template(), Some(folder.path())).expect("secrets");
+            let all: Vec<_> = template().iter().map(|secret| format!("{}-{round}", secret.arn)).collect();
+            assert_eq!(values(&reopened), all);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_can_not_be_saved_is_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secrets = Secrets::open(&template(), Some(folder.path())).expect("secrets");
+        fs::remove_dir_all(folder.path()).expect("the folder");
+        assert_eq!(put(&secrets, "secret-0", "second"), 500);
+        assert!(values(&secrets).iter().all(|value| value == "first"));
     }
 }
