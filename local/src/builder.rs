@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -213,7 +213,7 @@ impl Builder {
     }
 
     /// Where S3 is reached from elsewhere, such as `https://files.example.org`: a proxy there hands requests on to the AWS endpoint with the
-    /// `Host` that they came with. Presigned URLs begin with it.
+    /// `Host` that they came with. Presigned URLs begin with it. It needs a data folder: in memory, everybody knows the secret of access keys.
     pub fn files_url(mut self, url: impl Into<String>) -> Self {
         self.files_url = Some(url.into());
         self
@@ -229,6 +229,10 @@ impl Builder {
     pub async fn start(mut self) -> Result<Stack> {
         // For whoever makes a client of reqwest's in this process.
         jobchute::install_crypto();
+        ensure!(
+            self.files_url.is_none() || self.data.is_some(),
+            "a public URL of files needs a data folder: in memory, everybody knows the secret that signs it"
+        );
         let others = Others::from_env(self.only_here())?;
         if let Some(others) = &others {
             self = self.parameter(STACK_NAME, others.stack_name());

@@ -18,7 +18,7 @@ Usage: cargo run -- [options]
   --data DIR    keep jobs, files, users and keys in DIR (default: in memory);
                 what was answered is there after a power cut
   --files-url URL
-                the origin of files' URLs, where a proxy hands them on to port 3001
+                the origin of files' URLs, where a proxy hands them on to port 3001; with --data
   --no-demo     serve only
   --once        run the demo job, then exit: 0 when it went through, 1 when not
   --release     build and run the functions optimised
@@ -110,6 +110,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Value(command) if command == "backup" => return backup(&mut arguments),
             other => return Err(other.unexpected()),
         }
+    }
+    if options.files_url.is_some() && options.data.is_none() {
+        return Err("--files-url needs --data: in memory, everybody knows the secret that signs files' URLs".into());
     }
     if options.release && options.artifacts.is_some() {
         return Err("--release builds what --artifacts brings along".into());
@@ -265,6 +268,7 @@ mod tests {
             &["bench", "--stored", "x"],
             &["backup", "--data", "x"],
             &["--release", "--artifacts=x"],
+            &["--files-url", "https://files.example.org"],
         ] {
             assert!(options(wrong).is_err(), "{wrong:?}");
         }
