@@ -126,14 +126,17 @@ impl Draft<'_> {
     /// Gives it its name. An error of the kind `AlreadyExists` when something has that and may not be replaced.
     pub(crate) fn place(mut self, replace: bool) -> io::Result<()> {
         let to = &self.place.path;
-        let placed = match fs::hard_link(&self.path, to) {
-            _ if replace => fs::rename(&self.path, to),
-            // A second name is not taken from another file.
-            Ok(()) => fs::remove_file(&self.path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            // The file system has no second names.
-            Err(_) if self.place.is_taken() => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(_) => fs::rename(&self.path, to),
+        let placed = if replace {
+            fs::rename(&self.path, to)
+        } else {
+            match fs::hard_link(&self.path, to) {
+                // A second name is not taken from another file.
+                Ok(()) => fs::remove_file(&self.path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+                // The file system has no second names.
+                Err(_) if self.place.is_taken() => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(&self.path, to),
+            }
         };
         self.is_placed = placed.is_ok();
         placed
@@ -182,6 +185,15 @@ mod tests {
         ] {
             assert_eq!(put(&target, name, b"y", false)?, other);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn what_may_be_replaced_need_not_be_there() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        put(&Target::open(folder.path())?, "a", b"first", true)?;
+        assert_eq!(fs::read(folder.path().join("a"))?, b"first");
+        assert_eq!(folder.path().read_dir()?.count(), 1, "no draft is left");
         Ok(())
     }
 
