@@ -1,6 +1,7 @@
 //! A copy of what a stack keeps, made while it runs: everything as it was at one moment.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -27,8 +28,9 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// Copies a stack's folder to `to`, which is not there yet. It is a folder for `--data` then. Writers wait while the objects are given a
-/// second name, a few microseconds each; what takes long comes after that. On one file system objects are not copied: they never change.
+/// Copies a stack's folder to `to`, which is not there yet. It is a folder for `--data` then. Writers wait while the small files are read and
+/// the objects that came since the backup began are given a second name, a few microseconds each; what takes long comes before or after that.
+/// On one file system objects are not copied: they never change.
 pub fn backup(data: &Path, to: &Path) -> Result<Copied> {
     ensure!(!to.exists(), "{} is there already", to.display());
     for name in DATABASES {
@@ -64,13 +66,22 @@ fn copy(data: &Path, held: &Path, part: &Path) -> Result<Copied> {
     for folder in [held, part, &part.join("objects"), &part.join("invocations")] {
         disk::make_folder(folder).with_context(|| format!("can't make {}", folder.display()))?;
     }
-    let snapshots = at_one_moment(data, held, part)?;
-    for (name, snapshot) in DATABASES.iter().zip(snapshots) {
-        write(&snapshot, &part.join(name)).with_context(|| format!("can't copy {name}"))?;
+    let linked = Linked::before(data, held)?;
+    let Moment { databases, files } = at_one_moment(data, held, &linked)?;
+    for (name, content) in files {
+        disk::replace(&part.join(&name), &content).with_context(|| format!("can't write {}", name.display()))?;
+    }
+    let named: HashSet<String> = blobs(&databases[1])?.into_iter().map(|(blob, _)| blob).collect();
+    for (name, database) in DATABASES.iter().zip(databases) {
+        write(&database, &part.join(name)).with_context(|| format!("can't copy {name}"))?;
     }
     let mut copied = Copied::default();
     for object in fs::read_dir(held)? {
         let object = object?;
+        // Some were removed between their second name and that moment.
+        if !object.file_name().to_str().is_some_and(|blob| named.contains(blob)) {
+            continue;
+        }
         copied.objects += 1;
         copied.bytes += object.metadata()?.len();
         let target = part.join("objects").join(object.file_name());
@@ -83,44 +94,92 @@ fn copy(data: &Path, held: &Path, part: &Path) -> Result<Copied> {
     Ok(copied)
 }
 
-/// Closes both databases to writers, gives what S3 has a second name in `held`, copies the small files, and returns the databases as they are
-/// at that moment, whatever is written later.
-fn at_one_moment(data: &Path, held: &Path, part: &Path) -> Result<Vec<Connection>> {
+/// Objects that have a second name in `held` before anybody has to wait.
+struct Linked {
+    blobs: HashSet<String>,
+    /// The newest version that was looked at. A later one has a larger number.
+    sequence: i64,
+}
+
+impl Linked {
+    fn before(data: &Path, held: &Path) -> Result<Self> {
+        let index = open(&data.join(DATABASES[1]))?;
+        index.execute_batch("BEGIN")?;
+        let sequence = index.query_row("SELECT coalesce(max(sequence), 0) FROM versions", [], |row| row.get(0))?;
+        let named = blobs(&index)?;
+        index.execute_batch("ROLLBACK")?;
+        let mut linked = Self { blobs: HashSet::with_capacity(named.len()), sequence };
+        for (blob, _) in named {
+            match link(data, held, &blob) {
+                Ok(()) => _ = linked.blobs.insert(blob),
+                // It has been removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("can't link the object {blob}")),
+            }
+        }
+        Ok(linked)
+    }
+
+    /// What else the index names.
+    fn missing(&self, index: &Connection) -> rusqlite::Result<Vec<String>> {
+        let sql = "SELECT blob FROM versions WHERE sequence > ?1 AND blob IS NOT NULL UNION SELECT blob FROM parts";
+        let mut named = index.prepare(sql)?;
+        let named = named.query_map([self.sequence], |row| row.get(0))?;
+        named.filter(|blob| !blob.as_ref().is_ok_and(|blob| self.blobs.contains(blob))).collect()
+    }
+}
+
+/// What a stack has at one moment.
+struct Moment {
+    /// As they are then, whatever is written later.
+    databases: Vec<Connection>,
+    /// The small files, with their contents.
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Closes both databases to writers, reads the small files, and gives what S3 has by then a second name in `held`. Nothing here waits for the disk
+/// to have written.
+fn at_one_moment(data: &Path, held: &Path, linked: &Linked) -> Result<Moment> {
     let mut locks = Vec::new();
     for name in DATABASES {
         let lock = open(&data.join(name))?;
         lock.execute_batch("BEGIN IMMEDIATE").with_context(|| format!("can't lock {name}"))?;
         locks.push(lock);
     }
-    let mut snapshots = Vec::new();
+    let mut databases = Vec::new();
     for name in DATABASES {
-        let snapshot = open(&data.join(name))?;
+        let database = open(&data.join(name))?;
         // A read begins what it sees.
-        snapshot.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
-        snapshots.push(snapshot);
+        database.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
+        databases.push(database);
     }
     // The positions in the streams are of before that moment, so that nothing is left out.
+    let mut files = Vec::new();
     for name in FILES.into_iter().filter(|name| data.join(name).exists()) {
         let content = fs::read(data.join(name)).with_context(|| format!("can't read {name}"))?;
-        disk::replace(&part.join(name), &content).with_context(|| format!("can't write {name}"))?;
+        files.push((name.into(), content));
     }
     for event in fs::read_dir(data.join("invocations")).into_iter().flatten() {
         let event = event?;
         match fs::read(event.path()) {
-            Ok(content) => disk::replace(&part.join("invocations").join(event.file_name()), &content)?,
+            Ok(content) => files.push((Path::new("invocations").join(event.file_name()), content)),
             // It has been run to its end meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).context("can't read an event"),
         }
     }
-    for (blob, _) in blobs(&snapshots[1])? {
-        fs::hard_link(data.join("objects").join(&blob), held.join(&blob))
-            .with_context(|| format!("can't link the object {blob}"))?;
+    for blob in linked.missing(&databases[1])? {
+        link(data, held, &blob).with_context(|| format!("can't link the object {blob}"))?;
     }
     for lock in locks {
         lock.execute_batch("ROLLBACK")?;
     }
-    Ok(snapshots)
+    Ok(Moment { databases, files })
+}
+
+/// Gives an object its second name.
+fn link(data: &Path, held: &Path, blob: &str) -> io::Result<()> {
+    fs::hard_link(data.join("objects").join(blob), held.join(blob))
 }
 
 fn open(file: &Path) -> Result<Connection> {
@@ -172,4 +231,85 @@ fn check(folder: &Path) -> Result<()> {
         ensure!(found == size, "the object {blob} has {found} bytes, and not {size}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder as a stack leaves it, as far as a backup looks.
+    fn stack() -> (tempfile::TempDir, Connection) {
+        let data = tempfile::tempdir().expect("a folder");
+        fs::create_dir(data.path().join("objects")).expect("objects");
+        fs::create_dir(data.path().join("backup")).expect("held");
+        let tables =
+            "CREATE TABLE versions (sequence INTEGER PRIMARY KEY AUTOINCREMENT, blob TEXT, size INTEGER NOT NULL);
+                      CREATE TABLE parts (blob TEXT NOT NULL, size INTEGER NOT NULL);";
+        let mut index = None;
+        for name in DATABASES {
+            let database = Connection::open(data.path().join(name)).expect("a database");
+            database.execute_batch("PRAGMA journal_mode = WAL").expect("a log");
+            database.execute_batch(tables).expect("tables");
+            index = Some(database);
+        }
+        (data, index.expect("the last one"))
+    }
+
+    fn store(data: &Path, index: &Connection, table: &str, blob: &str) {
+        fs::write(data.join("objects").join(blob), blob).expect("room");
+        let sql = format!("INSERT INTO {table} (blob, size) VALUES (?1, ?2)");
+        index.execute(&sql, (blob, blob.len())).expect("room");
+    }
+
+    fn remove(data: &Path, index: &Connection, blob: &str) {
+        for table in ["versions", "parts"] {
+            index.execute(&format!("DELETE FROM {table} WHERE blob = ?1"), [blob]).expect("room");
+        }
+        fs::remove_file(data.join("objects").join(blob)).expect("the object");
+    }
+
+    #[test]
+    fn only_what_came_since_is_linked_while_writers_wait() {
+        let (data, index) = stack();
+        let (data, held) = (data.path(), data.path().join("backup"));
+        for blob in ["kept", "removed"] {
+            store(data, &index, "versions", blob);
+        }
+        store(data, &index, "parts", "part");
+        let linked = Linked::before(data, &held).expect("links");
+        assert_eq!(linked.blobs, ["kept", "removed", "part"].map(str::to_owned).into());
+
+        remove(data, &index, "removed");
+        store(data, &index, "versions", "new");
+        store(data, &index, "parts", "new-part");
+        assert_eq!(linked.missing(&index).expect("names"), ["new", "new-part"]);
+        let moment = at_one_moment(data, &held, &linked).expect("a moment");
+        // Nobody waits any more, and what is removed now is of before.
+        remove(data, &index, "kept");
+        let named = blobs(&moment.databases[1]).expect("names");
+        let named: Vec<_> = named.iter().map(|(blob, _)| blob.as_str()).collect();
+        assert_eq!(named, ["kept", "new", "new-part", "part"]);
+        assert!(named.iter().all(|blob| held.join(blob).exists()));
+    }
+
+    #[test]
+    fn small_files_are_written_when_nobody_waits() {
+        let (data, index) = stack();
+        let data = data.path();
+        fs::create_dir(data.join("invocations")).expect("events");
+        fs::write(data.join("invocations/event"), b"{}").expect("room");
+        fs::write(data.join("secrets.json"), b"{}").expect("room");
+        store(data, &index, "versions", "object");
+        let linked = Linked::before(data, &data.join("backup")).expect("links");
+        let moment = at_one_moment(data, &data.join("backup"), &linked).expect("a moment");
+        let mut names: Vec<_> = moment.files.iter().map(|(name, _)| name.as_path()).collect();
+        names.sort();
+        assert_eq!(names, [Path::new("invocations/event"), Path::new("secrets.json")]);
+        drop(moment);
+
+        let to = data.join("copy");
+        assert_eq!(backup(data, &to).expect("a copy"), Copied { objects: 1, bytes: 6 });
+        assert_eq!(fs::read(to.join("invocations/event")).expect("the event"), b"{}");
+        assert_eq!(fs::read(to.join("objects/object")).expect("the object"), b"object");
+    }
 }

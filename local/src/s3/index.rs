@@ -103,8 +103,8 @@ pub(super) struct Part {
     pub(super) modified: Timestamp,
 }
 
-/// The index of every bucket. A call takes well under a millisecond, or where it is kept as long as the disk needs to say so: none leaves the
-/// executor's thread.
+/// The index of every bucket. A call takes well under a millisecond, or where it is kept as long as the disk needs to say so, or as a backup
+/// closes it to writers (`backup.rs`): none leaves the executor's thread.
 #[derive(Debug)]
 pub(super) struct Index(Mutex<Connection>);
 
