@@ -334,6 +334,127 @@ test("many pieces are listed page by page, and those of old URLs are listed agai
   await log.getByRole("button", { name: "Show what came before" }).click();
   await has("piece 19\n");
   assert.equal(listed.length, 3);
-  assert.equal(new URL(listed[2].url()).search, "");
+  // From the first that is wanted: ten chunks are before it.
+  assert.match(new URL(listed[2].url()).searchParams.get("after"), /^000001\/000000081920-/);
+  await context.close();
+});
+
+/** The first request to the bucket for each piece, by its path, in the order of the pieces. */
+const paths = (fetched) => [...new Set(fetched.map((it) => new URL(it.url()).pathname))].sort();
+
+test("a piece that can't be read has a mark in its place: the others are read once, and it is tried ever more seldom, then by who asks", async () => {
+  const { page, context, miner, log, output, has, fetched, listed, looks } = await running();
+  await miner.print("one\n");
+  await miner.print("two\n");
+  await miner.print("three\n");
+  await has("three\n");
+  const [, bad] = paths(fetched);
+  let isBad = true;
+  await page.route(`**${bad}?*`, (route) => (isBad ? route.fulfill({ status: 503 }) : route.continue()));
+  await page.clock.install();
+  fetched.length = 0;
+  await page.reload();
+  await has("three\n");
+  assert.match(await output.innerText(), /^one\s+\[4 B could not be read\] Try again\s+three\s*$/);
+  await page.getByRole("alert").getByText("What the job printed can't be read now.").waitFor();
+  assert.deepEqual(await findings(page), []);
+  // What comes is shown all the same, and looks at the job are no tries.
+  const tries = () => fetched.filter((it) => it.url().includes(bad)).length;
+  await miner.print("four\n");
+  await has("four\n");
+  await looks(1);
+  assert.equal(tries(), 1);
+  assert.equal(fetched.length, 4);
+
+  const retried = async (seconds) => {
+    const asked = page.waitForResponse((it) => it.url().includes(bad));
+    await page.clock.fastForward(seconds * 1000);
+    await asked;
+  };
+  await miner.complete({ n: 1 });
+  await page.locator("#job").getByText("Complete", { exact: true }).waitFor();
+  const { length } = listed;
+  let count = tries();
+  for (const seconds of [6, 11, 22, 44, 88, 176, 330].slice(count - 1)) {
+    await retried(seconds);
+    count += 1;
+    // Half of the next pause has no try.
+    const looked = page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+    await page.clock.fastForward(seconds * 900);
+    await looked;
+    assert.equal(tries(), count);
+  }
+  assert.equal(count, 8);
+  // One listing at most for each, since its URL may have ended.
+  assert.ok(listed.length - length <= 7, `${listed.length - length}`);
+  // It is over: nobody asks for it any more.
+  for (const _ of "ab") {
+    const looked = page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+    await page.clock.fastForward("20:00");
+    await looked;
+  }
+  assert.deepEqual([tries(), fetched.length], [8, 11]);
+
+  const again = log.getByRole("button", { name: "Try again: 4 B could not be read" });
+  await again.focus();
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.activeElement.textContent === "Try again");
+  assert.equal(tries(), 9);
+  isBad = false;
+  await page.keyboard.press("Enter");
+  await has("two\n");
+  assert.equal(await output.textContent(), "one\ntwo\nthree\nfour\n");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "log-text");
+  assert.ok(!(await page.getByRole("alert").isVisible()));
+  await context.close();
+});
+
+test("a chunk that is listed late is shown where it belongs, and until then nobody is told that this is all", async () => {
+  const { page, context, id, miner, log, output, has, listed } = await running();
+  let isLate = true;
+  await page.route(`**/jobs/${id}/logs*`, async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    const late = json.chunks.findIndex((it) => it.size === 5);
+    if (isLate && late >= 0) json.chunks.splice(late, 1);
+    await route.fulfill({ response, json });
+  });
+  await miner.print("first\n");
+  await has("first\n");
+  await miner.print("late\n");
+  await miner.print("last one\n");
+  await has("last one\n");
+  await log.getByText(/^15 B, and more on its way · /).waitFor();
+  await miner.complete({ n: 1 });
+  await page.locator("#job").getByText("Complete", { exact: true }).waitFor();
+  isLate = false;
+  await has("late\n");
+  assert.equal(await output.textContent(), "first\nlate\nlast one\n");
+  await log.getByText(/^All 20 B · /).waitFor();
+  const { length } = listed;
+  for (const _ of "abc") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
+  assert.equal(listed.length, length);
+  await context.close();
+});
+
+test("two chunks of the same millisecond keep their own URLs when they are listed again", async () => {
+  const id = create();
+  const miner = await claim(stack.env, id);
+  for (const printed of ["one\n", "two\n", "three\n"]) await miner.print(printed);
+  const { page, context, output, has } = await atJob(id);
+  await has("three\n");
+  let isBad = true;
+  await page.route(`${stack.env.JOBCHUTE_AWS}/**`, (route) => (isBad ? route.fulfill({ status: 403 }) : route.continue()));
+  await page.route(`**/jobs/${id}/logs*`, async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    for (const chunk of json.chunks) chunk.at = json.chunks[0].at;
+    await route.fulfill({ response, json });
+  });
+  await page.reload();
+  await page.getByRole("alert").getByText("What the job printed can't be read now.").waitFor();
+  isBad = false;
+  await has("three\n");
+  assert.equal(await output.textContent(), "one\ntwo\nthree\n");
   await context.close();
 });

@@ -1,20 +1,23 @@
 // What a job prints: its end, while it runs and afterwards, and what is before that when somebody asks. It is text, whatever it says.
 
-import { bytes, element, time } from "./element.js";
+import { button, bytes, element, time } from "./element.js";
 import { $, act, again, save, trouble } from "./page.js";
-import { Pieces } from "./pieces.js";
+import { Pieces, UNREAD } from "./pieces.js";
 import { Printed } from "./printed.js";
 
 /** The most that is on the page at a time: bytes, and pieces, each of which is fetched by itself. */
 const [MOST_BYTES, MOST_PIECES] = [256 << 10, 100];
-/** Milliseconds to the next try where it can't be read. */
-const SOON = 5000;
+/** Milliseconds to the next try where it can't be read; each pause is twice the one before, up to the longest. */
+const [SOON, LONGEST] = [5000, 5 * 60_000];
+/** Tries by itself for a job that is over, in ten minutes: what is not there then does not come. */
+const MOST_TRIES = 7;
 /** What a miner says in a piece of its own, where it has left out the middle. */
 const LEFT_OUT = /^\n\[\d+ bytes are left out here\]\n$/;
 
 /**
- * The log that is shown: of which job (`id`), what there is of it (`pieces`), which of them are on the page (`first` to `last`, and
- * whether new ones follow there: `isAtEnd`), what reads them (`printed`), and what is at work (`turn`).
+ * The log that is shown: of which job (`id`, and `job` as it was last), what there is of it (`pieces`), which of them are on the page (`on`,
+ * whether it begins with the first, and whether new ones follow there), what is at work (`turn`), and what is tried again: `asking` the API,
+ * and `reading` what is in the bucket.
  */
 let log = null;
 
@@ -35,13 +38,15 @@ export function refreshLog(job) {
   leaveLog(job.job_id);
   if (job.log_bytes === null) return;
   log ??= begun(job.job_id);
+  log.job = job;
   $("log").hidden = false;
-  inTurn((mine) => follow(mine, job));
+  if (!log.asking.isWaiting) inTurn(follow);
 }
 
 function begun(id) {
-  const turn = Promise.resolve();
-  return { id, pieces: new Pieces(id), first: 0, last: 0, isAtEnd: true, isListed: false, isOver: false, printed: null, turn };
+  const [asking, reading] = [0, 0].map((tries) => ({ tries, isWaiting: false }));
+  const [on, pieces, turn] = [[], new Pieces(id), Promise.resolve()];
+  return { id, job: null, pieces, on, isAtStart: true, isAtEnd: true, isListed: false, asking, reading, turn };
 }
 
 /** One after another. What goes wrong is told, and tried again. */
@@ -49,23 +54,40 @@ function inTurn(work) {
   const mine = log;
   mine.turn = mine.turn.then(async () => {
     if (mine !== log) return;
-    try {
-      await work(mine);
-      if (mine === log) trouble("log", null);
-    } catch (error) {
-      if (mine !== log) return;
-      // Of a job that is gone, who asks for it is told.
-      trouble("log", error.status === 404 ? null : error);
-      if (error.status !== 404) again("log", error.wait ?? SOON, () => mine === log && inTurn(work));
-    }
+    const failed = await work(mine).then(() => null, (error) => error);
+    if (mine !== log) return;
+    // Of a job that is gone, who asks for it is told.
+    if (failed?.status === 404) return trouble("log", null);
+    const isUnread = mine.on.some((it) => it.isUnread);
+    trouble("log", failed ?? (isUnread ? new Error(UNREAD) : null));
+    later(mine, "asking", failed !== null, work, failed?.wait);
+    later(mine, "reading", isUnread || mine.pieces.isAwaited, retry);
   });
   return mine.turn;
 }
 
-async function follow(mine, job) {
-  const { pieces } = mine;
-  mine.isOver = job.terminal;
-  const hasMore = !mine.isListed || job.log_bytes > pieces.counted;
+/** Sees to it that it is tried again while there is need. Looks at the job meanwhile change nothing about when. */
+function later(mine, name, isNeeded, work, wait) {
+  const it = mine[name];
+  if (!isNeeded) it.tries = 0;
+  if (!isNeeded || it.isWaiting || (mine.job.terminal && it.tries >= MOST_TRIES)) return;
+  it.isWaiting = true;
+  again(`log-${name}`, wait ?? Math.min(SOON * 2 ** it.tries, LONGEST), () => {
+    Object.assign(it, { tries: it.tries + 1, isWaiting: false });
+    if (mine === log) inTurn(work);
+  });
+}
+
+const retry = (mine) => follow(mine, true);
+
+/** Where the page begins and ends. What comes late may be before it, or amid it. */
+function range({ pieces: { all }, on, isAtStart }) {
+  return [isAtStart ? 0 : all.indexOf(on[0]), all.indexOf(on.at(-1)) + 1];
+}
+
+async function follow(mine, isAgain = false) {
+  const { job, pieces } = mine;
+  const hasMore = !mine.isListed || job.log_bytes > pieces.counted || (isAgain && pieces.isAwaited);
   if (hasMore) {
     await pieces.list(job.log_bytes, () => {
       if (mine === log) $("log-about").textContent = `Looking for its end, after ${bytes(pieces.size)}…`;
@@ -74,16 +96,20 @@ async function follow(mine, job) {
     if (mine !== log) return;
     mine.isListed = true;
   }
-  if (mine.isAtEnd && mine.last < pieces.all.length) await showNew(mine);
-  else if (hasMore) tell(mine);
+  const [first, last] = range(mine);
+  const isWhole = pieces.all.slice(first, last).every((it) => it.made && !(isAgain && it.isUnread));
+  if (mine.isAtEnd && (last < pieces.all.length || !isWhole)) await showNew(mine, isAgain);
+  else if (!isWhole) await show(mine, first, Math.min(last, lastAfter(pieces.all, first)), isAgain);
+  else if (hasMore || isAgain) tell(mine);
 }
 
 /** Shows what has come at the end. Who reads something above is not carried away from it: the page is filled then, and no more. */
-async function showNew(mine) {
+async function showNew(mine, isAgain) {
   const { all } = mine.pieces;
-  const [isFirst, isRead] = [mine.last === 0, mine.last > 0 && !isAtBottom()];
-  const first = isRead ? mine.first : Math.max(mine.first, firstBefore(all, all.length));
-  const lines = await show(mine, first, isRead ? lastAfter(all, first) : all.length);
+  const [start, end] = range(mine);
+  const [isFirst, isRead] = [end === 0, end > 0 && !isAtBottom()];
+  const first = isRead ? start : Math.max(start, firstBefore(all, all.length));
+  const lines = await show(mine, first, isRead ? lastAfter(all, first) : all.length, isAgain);
   if (lines && !isFirst) $("log-news").textContent = `The log has ${lines} more line${lines === 1 ? "" : "s"}`;
 }
 
@@ -113,43 +139,76 @@ function isAtBottom() {
 }
 
 /**
- * Shows these pieces, and stays at the end where the reader was. What is there stays the same as long as it begins with the same line. How
- * many lines have come after those that were there.
+ * Shows these pieces, and stays at the end where the reader was. What reads as it did stays as it is, with what is selected in it. How many
+ * lines have come.
  */
-async function show(mine, first, last) {
+async function show(mine, first, last, isAgain = false) {
   const { all } = mine.pieces;
-  await mine.pieces.load(all.slice(first, last));
+  const parts = all.slice(first, last);
+  const unread = parts.filter((it) => it.bytes === undefined);
+  await mine.pieces.load(parts, isAgain);
   if (mine !== log) return 0;
-  const [text, wasAtBottom, before] = [$("log-text"), isAtBottom(), mine.last];
-  const goesOn = first === mine.first && first < before && last >= before;
-  for (let index = mine.first; index < before; index += 1) {
-    if (index < first || index >= last) all[index].bytes = undefined;
+  const [text, wasAtBottom] = [$("log-text"), isAtBottom()];
+  for (const it of mine.on.filter((it) => !parts.includes(it))) {
+    it.made.remove();
+    Object.assign(it, { bytes: undefined, isUnread: false, made: null });
   }
-  if (!goesOn) text.replaceChildren();
-  let lines = 0;
-  for (let index = goesOn ? before : first; index < last; index += 1) {
-    const made = shown(mine, index, index === first);
-    if (index >= before) lines += made.textContent.split("\n").length - 1;
-    text.append(made);
-  }
-  Object.assign(mine, { first, last, isAtEnd: last === all.length });
+  let [lines, printed] = [0, null];
+  parts.forEach((it, index) => {
+    const before = all[first + index - 1];
+    const isBegun = before?.attempt === it.attempt;
+    // What one attempt has left unfinished hides nothing of the next, nor does what is missing.
+    if (!index || !isBegun || !before.bytes) printed = new Printed();
+    const made = element("span", {}, attemptOf(mine, it, index && isBegun), shown(mine, parts, index, isBegun, printed));
+    if (unread.includes(it) && it.bytes) lines += made.textContent.split("\n").length - 1;
+    const was = it.made;
+    if (!was?.isEqualNode(made)) it.made = made;
+    if (text.children[index] !== it.made) text.insertBefore(it.made, text.children[index] ?? null);
+    if (!was || was === made || was === it.made) return;
+    // The button that was used for it goes with it.
+    const hadFocus = was.contains(document.activeElement);
+    was.remove();
+    if (hadFocus) (made.querySelector("button") ?? text).focus({ preventScroll: true });
+  });
+  Object.assign(mine, { on: parts, isAtStart: first === 0, isAtEnd: last === all.length });
   if (wasAtBottom) text.scrollTop = text.scrollHeight;
   tell(mine);
   return lines;
 }
 
+const mark = (...words) => element("span", { className: "mark" }, ...words);
+
+/** Which attempt begins there, where there are several. */
+function attemptOf({ pieces }, { attempt, chunk }, goesOn) {
+  return goesOn || pieces.all.at(-1).attempt === 1 ? null : mark(`Attempt ${attempt} · `, time(chunk.at));
+}
+
 /** A piece as it reads after those before it. The first of a page may begin amid a line, which is left out. */
-function shown(mine, index, isFirst) {
-  const { all } = mine.pieces;
-  const [it, before] = [all[index], all[index - 1]];
-  const isBegun = before?.attempt === it.attempt;
-  // What one attempt has left unfinished hides nothing of the next.
-  if (isFirst || !isBegun) mine.printed = new Printed();
-  const mark = (...words) => element("span", { className: "mark" }, ...words);
-  const attempt = (isFirst || !isBegun) && all.at(-1).attempt > 1 ? mark(`Attempt ${it.attempt} · `, time(it.chunk.at)) : null;
-  if (it.bytes === null) return element("span", {}, attempt, mark(`[${bytes(it.size)} are not there any more]`));
-  const printed = mine.printed.pass(isFirst && isBegun ? afterLine(it.bytes) : it.bytes);
-  return element("span", {}, attempt, LEFT_OUT.test(printed) ? mark(printed.trim()) : printed);
+function shown(mine, parts, index, isBegun, printed) {
+  const it = parts[index];
+  if (it.isUnread) return unreadMark(mine, parts, index);
+  if (it.bytes === null) return mark(`[${bytes(it.size)} are not there any more]`);
+  const text = printed.pass(!index && isBegun ? afterLine(it.bytes) : it.bytes);
+  return LEFT_OUT.test(text) ? mark(text.trim()) : text;
+}
+
+/** One mark for all that could not be read in a row. */
+function unreadMark(mine, parts, index) {
+  const isSame = (it) => it?.isUnread && it.attempt === parts[index].attempt;
+  if (isSame(parts[index - 1])) return null;
+  let [end, size] = [index, 0];
+  for (; isSame(parts[end]); end += 1) size += parts[end].size;
+  const what = `${bytes(size)} could not be read`;
+  return mark(`[${what}] `, button("Try again", `Try again: ${what}`, (it) => tryAgain(mine, it), "small"));
+}
+
+/** Somebody does not want to wait. For a job that is over, it is tried some more times after that, too. */
+function tryAgain(mine, button) {
+  // Once is enough.
+  if (button.textContent === "Trying…") return;
+  button.textContent = "Trying…";
+  mine.reading.tries = 0;
+  inTurn(retry).then(() => (button.textContent = "Try again"));
 }
 
 /** What follows the first line's end; if there is none, the first whole character. */
@@ -159,18 +218,19 @@ function afterLine(all) {
 }
 
 /** Says how much of it is on the page. */
-function tell({ pieces, first, last, isOver }) {
-  const { all, size } = pieces;
+function tell(mine) {
+  const { all, isAwaited, size } = mine.pieces;
+  const [first, last] = range(mine);
   const isEnd = last === all.length;
   $("log-download").hidden = !size;
   hide("log-earlier", first === 0);
   hide("log-latest", isEnd);
   if (!size) {
-    $("log-about").textContent = isOver ? "What it printed is not there any more." : "What it prints is on its way.";
+    $("log-about").textContent = mine.job.terminal ? "What it printed is not there any more." : "What it prints is on its way.";
     return;
   }
   const some = bytes(all.slice(first, last).reduce((sum, it) => sum + it.size, 0));
-  const part = first === 0 && isEnd ? `All ${some}` : `${isEnd ? "The last " : ""}${some} of ${bytes(size)}`;
+  const part = first === 0 && isEnd ? (isAwaited ? `${some}, and more on its way` : `All ${some}`) : `${isEnd ? "The last " : ""}${some} of ${bytes(size)}`;
   $("log-about").replaceChildren(`${part} · the last of it came `, time(all.at(-1).chunk.at));
 }
 
@@ -185,9 +245,9 @@ function hide(id, isHidden) {
 function showEarlier() {
   inTurn(async (mine) => {
     const { all } = mine.pieces;
-    const [was, text] = [mine.first, $("log-text")];
+    const [[was, last], text] = [range(mine), $("log-text")];
     const first = Math.floor((was + firstBefore(all, was)) / 2);
-    await show(mine, first, Math.min(mine.last, lastAfter(all, first)));
+    await show(mine, first, Math.min(last, lastAfter(all, first)));
     if (mine === log) text.scrollTop = text.children[was - first].offsetTop - text.offsetTop - text.clientHeight / 2;
   });
 }
