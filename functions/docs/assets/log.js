@@ -230,7 +230,8 @@ function tell(mine) {
     return;
   }
   const some = bytes(all.slice(first, last).reduce((sum, it) => sum + it.size, 0));
-  const part = first === 0 && isEnd ? (isAwaited ? `${some}, and more on its way` : `All ${some}`) : `${isEnd ? "The last " : ""}${some} of ${bytes(size)}`;
+  const whole = isAwaited ? `${some}, and more on its way` : `All ${some}`;
+  const part = first === 0 && isEnd ? whole : `${isEnd ? "The last " : ""}${some} of ${bytes(size)}`;
   $("log-about").replaceChildren(`${part} · the last of it came `, time(all.at(-1).chunk.at));
 }
 
