@@ -156,10 +156,13 @@ async fn turns_outlast_the_day_in_which_they_were_given() {
 async fn many_that_come_at_once_keep_nobody_waiting() {
     let night = Night::begin().await;
     let (b, miner) = (another_user(&night).await, night.miner().await);
-    join_all((0..64).map(|_| create(&night, &night.user, &night.chute_id))).await;
+    for _ in 0..2 {
+        join_all((0..64).map(|_| create(&night, &night.user, &night.chute_id))).await;
+    }
     let of_b = create(&night, &b, &night.chute_id).await;
     let mut claimed = BTreeSet::new();
-    for _ in 0..16 {
+    // Those that came before the chute was seen to be crowded are before it, as they were created. It would be the 97th that is in sight.
+    for _ in 0..80 {
         claimed.insert(next(&night, &miner).await);
     }
     assert!(claimed.contains(&of_b));
@@ -217,5 +220,51 @@ async fn a_queue_that_cannot_be_asked_keeps_no_job_from_being_created() {
     }
     assert!(claimed.remove(&of_b));
     assert_eq!(claimed, many.into_iter().collect());
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_waited_before_a_chute_was_crowded_comes_before_what_is_created_then() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let [b, c] = [another_user(&night).await, another_user(&night).await];
+    create_many(&night, &night.user, 12).await;
+    night.stack.clock().advance(Duration::from_secs(3600));
+    let of_b = create(&night, &b, &night.chute_id).await;
+    // From here on users have turns.
+    create_many(&night, &night.user, 4).await;
+    night.stack.clock().advance(Duration::from_secs(60));
+    let many = create_many(&night, &c, 60).await;
+    let mut claimed = Vec::new();
+    for _ in 0..6 {
+        claimed.push(next(&night, &miner).await);
+    }
+    assert!(claimed.contains(&of_b), "B's has waited longest of all that are not A's");
+    // Nobody had seen C's before.
+    assert!(claimed.contains(&many[0]));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_user_who_has_enough_running_is_passed_over_once_and_not_by_each_claim() {
+    let night = Night::begin().await;
+    let (b, miner) = (another_user(&night).await, night.miner().await);
+    let most = json!({"command": "set_running_limit", "user_id": night.user_id, "most": 1});
+    night.stack.invoke("admin", most).await.unwrap();
+    let many = create_many(&night, &night.user, 3).await;
+    let of_b = create_many(&night, &b, 3).await;
+    let calls = async |expected: &str| {
+        let path = format!("/jobs/claim?chute_id={}", night.chute_id);
+        night.stack.clock().advance(Duration::from_millis(1));
+        let answer = miner.put(&night.url(&path), json!({})).await;
+        let calls = answer.engine_calls().0;
+        assert_eq!(answer.ok()["job_id"], expected);
+        calls
+    };
+    calls(&many[0]).await;
+    calls(&of_b[0]).await;
+    // It is the other's turn, who may have no more.
+    let passes_over = calls(&of_b[1]).await;
+    assert!(calls(&of_b[2]).await < passes_over);
     night.stack.shutdown().await;
 }

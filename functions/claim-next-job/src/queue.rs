@@ -31,6 +31,8 @@ const SPREAD: usize = 64;
 const FIRST_PAUSE_MS: f64 = 80.0;
 /// The same after one that others have taken, and twice as long after each further one, twice.
 const LATER_PAUSE_MS: f64 = 400.0;
+/// Seconds for which others come first who wait, after a user was found to have as many running as may be.
+const PASSED_OVER: i64 = 10;
 /// Jobs that are tried.
 const TRIES: usize = 24;
 /// Jobs of a chute that are looked at, however few of them suit the miner: as many as for a page of a filtered list.
@@ -142,6 +144,8 @@ impl<'a> Queue<'a> {
                 }
                 Tried::NotForThisMiner => {}
                 Tried::OwnerHasEnough(owner) => {
+                    // The next claims of this process need not find out first.
+                    self.app.jobs.serve(owner, self.claimant.now.plus_seconds(PASSED_OVER));
                     self.have_enough.insert(owner);
                     self.waiting.retain(|job| job.owner() != owner);
                 }

@@ -122,7 +122,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let options = options?;
     let arguments = arguments(object(&request, BODY_LIMIT)?)?;
     let inputs = inputs::named(app, caller.user.user_id, &arguments, now).await?;
-    let place = app.jobs.place(&mut quota, &found, now).await?;
+    let place = app.jobs.place(&chute, &mut quota, &found, now).await?;
     let mut job = Job::new(&caller.user, chute, method, arguments, now);
     job.wait_at(place);
     job.keep(days);

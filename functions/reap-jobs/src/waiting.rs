@@ -65,8 +65,10 @@ async fn expire_of_chute(
             expired += ended;
             let behind = places.last().filter(|_| more.is_some());
             let behind = behind.map(|(since, _)| Place::from_stored(*since).time().plus_seconds(waits));
-            next = [next, first, behind].into_iter().flatten().min();
-            if behind.is_none_or(|behind| behind > now && ended == 0) || started.elapsed() > RUN {
+            next = [next, first].into_iter().flatten().min();
+            let is_out_of_time = started.elapsed() > RUN;
+            if is_out_of_time || behind.is_none_or(|behind| behind > now && ended == 0) {
+                next = [next, behind].into_iter().flatten().min();
                 break;
             }
             after = more;

@@ -9,7 +9,7 @@ use shared::{
         request::{now, path, path_uuid},
     },
     metrics::Metric,
-    model::{Job, lifecycle},
+    model::{Chute, Job, lifecycle},
     tables::{
         Found, Read,
         jobs::{DailyQuota, Jobs, Outcome},
@@ -49,7 +49,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let mut job = found.take_job()?.filter(is_own).ok_or_else(not_found)?;
     check(&job)?;
 
-    let attempts = attempts(app, &caller, &job, &mut found).await?;
+    let (chute, attempts) = attempts(app, &caller, &job, &mut found).await?;
     let mut quota = DailyQuota::of(&caller.user, job.chute_id, &app.config.default_quotas, now);
     app.jobs.has_room(&quota, &found)?;
     let payloads = app.payloads()?;
@@ -60,7 +60,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     app.jobs.ring_for(&job, now).await?;
     let expires = now.plus_seconds(job.waits_for());
     let put = payloads.renew(&mut job, now, expires).await?;
-    let place = app.jobs.place(&mut quota, &found, now).await?;
+    let place = app.jobs.place(&chute, &mut quota, &found, now).await?;
     let retry = lifecycle::retry(&job, attempts, &put, place, now)?;
     let retried = app.jobs.retry(&job, &retry, &quota, caller.guard.as_ref()).await;
     // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
@@ -89,8 +89,8 @@ fn check(job: &Job) -> Result<()> {
     }
 }
 
-/// As many attempts as its method gives a new job. 404 when a new one could not be created.
-async fn attempts(app: &App, caller: &Caller, job: &Job, read_before: &mut Found) -> Result<u32> {
+/// The chute, and as many attempts as its method gives a new job. 404 when a new one could not be created.
+async fn attempts(app: &App, caller: &Caller, job: &Job, read_before: &mut Found) -> Result<(Chute, u32)> {
     let mut read = Read::default();
     app.registry.ask_chute(&mut read, job.chute_id);
     Jobs::ask_turns(&mut read, job.chute_id);
@@ -100,7 +100,7 @@ async fn attempts(app: &App, caller: &Caller, job: &Job, read_before: &mut Found
     let method = chute.method(&job.method).ok_or_else(|| Error::no_method(job.chute_id, &job.method))?;
     let attempts = method.retry.saturating_add(1);
     read_before.add(found);
-    Ok(attempts)
+    Ok((chute, attempts))
 }
 
 /// Removes what the former run has left. That it could not is only logged: nothing refers to it, and it goes with the job.

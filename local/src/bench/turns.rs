@@ -44,6 +44,7 @@ fn simulate(in_turn: bool) -> [Waited; 2] {
     // Milliseconds since 1970, as of some day.
     let begin = 1_795_000_000_000;
     let (mut queue, mut last, mut waited) = (BTreeMap::new(), HashMap::new(), [Vec::new(), Vec::new()]);
+    let (mut created_by, mut crowded_since) = ([0, 0], None);
     let mut creates = creates.into_iter().enumerate().peekable();
     let mut now = 0;
     while creates.peek().is_some() || !queue.is_empty() {
@@ -51,7 +52,13 @@ fn simulate(in_turn: bool) -> [Waited; 2] {
             let created = Timestamp::from_millis(begin + at);
             let first: Option<Timestamp> =
                 queue.first_key_value().map(|((place, _), _): (&(Place, usize), _)| place.time());
-            let place = match first.filter(|first| in_turn && *first < created) {
+            // Each sixteenth of a user's looks; who looks and finds others waiting, or nobody, says so.
+            created_by[user] += 1;
+            if crowded_since.is_some() || created_by[user] % 16 == 0 {
+                crowded_since = first.and(crowded_since.or(Some(created)));
+            }
+            let first = first.and(first.max(crowded_since)).filter(|first| *first < created);
+            let place = match first.filter(|_| in_turn && crowded_since.is_some()) {
                 Some(first) => Place::behind(first, last.get(&user).copied(), 1, created),
                 None => Place::at(created),
             };

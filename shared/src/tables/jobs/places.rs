@@ -7,6 +7,7 @@
 //! empty takes the mark away.
 
 use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -17,8 +18,8 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result, engine_error},
-    item::{Condition, cursor, keys, number, schema},
-    model::{Place, Usage},
+    item::{Condition, cursor, keys, number, schema, shards::SHARDS},
+    model::{Chute, Place, Usage},
     tables::read::{Found, Read},
     time::{DAY, Timestamp},
 };
@@ -31,6 +32,8 @@ const KEPT: i64 = 60 * DAY;
 #[derive(Debug, Deserialize)]
 struct Mark {
     crowded: bool,
+    /// Since when: what was created before has the place of its creation.
+    since: Timestamp,
 }
 
 impl Jobs {
@@ -41,13 +44,15 @@ impl Jobs {
 
     /// The place of a job that begins to wait now, and is about to be counted. What the user has used on the day [was asked
     /// for](DailyQuota::ask) too; that of the day before is read for the first job of a day on a crowded chute.
-    pub async fn place(&self, quota: &mut DailyQuota, found: &Found, now: Timestamp) -> Result<Place> {
+    pub async fn place(&self, chute: &Chute, quota: &mut DailyQuota, found: &Found, now: Timestamp) -> Result<Place> {
         let mark: Option<Mark> = found.by_key(&keys::crowded(quota.chute_id))?;
+        let crowded_since = mark.filter(|mark| mark.crowded).map(|mark| mark.since);
         let usage: Option<Usage> = found.by_key(&keys::usage(quota.user_id, &quota.day, 0))?;
-        let is_crowded = mark.is_some_and(|mark| mark.crowded);
-        let created = usage.as_ref().map_or(0, |usage| usage.of_chute(quota.chute_id));
-        let place = match is_crowded || self.turns.is_to_look(quota.user_id, quota.chute_id, created) {
-            true => self.place_in_turn(is_crowded, quota, usage.as_ref(), now).await?,
+        // Of several shards, each counts its share.
+        let counted = usage.as_ref().map_or(0, |usage| usage.of_chute(quota.chute_id));
+        let created = counted * u64::from(quota.shards);
+        let place = match crowded_since.is_some() || self.turns.is_to_look(quota.user_id, quota.chute_id, created) {
+            true => self.place_in_turn(chute, crowded_since, quota, usage.as_ref(), now).await?,
             false => Place::at(now),
         };
         quota.place = Some(place.time());
@@ -56,36 +61,47 @@ impl Jobs {
 
     async fn place_in_turn(
         &self,
-        is_crowded: bool,
+        chute: &Chute,
+        crowded_since: Option<Timestamp>,
         quota: &DailyQuota,
         usage: Option<&Usage>,
         now: Timestamp,
     ) -> Result<Place> {
-        let first = match self.first(quota.chute_id).await {
-            // It waits, then, as if there were no other users.
-            Err(error @ (Error::Busy { .. } | Error::Unavailable(_))) => {
-                tracing::warn!(chute.id = %quota.chute_id, cause = ?error.cause(), "a job's turn could not be told");
-                return Ok(Place::at(now));
+        // Where the queue cannot be asked, its time is not known, but that it is later than this.
+        // A mark is taken away where nobody waits in any shard.
+        let shards = if chute.busy && crowded_since.is_some() { SHARDS } else { 1 };
+        let first = match known(quota, self.first(chute.chute_id, shards).await)? {
+            Some(first) => {
+                if first.is_some() != crowded_since.is_some() {
+                    known(quota, self.mark(quota.chute_id, first.is_some(), now).await)?;
+                }
+                // What waited before the chute was marked comes before what is created after it.
+                first.max(crowded_since).filter(|_| first.is_some())
             }
-            first => first?,
+            None => crowded_since,
         };
-        if first.is_some() != is_crowded {
-            self.mark(quota.chute_id, first.is_some(), now).await?;
-        }
         let Some(first) = first.filter(|first| *first < now) else { return Ok(Place::at(now)) };
         let last = match usage.and_then(|usage| usage.last_place(quota.chute_id)) {
             Some(last) => Some(last),
-            None => self.last_place_before(quota, now).await?,
+            None => known(quota, self.last_place_before(quota, now).await)?.flatten(),
         };
         // Of several shards, each counts its share, and the first one remembers.
         Ok(Place::behind(first, last, quota.shards.into(), now))
     }
 
-    /// Where the first job of the chute's queue stands; of a busy chute, the first one of a shard: all are served alike.
-    async fn first(&self, chute_id: Uuid) -> Result<Option<Timestamp>> {
-        let request =
-            self.query(&FIRST, &keys::claimable(chute_id, 0)).key_condition_expression("#key = :key").limit(1);
-        let answer = request.send().await.context(FIRST.doing)?;
+    /// Where the first job of the chute's queue stands: in the first shard, as all are served alike, or where nobody waits there, in another.
+    async fn first(&self, chute_id: Uuid, shards: u8) -> Result<Option<Timestamp>> {
+        let first = self.first_of(chute_id, 0).await?;
+        if first.is_some() {
+            return Ok(first);
+        }
+        let others = try_join_all((1..shards).map(|shard| self.first_of(chute_id, shard))).await?;
+        Ok(others.into_iter().flatten().min())
+    }
+
+    async fn first_of(&self, chute_id: Uuid, shard: u8) -> Result<Option<Timestamp>> {
+        let request = self.query(&FIRST, &keys::claimable(chute_id, shard));
+        let answer = request.key_condition_expression("#key = :key").limit(1).send().await.context(FIRST.doing)?;
         let first = answer.items.unwrap_or_default().first().and_then(|entry| cursor(entry, FIRST.sorted_by));
         Ok(first.map(|(place, _)| Place::from_stored(place).time()))
     }
@@ -105,6 +121,7 @@ impl Jobs {
         let change = schema::row()
             .when(if crowded { Condition::Any(vec![Condition::Absent("crowded"), other]) } else { other })
             .set("crowded", AttributeValue::Bool(crowded))
+            .set("since", number(now.millis()))
             .set("expires_at", number(now.plus_seconds(KEPT).seconds()));
         match self.tables.change_row(keys::crowded(chute_id), change).send().await {
             Ok(_) => Ok(()),
@@ -123,5 +140,16 @@ impl Jobs {
     /// When that last was, as far as this process knows.
     pub fn last_served(&self, owner: Uuid) -> Option<Timestamp> {
         self.turns.last_served(owner)
+    }
+}
+
+/// What the engine has said of turns; None where it is overloaded. In which order jobs are taken is no reason not to create one.
+fn known<T>(quota: &DailyQuota, said: Result<T>) -> Result<Option<T>> {
+    match said {
+        Err(error @ (Error::Busy { .. } | Error::Unavailable(_))) => {
+            tracing::warn!(chute.id = %quota.chute_id, cause = ?error.cause(), "a job's turn could not be told");
+            Ok(None)
+        }
+        said => said.map(Some),
     }
 }

@@ -19,8 +19,8 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Turns {
     /// When it last gave a job of a user's to a miner.
     served: Arc<Mutex<HashMap<Uuid, Timestamp>>>,
-    /// Users of whom it has looked whether they may hide others, and the chutes.
-    looked: Arc<Mutex<HashSet<(Uuid, Uuid)>>>,
+    /// Users of whom it has looked whether they may hide others, the chutes, and after how many times sixteen jobs.
+    looked: Arc<Mutex<HashSet<(Uuid, Uuid, u64)>>>,
 }
 
 impl Turns {
@@ -29,12 +29,11 @@ impl Turns {
         if created < LOOK_EACH - 1 {
             return false;
         }
-        // Of many that come at once, each may have seen another's count than that of the sixteenth.
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.len() >= REMEMBERED {
             looked.clear();
         }
-        looked.insert((user_id, chute_id)) || created % LOOK_EACH == LOOK_EACH - 1
+        looked.insert((user_id, chute_id, (created + 1) / LOOK_EACH))
     }
 
     /// A job of this user's was given to a miner.
