@@ -9,7 +9,12 @@
 
 mod alarms;
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    rc::Rc,
+};
 
 use shared::{
     item::{Item, Transition, keys},
@@ -144,8 +149,18 @@ fn file_id() -> Uuid {
     OutputFile::id(JOB, "out")
 }
 
-fn parse(text: &str) -> Job {
-    serde_json::from_str(text).unwrap()
+thread_local! {
+    /// Few jobs are in many states, and reading them was most of the work.
+    static PARSED: RefCell<HashMap<String, Rc<Job>>> = RefCell::default();
+}
+
+fn parse(text: &str) -> Rc<Job> {
+    PARSED.with_borrow_mut(|parsed| {
+        if !parsed.contains_key(text) {
+            parsed.insert(text.to_owned(), Rc::new(serde_json::from_str(text).unwrap()));
+        }
+        Rc::clone(&parsed[text])
+    })
 }
 
 fn parse_row(text: Option<&String>) -> Option<Lease> {
@@ -329,7 +344,7 @@ impl World {
             Intent::Reap(_) | Intent::Cancel => (self.job.clone(), self.lease.clone()),
             Intent::Delete => (stored(Job { attempt, report, run: job.run, ..new_job() }), None),
             Intent::Complete(..) => {
-                let Job { status, files, error_detail, .. } = job;
+                let Job { status, files, error_detail, .. } = Job::clone(&job);
                 (stored(Job { attempt, report, status, files, error_detail, ..new_job() }), None)
             }
         }
@@ -543,7 +558,7 @@ impl Model for Life {
             }
             Step::Write(name, answered) => {
                 let (intent, now, job, row) = world.pending.remove(name)?;
-                write(&mut world, intent, (parse(&job), parse_row(row.as_ref())), answered, at(now));
+                write(&mut world, intent, (Job::clone(&parse(&job)), parse_row(row.as_ref())), answered, at(now));
             }
             Step::Die(name) => drop(world.pending.remove(name)),
             Step::AskAgain(miner) => world.tokens[miner] = Some(parse(&world.job).attempt),

@@ -1,7 +1,7 @@
 //! Where a pending job stands in its chute's queue.
 //!
 //! The queue is in the order of time, and a place in it is one: milliseconds, and millionths of them for those that share one. While
-//! nothing waits, a job's place is its creation. While something does, the queue's time stands still at its first job, and there a user's
+//! nothing waits, a job's place is its creation. On a crowded chute the queue's time stands still at its first job, and there a user's
 //! next job stands, at least a millisecond behind the user's last one. So each user's jobs keep their order, the first ones of all
 //! users come before anybody's second, and of those that are alike the longer-waiting comes first: start-time fair queueing (Goyal, Vin
 //! and Cheng, 1996), in which a job is worth a millisecond. A place is never later than the job's creation.
