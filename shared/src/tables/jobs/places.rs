@@ -72,6 +72,8 @@ impl Jobs {
         let shards = if chute.busy && crowded_since.is_some() { SHARDS } else { 1 };
         let first = match known(quota, self.first(chute.chute_id, shards).await)? {
             Some(first) => {
+                // Who may not be claimed yet does not wait for a miner.
+                let first = first.filter(|first| *first <= now);
                 if first.is_some() != crowded_since.is_some() {
                     known(quota, self.mark(quota.chute_id, first.is_some(), now).await)?;
                 }
