@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 
-use crate::disk;
+use crate::{disk, s3::named_blobs};
 
 /// The databases, in the order in which they are closed to writers.
 const DATABASES: [&str; 2] = ["dynamodb.sqlite", "s3.sqlite"];
@@ -71,7 +71,7 @@ fn copy(data: &Path, held: &Path, part: &Path) -> Result<Copied> {
     for (name, content) in files {
         disk::replace(&part.join(&name), &content).with_context(|| format!("can't write {}", name.display()))?;
     }
-    let named: HashSet<String> = blobs(&databases[1])?.into_iter().map(|(blob, _)| blob).collect();
+    let named: HashSet<String> = named_blobs(&databases[1])?.into_iter().map(|(blob, _)| blob).collect();
     for (name, database) in DATABASES.iter().zip(databases) {
         write(&database, &part.join(name)).with_context(|| format!("can't copy {name}"))?;
     }
@@ -106,7 +106,7 @@ impl Linked {
         let index = open(&data.join(DATABASES[1]))?;
         index.execute_batch("BEGIN")?;
         let sequence = index.query_row("SELECT coalesce(max(sequence), 0) FROM versions", [], |row| row.get(0))?;
-        let named = blobs(&index)?;
+        let named = named_blobs(&index)?;
         index.execute_batch("ROLLBACK")?;
         let mut linked = Self { blobs: HashSet::with_capacity(named.len()), sequence };
         for (blob, _) in named {
@@ -190,12 +190,6 @@ fn open(file: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The blobs that something names, with their sizes.
-fn blobs(index: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
-    let sql = "SELECT blob, size FROM versions WHERE blob IS NOT NULL UNION SELECT blob, size FROM parts";
-    index.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-}
-
 /// Writes a database to a file, as its transaction sees it.
 fn write(database: &Connection, file: &Path) -> Result<()> {
     let mut target = Connection::open(file)?;
@@ -225,7 +219,7 @@ fn check(folder: &Path) -> Result<()> {
         index = Some(database);
     }
     let Some(index) = index else { return Ok(()) };
-    for (blob, size) in blobs(&index)? {
+    for (blob, size) in named_blobs(&index)? {
         let object: PathBuf = folder.join("objects").join(&blob);
         let found = fs::metadata(&object).with_context(|| format!("the copy has no object {blob}"))?.len();
         ensure!(found == size, "the object {blob} has {found} bytes, and not {size}");
@@ -286,7 +280,7 @@ mod tests {
         let moment = at_one_moment(data, &held, &linked).expect("a moment");
         // Nobody waits any more, and what is removed now is of before.
         remove(data, &index, "kept");
-        let named = blobs(&moment.databases[1]).expect("names");
+        let named = named_blobs(&moment.databases[1]).expect("names");
         let named: Vec<_> = named.iter().map(|(blob, _)| blob.as_str()).collect();
         assert_eq!(named, ["kept", "new", "new-part", "part"]);
         assert!(named.iter().all(|blob| held.join(blob).exists()));

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { browser, stack } from "./setup.js";
-import { findings, jobchute, newAccounts, openConsole, openNewJob, screenshots, tooWide } from "./stack.js";
+import { findings, jobchute, lose, newAccounts, openConsole, openNewJob, screenshots, tooWide } from "./stack.js";
 
 const newJob = (args, options, env) => openNewJob(browser, stack, args, options, env);
 const wrong = (page, field) => page.locator(`#${field}-wrong`).innerText();
@@ -14,10 +14,6 @@ test("a job is created as it was typed, and once, although the first answer was 
   const { page, context, requests, create } = await newJob(args, {}, env);
   await page.getByLabel("Labels, one on each line").fill("nightly, all\n  caf\u00e9 & tea \n");
   await page.getByLabel("Give up when no miner takes it for").fill("2h");
-  const lose = async (route) => {
-    await route.fetch();
-    await route.abort();
-  };
   await page.route("**/jobs/*/run?*", lose, { times: 1 });
   await create();
   await page.getByRole("alert").getByText("No answer came. Create it again").waitFor();
@@ -179,10 +175,6 @@ test("a webhook's URL, which may be a secret, is left nowhere, and the job is cr
   const secret = "https://example.com/hook?token=s3cret";
   const stored = () => page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
   await field.fill(secret);
-  const lose = async (route) => {
-    await route.fetch();
-    await route.abort();
-  };
   await page.route("**/jobs/*/run?*", lose, { times: 1 });
   await create();
   await page.getByRole("alert").getByText("No answer came. Create it again").waitFor();

@@ -140,6 +140,12 @@ export async function openNewJob(browser, stack, args = "", options = {}, env = 
   return { ...opened, requests, create: () => page.getByRole("button", { name: "Create" }).click() };
 }
 
+/** A route whose request is carried out, and whose page never hears of it. */
+export async function lose(route) {
+  await route.fetch();
+  await route.abort();
+}
+
 /** How many pixels the page is wider than the screen: 0 when it fits. */
 export function tooWide(page) {
   return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth));

@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { startReceiver } from "./receiver.js";
-import { findings, jobchute, newAccounts, openConsole, openNewJob, screenshots, startBrowser, startStack, tooWide } from "./stack.js";
+import {
+  findings,
+  jobchute,
+  lose,
+  newAccounts,
+  openConsole,
+  openNewJob,
+  screenshots,
+  startBrowser,
+  startStack,
+  tooWide,
+} from "./stack.js";
 
 let stack, browser, receiver;
 before(async () => {
@@ -271,10 +282,6 @@ test("after a change of the secret whose answer was lost, nothing is shown that 
   await show.click();
   await shown.getByText("whsec_").waitFor();
   const former = await shown.innerText();
-  const lose = async (route) => {
-    await route.fetch();
-    await route.abort();
-  };
   await page.route("**/webhooks/secret", lose, { times: 1 });
   await page.getByRole("button", { name: "Make a new one…" }).click();
   await page.getByRole("button", { name: "Make a new one", exact: true }).click();

@@ -1,5 +1,6 @@
 //! `jobchute download`: a job's output files.
 
+mod other_name;
 #[cfg(any(windows, portable, test))]
 mod portable_target;
 #[cfg(all(unix, not(portable)))]

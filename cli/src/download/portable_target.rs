@@ -5,13 +5,15 @@ use std::{
     cell::RefCell,
     collections::HashSet,
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use super::other_name::other_name;
+use crate::digest::digest;
 
 /// Characters that no name has on Windows.
 const FORBIDDEN: &str = "<>:\"|?*\\";
@@ -56,10 +58,7 @@ impl Target {
         if !is_folder && name.split('/').all(is_possible) && self.taken.borrow_mut().insert(key) {
             return self.try_place(name);
         }
-        let plain = |char: char| if char.is_ascii_alphanumeric() || "-_".contains(char) { char } else { '_' };
-        let last: Vec<_> = name.rsplit('/').next().unwrap_or_default().chars().map(plain).collect();
-        let last: String = last[last.len().saturating_sub(80)..].iter().collect();
-        self.try_place(&format!("{file_id}-{last}"))
+        self.try_place(&other_name(name, file_id, "-_"))
     }
 
     fn try_place(&self, name: &str) -> Result<Place> {
@@ -100,18 +99,8 @@ impl Place {
 
     /// Whether a regular file of this size and hash is there.
     pub(crate) fn holds(&self, size: u64, sha256: &str) -> bool {
-        if !fs::symlink_metadata(&self.path).is_ok_and(|it| it.is_file() && it.len() == size) {
-            return false;
-        }
-        let Ok(mut file) = File::open(&self.path) else { return false };
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return hex::encode(hash.finalize()) == sha256,
-                Ok(read) => hash.update(&buffer[..read]),
-                Err(_) => return false,
-            }
-        }
+        let may_be = fs::symlink_metadata(&self.path).is_ok_and(|it| it.is_file() && it.len() == size);
+        may_be && File::open(&self.path).and_then(digest).is_ok_and(|found| found == (size, sha256.to_owned()))
     }
 
     /// A new file beside it, under a name that nobody can foresee.
@@ -154,6 +143,8 @@ impl Drop for Draft<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+
+    use sha2::{Digest, Sha256};
 
     use super::*;
 

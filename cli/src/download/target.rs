@@ -5,7 +5,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -15,8 +15,10 @@ use rustix::{
     fs::{AtFlags, Mode, OFlags, RenameFlags, linkat, mkdirat, openat, renameat, renameat_with, unlinkat},
     io::Errno,
 };
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use super::other_name::other_name;
+use crate::digest::digest;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -57,10 +59,7 @@ impl Target {
                 placed => return Ok(placed?),
             }
         }
-        let plain = |char: char| if char.is_ascii_alphanumeric() || ".-_".contains(char) { char } else { '_' };
-        let last: Vec<_> = name.rsplit('/').next().unwrap_or_default().chars().map(plain).collect();
-        let last: String = last[last.len().saturating_sub(80)..].iter().collect();
-        Ok(self.try_place(&format!("{file_id}-{last}"))?)
+        Ok(self.try_place(&other_name(name, file_id, ".-_"))?)
     }
 
     fn try_place(&self, name: &str) -> rustix::io::Result<Place> {
@@ -92,18 +91,9 @@ impl Place {
     pub(crate) fn holds(&self, size: u64, sha256: &str) -> bool {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let Ok(file) = openat(&self.folder, &self.name, flags, Mode::empty()) else { return false };
-        let mut file = File::from(file);
-        if !file.metadata().is_ok_and(|it| it.is_file() && it.len() == size) {
-            return false;
-        }
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return hex::encode(hash.finalize()) == sha256,
-                Ok(read) => hash.update(&buffer[..read]),
-                Err(_) => return false,
-            }
-        }
+        let file = File::from(file);
+        let may_be = file.metadata().is_ok_and(|it| it.is_file() && it.len() == size);
+        may_be && digest(file).is_ok_and(|found| found == (size, sha256.to_owned()))
     }
 
     /// A new file beside it, under a name that nobody can foresee.

@@ -41,7 +41,8 @@ pub struct Arguments {
 }
 
 /// Creates the job if the day's quota has room for it. Two round trips: one to read all that decides, one transaction that
-/// counts and inserts; and one more for a process's first job on somebody else's chute, whose owner has to be read. Large arguments are
+/// counts and inserts; one more for a process's first job on somebody else's chute, whose owner has to be read, and one more on a
+/// crowded chute. Large arguments are
 /// put in between, when nothing but that transaction can refuse the job. With an `Idempotency-Key`, a repeat gives the same job
 /// back, and none when that was deleted meanwhile: a late copy of the request must not bring it back. The key is free again once
 /// nothing is left of the job.

@@ -17,7 +17,7 @@ use shared::{
 };
 
 /// Makes the job pending again, as it was created. Three round trips: the caller, the job and what the caller has used of the quota are
-/// read together; then the chute, whose id the job has told; then one transaction counts the job and changes it. What of the job is stored
+/// read together; then the chute, whose id the job has told; then one transaction counts the job and changes it; and one more on a crowded chute. What of the job is stored
 /// apart is looked for before that, and put anew where it would not outlive another wait. What the former run had left in the bucket is
 /// removed after it.
 #[utoipa::path(

@@ -273,15 +273,18 @@ impl Index {
 
     /// Every blob that something names.
     pub(super) fn blobs(&self) -> rusqlite::Result<HashSet<String>> {
-        let connection = self.lock();
-        let mut named =
-            connection.prepare("SELECT blob FROM versions WHERE blob IS NOT NULL UNION SELECT blob FROM parts")?;
-        named.query_map([], |row| row.get(0))?.collect()
+        Ok(named_blobs(&self.lock())?.into_iter().map(|(blob, _)| blob).collect())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The blobs that something names, with their sizes.
+pub(crate) fn named_blobs(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    let sql = "SELECT blob, size FROM versions WHERE blob IS NOT NULL UNION SELECT blob, size FROM parts";
+    connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn newest(connection: &Connection, bucket: &str, key: &str) -> rusqlite::Result<Option<Version>> {

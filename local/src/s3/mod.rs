@@ -26,6 +26,7 @@ pub(crate) use authentication::refusal;
 use blobs::{Blobs, Settle};
 pub(crate) use error::Refusal;
 use index::Index;
+pub(crate) use index::named_blobs;
 pub(crate) use operations::Forbidden;
 use store::Store;
 

@@ -67,7 +67,7 @@ pub fn usage_of_chute(chute_id: Uuid) -> String {
     format!("{CHUTES}{chute_id}")
 }
 
-/// The attribute of a usage row that tells where the user's last job stood in the chute's queue, as far as others waited then.
+/// The attribute of a usage row that tells where the user's last job stood in the chute's queue.
 pub fn place_in_usage(chute_id: Uuid) -> String {
     format!("place#{chute_id}")
 }

@@ -179,7 +179,7 @@ impl Usage {
         self.chutes.get(&keys::usage_of_chute(chute_id)).and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// Where the last job of that day stood in the chute's queue, if others waited then.
+    /// Where the last job of that day stood in the chute's queue.
     pub fn last_place(&self, chute_id: Uuid) -> Option<Timestamp> {
         self.chutes.get(&keys::place_in_usage(chute_id)).and_then(Value::as_i64).map(Timestamp::from_millis)
     }

@@ -2,11 +2,15 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    operation::update_item::builders::UpdateItemFluentBuilder,
+    error::SdkError,
+    operation::update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 
-use crate::item::{Transition, text};
+use crate::{
+    error::engine_error,
+    item::{Transition, text},
+};
 
 /// The jobs table and the registry table.
 #[derive(Debug, Clone)]
@@ -35,6 +39,20 @@ impl Tables {
     /// The same of a row of the registry.
     pub(super) fn change_row(&self, key: String, transition: Transition) -> UpdateItemFluentBuilder {
         written(self.client.update_item().table_name(&self.registry).key("pk", text(key)), transition)
+    }
+}
+
+/// What a change has answered; None where a condition did not hold.
+pub(super) fn unless_refused(
+    sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    doing: &'static str,
+) -> crate::error::Result<Option<UpdateItemOutput>> {
+    match sent {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            _ => Err(engine_error(doing, &error)),
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Alarms: rows that bring to the reaper's attention what has waited too long for a miner.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::Put};
+use aws_sdk_dynamodb::types::Put;
 use uuid::Uuid;
 
 use super::{
@@ -8,10 +8,13 @@ use super::{
     store::Jobs,
 };
 use crate::{
-    error::{Error, Result, engine_error},
+    error::{Error, Result},
     item::{Cursor, Item, Transition, cursor, keys, text},
     model::{Alarm, Delivery, Job, Lease, Waiting, lifecycle},
-    tables::read::{Read, batch_get_jobs},
+    tables::{
+        client::unless_refused,
+        read::{Read, batch_get_jobs},
+    },
     time::Timestamp,
 };
 
@@ -72,13 +75,7 @@ impl Jobs {
 
     /// Changes a row that need not be a job, unless a condition does not hold.
     async fn change_row(&self, id: Uuid, change: Transition, doing: &'static str) -> Result<()> {
-        match self.tables.change_job(id.to_string(), change).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(engine_error(doing, &error)),
-            },
-        }
+        unless_refused(self.tables.change_job(id.to_string(), change).send().await, doing).map(drop)
     }
 
     /// The alarm of a new job, to be put in the transaction that inserts it.

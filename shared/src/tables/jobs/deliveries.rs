@@ -1,14 +1,13 @@
 //! Deliveries of webhooks: rows that tell what became of telling.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use uuid::Uuid;
 
 use super::store::Jobs;
 use crate::{
-    error::{Error, Result, engine_error},
+    error::{Error, Result},
     item::{Item, Transition},
     model::{Delivery, End, Job},
-    tables::read::Read,
+    tables::{client::unless_refused, read::Read},
     time::Timestamp,
 };
 
@@ -41,15 +40,9 @@ impl Jobs {
 
     async fn write_delivery(&self, row_id: Uuid, change: Transition) -> Result<Option<Delivery>> {
         const DOING: &str = "webhook: UpdateItem";
-        match self.tables.change_job(row_id.to_string(), change).send().await {
-            Ok(answer) => {
-                let row: Item = answer.attributes.unwrap_or_default();
-                Delivery::from_item(&row).transpose()?.ok_or_else(|| Error::internal(DOING, "no delivery")).map(Some)
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(engine_error(DOING, &error)),
-            },
-        }
+        let sent = self.tables.change_job(row_id.to_string(), change).send().await;
+        let Some(answer) = unless_refused(sent, DOING)? else { return Ok(None) };
+        let row: Item = answer.attributes.unwrap_or_default();
+        Delivery::from_item(&row).transpose()?.ok_or_else(|| Error::internal(DOING, "no delivery")).map(Some)
     }
 }

@@ -1,12 +1,12 @@
 //! Whose turn it is: users of one chute are served in turn, however many jobs one of them has waiting.
 //!
 //! Who takes the next job looks at the first 32 of a queue, and takes those of their users in turn. So nothing need be done for it before one
-//! user's jobs can hide another's. From a user's sixteenth job of a day on, each sixteenth create looks whether others wait, and marks the
-//! chute as crowded if so, in a row that each create reads with its caller. On such a chute each job is given a [place](Place) in turn when
+//! user's jobs can hide another's. When a user has created 15 of a day on a chute, and after each sixteen more, each process that creates one
+//! looks whether others wait, and marks the chute as crowded if so, in a row that each create reads with its caller. On such a chute each job is given a [place](Place) in turn when
 //! it is created, for which the first job of the queue is read: half a read unit and a round trip. The first one who finds the queue
 //! empty takes the mark away.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -17,10 +17,13 @@ use super::{
     store::Jobs,
 };
 use crate::{
-    error::{Context, Error, Result, engine_error},
+    error::{Context, Error, Result},
     item::{Condition, cursor, keys, number, schema, shards::SHARDS},
     model::{Chute, Place, Usage},
-    tables::read::{Found, Read},
+    tables::{
+        client::unless_refused,
+        read::{Found, Read},
+    },
     time::{DAY, Timestamp},
 };
 
@@ -118,20 +121,14 @@ impl Jobs {
 
     /// Marks the chute, unless somebody has done so already.
     async fn mark(&self, chute_id: Uuid, crowded: bool, now: Timestamp) -> Result<()> {
-        const DOING: &str = "turn: UpdateItem";
         let other = Condition::Is("crowded", AttributeValue::Bool(!crowded));
         let change = schema::row()
             .when(if crowded { Condition::Any(vec![Condition::Absent("crowded"), other]) } else { other })
             .set("crowded", AttributeValue::Bool(crowded))
             .set("since", number(now.millis()))
             .set("expires_at", number(now.plus_seconds(KEPT).seconds()));
-        match self.tables.change_row(keys::crowded(chute_id), change).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(engine_error(DOING, &error)),
-            },
-        }
+        let sent = self.tables.change_row(keys::crowded(chute_id), change).send().await;
+        unless_refused(sent, "turn: UpdateItem").map(drop)
     }
 
     /// Remembers that a job of this user's was given to a miner.
