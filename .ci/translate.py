@@ -1,4 +1,4 @@
-"""Prints the CloudFormation that SAM makes of template.yaml: what is deployed, and what checkov understands. Asks no account."""
+"""Prints the CloudFormation that SAM makes of a template: what is deployed, and what checkov understands. Asks no account."""
 
 import collections
 import json
@@ -33,6 +33,7 @@ class Names:
 with open(sys.argv[1]) as file:
     template = yaml_parse(file.read())
 code = {"Bucket": "bucket", "Key": "key"}
-template["Globals"]["Function"]["CodeUri"] = code
+if "Globals" in template:
+    template["Globals"]["Function"]["CodeUri"] = code
 translated = Translator(AnyPolicy(), Parser()).translate(template, {})
 json.dump(translated, sys.stdout, indent=2)
