@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, LocalBoxFuture};
-use lambda_http::{Body, IntoResponse, Request, RequestExt, Response, request::RequestContext, service_fn};
+use lambda_http::{Body, IntoResponse, Request, RequestExt, Response, service_fn};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,10 +16,11 @@ use crate::{
     config::Environment,
     error::{Cause, Error, Result},
     http::{
-        Origin,
+        Origin, Route,
         compress::compressed,
         refusal,
         request::{header, path_uuid},
+        routed,
     },
     time::Timestamp,
 };
@@ -51,7 +52,9 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
     let origin: &'static Origin = Box::leak(Box::new(Origin::read(&Environment::of_process())));
     Box::pin(lambda_http::run(service_fn(move |request: Request| async move {
         let started = Instant::now();
-        let (route, job_id) = (route(&request), path_uuid(&request, "job_id"));
+        let request = routed(request);
+        let route = request.extensions().get::<Route>().map_or("", |route| route.key);
+        let job_id = path_uuid(&request, "job_id");
         // Only what is an id: a client may put anything into a path, a token too.
         let job_id = job_id.map(|id| id.to_string()).unwrap_or_default();
         let accepted = header(&request, "accept-encoding").map(str::to_owned);
@@ -73,7 +76,7 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
         {
             response.headers_mut().insert(KEY_END, end);
         }
-        log(app, &context.request_id, &route, &job_id, response.status().as_u16(), started, cause.as_ref());
+        log(app, &context.request_id, route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(AsItIs(response))
     })))
 }
@@ -87,7 +90,7 @@ where
     let (handle, origin) = (&handle, &Origin::read(&Environment::of_process()));
     lambda_http::run(service_fn(move |request: Request| async move {
         match origin.admit(&request) {
-            Ok(()) => handle(request).await,
+            Ok(()) => handle(routed(request)).await,
             Err(error) => Ok(refusal(error)),
         }
     }))
@@ -159,13 +162,6 @@ fn take_cause(error: &mut Error) -> Option<Cause> {
             Some(Cause { doing: cause.doing.clone(), error: std::mem::take(&mut cause.error) })
         }
         _ => None,
-    }
-}
-
-fn route(request: &Request) -> String {
-    match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
-        _ => String::new(),
     }
 }
 

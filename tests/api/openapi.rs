@@ -36,6 +36,10 @@ fn every_route_of_the_template_is_described_and_no_other() {
         deployed.extend(function.routes.into_iter().map(|(method, path)| (function.package.clone(), method, path)));
     }
     assert_eq!(described, deployed);
+    // Behind a function URL, this list is what finds the route.
+    let listed = shared::http::ROUTES.map(str::to_owned);
+    let deployed = deployed.into_iter().map(|(_, method, path)| format!("{method} {path}")).collect::<BTreeSet<_>>();
+    assert_eq!(BTreeSet::from(listed), deployed);
 }
 
 /// Every schema below a value, with where it stands.

@@ -7,9 +7,10 @@ mod policy;
 pub mod routes;
 
 use lambda_http::{
-    Body, Request, RequestExt, Response,
+    Body, Request, Response,
     http::{StatusCode, response::Builder},
 };
+use shared::http::request::own_path;
 
 use crate::policy::CONTENT_SECURITY_POLICY;
 
@@ -82,7 +83,7 @@ const FILES: &[File] = &[
 /// Answers a file, or that the client's copy of it is still good. Compressed for who can read it: all browsers. The vendored bundle
 /// is always compressed.
 pub async fn handle(request: Request) -> Result<Response<Body>, lambda_http::Error> {
-    let Some(file) = FILES.iter().find(|file| file.path == request.raw_http_path()) else {
+    let Some(file) = FILES.iter().find(|file| file.path == own_path(&request)) else {
         let answer = common(StatusCode::NOT_FOUND).header("content-type", "application/json");
         return Ok(answer.body(r#"{"detail":"Not Found"}"#.into())?);
     };

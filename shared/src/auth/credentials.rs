@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lambda_http::{Request, RequestExt, http::Method};
+use lambda_http::{Request, http::Method};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{api_key::ApiKey, hotkey, user_jwt::UserJwtKeys};
 use crate::{
     error::{Error, Result},
-    http::request::{header, now},
+    http::request::{header, now, own_path},
     model::{HotkeyRow, KeyRole, KeyRow, Role, User},
     tables::{Found, Read, jobs::ReplayGuard},
     time::Timestamp,
@@ -131,14 +131,14 @@ impl Proof {
             Method::POST | Method::PUT | Method::PATCH => {
                 format!("{hotkey}:{text}:{}", hex::encode(Sha256::digest(request.body().as_ref())))
             }
-            _ => format!("{hotkey}:{text}:{}:{}", request.method(), request.raw_http_path()),
+            _ => format!("{hotkey}:{text}:{}:{}", request.method(), own_path(request)),
         };
         if !hotkey::verify(hotkey, &message, signature) {
             return Err(Error::unauthorized(MISSING));
         }
         // Hex has two spellings of one signature.
         let signed = Sha256::digest(signature.to_ascii_lowercase()).into();
-        let used_for = format!("{} {}", request.method(), request.raw_http_path());
+        let used_for = format!("{} {}", request.method(), own_path(request));
         Ok(Self::Hotkey { hotkey: hotkey.to_owned(), nonce, signed, used_for })
     }
 }

@@ -12,6 +12,7 @@ mod parameters;
 mod refusal;
 pub mod reply;
 pub mod request;
+mod routes;
 mod webhook_event;
 
 pub use body::Fields;
@@ -23,4 +24,5 @@ pub use json::{Object, echo, object, python_object, tree};
 pub use origin::Origin;
 pub use parameters::{Parameters, parse_cursor, show_cursor};
 pub use refusal::refusal;
+pub use routes::{ROUTES, Route, routed};
 pub use webhook_event::webhook_event;

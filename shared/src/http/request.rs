@@ -3,6 +3,7 @@
 use lambda_http::{Request, RequestExt, request::RequestContext};
 use uuid::Uuid;
 
+use super::Route;
 use crate::{
     config::Config,
     error::{Error, Invalid, Result},
@@ -14,6 +15,9 @@ pub fn now(request: &Request) -> Timestamp {
     match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) if context.time_epoch > 0 => {
             Timestamp::from_millis(context.time_epoch)
+        }
+        Some(RequestContext::ApiGatewayV1(context)) if context.request_time_epoch > 0 => {
+            Timestamp::from_millis(context.request_time_epoch)
         }
         _ => Timestamp::system(),
     }
@@ -32,6 +36,11 @@ pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
 /// A path parameter that has to be a UUID to mean anything.
 pub fn path_uuid(request: &Request, name: &str) -> Option<Uuid> {
     Uuid::try_parse(path(request, name)).ok()
+}
+
+/// The path without what a stage or a domain has before it: the same behind every front.
+pub fn own_path(request: &Request) -> &str {
+    request.extensions().get::<Route>().map_or(request.raw_http_path(), |route| &route.path)
 }
 
 /// A query parameter; the first, when it is given more than once.
@@ -65,15 +74,17 @@ pub fn job_token(request: &Request) -> Result<&str> {
     }
 }
 
-/// Where this API is reached: configured, or as API Gateway names itself.
+/// Where this API is reached: configured, or as API Gateway names itself, with the stage or base path that the request came by.
 pub fn api_base(request: &Request, config: &Config) -> String {
     if let Some(url) = &config.api_base_url {
         return url.clone();
     }
     let host = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.domain_name.as_deref(),
         Some(RequestContext::ApiGatewayV2(context)) => context.domain_name.as_deref(),
         _ => None,
     };
     let scheme = header(request, "x-forwarded-proto").unwrap_or("https");
-    format!("{scheme}://{}", host.unwrap_or("localhost"))
+    let prefix = request.extensions().get::<Route>().map_or("", |route| &route.prefix);
+    format!("{scheme}://{}{prefix}", host.unwrap_or("localhost"))
 }
