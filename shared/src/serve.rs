@@ -16,7 +16,7 @@ use crate::{
     config::Environment,
     error::{Cause, Error, Result},
     http::{
-        Origin, Route,
+        Cors, Origin, Route,
         compress::compressed,
         refusal,
         request::{header, path_uuid},
@@ -49,8 +49,17 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
     // One for the life of the process: requests borrow it.
     let app: &'static App = Box::leak(Box::new(app));
     let endpoint: &'static Endpoint = Box::leak(endpoint);
-    let origin: &'static Origin = Box::leak(Box::new(Origin::read(&Environment::of_process())));
+    let env = Environment::of_process();
+    let origin: &'static Origin = Box::leak(Box::new(Origin::read(&env)));
+    let cors: &'static Cors = match Cors::read(&env) {
+        Ok(cors) => Box::leak(Box::new(cors)),
+        Err(error) => return Box::pin(ready(Err(error.into()))),
+    };
     Box::pin(lambda_http::run(service_fn(move |request: Request| async move {
+        if let Some(answer) = cors.preflight(&request) {
+            return Ok(AsItIs(answer));
+        }
+        let opened = cors.headers(&request);
         let started = Instant::now();
         let request = routed(request);
         let route = request.extensions().get::<Route>().map_or("", |route| route.key);
@@ -76,6 +85,7 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
         {
             response.headers_mut().insert(KEY_END, end);
         }
+        response.headers_mut().extend(opened);
         log(app, &context.request_id, route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(AsItIs(response))
     })))
@@ -87,12 +97,19 @@ where
     F: Fn(Request) -> Fut + Sync,
     Fut: Future<Output = Result<Response<Body>, lambda_http::Error>> + Send,
 {
-    let (handle, origin) = (&handle, &Origin::read(&Environment::of_process()));
+    let env = Environment::of_process();
+    let (handle, origin, cors) = (&handle, &Origin::read(&env), &Cors::read(&env)?);
     lambda_http::run(service_fn(move |request: Request| async move {
-        match origin.admit(&request) {
-            Ok(()) => handle(routed(request)).await,
-            Err(error) => Ok(refusal(error)),
+        if let Some(answer) = cors.preflight(&request) {
+            return Ok(answer);
         }
+        let opened = cors.headers(&request);
+        let mut answer = match origin.admit(&request) {
+            Ok(()) => handle(routed(request)).await?,
+            Err(error) => refusal(error),
+        };
+        answer.headers_mut().extend(opened);
+        Ok::<_, lambda_http::Error>(answer)
     }))
     .await
 }

@@ -10,6 +10,7 @@ mod dashboard;
 mod day;
 mod documents;
 mod environment;
+mod fronts;
 mod logs;
 mod metrics;
 mod projections;

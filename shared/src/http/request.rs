@@ -3,7 +3,7 @@
 use lambda_http::{Request, RequestExt, request::RequestContext};
 use uuid::Uuid;
 
-use super::Route;
+use super::routes::Route;
 use crate::{
     config::Config,
     error::{Error, Invalid, Result},
