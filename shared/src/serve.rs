@@ -16,7 +16,7 @@ use crate::{
     config::Environment,
     error::{Cause, Error, Result},
     http::{
-        Origin, Route,
+        Cors, Origin, Route,
         compress::compressed,
         refusal,
         request::{header, path_uuid},
@@ -50,6 +50,7 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
     let app: &'static App = Box::leak(Box::new(app));
     let endpoint: &'static Endpoint = Box::leak(endpoint);
     let origin: &'static Origin = Box::leak(Box::new(Origin::read(&Environment::of_process())));
+    let cors: &'static Cors = Box::leak(Box::new(Cors::read(&Environment::of_process())));
     Box::pin(lambda_http::run(service_fn(move |request: Request| async move {
         let started = Instant::now();
         let request = routed(request);
@@ -59,6 +60,7 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
         let job_id = job_id.map(|id| id.to_string()).unwrap_or_default();
         let accepted = header(&request, "accept-encoding").map(str::to_owned);
         let context = request.lambda_context();
+        let allowed = cors.answer_headers(&request);
         let answer = match origin.admit(&request) {
             Ok(()) => before_deadline(&context, endpoint(app, request)).await,
             Err(refusal) => Err(refusal),
@@ -75,6 +77,9 @@ fn run(app: App, endpoint: Box<Endpoint>) -> LocalBoxFuture<'static, Result<(), 
             && let Ok(end) = end.to_string().parse()
         {
             response.headers_mut().insert(KEY_END, end);
+        }
+        for (name, value) in &allowed {
+            response.headers_mut().append(name, value.clone());
         }
         log(app, &context.request_id, route, &job_id, response.status().as_u16(), started, cause.as_ref());
         Ok::<_, lambda_http::Error>(AsItIs(response))

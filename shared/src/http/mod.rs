@@ -2,6 +2,7 @@
 
 mod body;
 pub(crate) mod compress;
+mod cors;
 mod decode;
 mod delivery_response;
 mod input_response;
@@ -16,6 +17,7 @@ mod routes;
 mod webhook_event;
 
 pub use body::Fields;
+pub use cors::Cors;
 pub use decode::decoded;
 pub use delivery_response::DeliveryLog;
 pub use input_response::InputResponse;
