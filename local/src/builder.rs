@@ -23,7 +23,10 @@ use crate::{
     engines,
     event_buses::EventBuses,
     faults::Faults,
-    gateway::Gateway,
+    gateway::{
+        Gateway,
+        front::{Front, ROUTER_SECRET},
+    },
     lambda::{Asynchronous, Lambda, Settings},
     ledger::Ledger,
     logs::Logs,
@@ -47,6 +50,7 @@ const CREDENTIALS_LIFE: Duration = Duration::from_secs(12 * 3600);
 #[derive(Clone, Debug)]
 pub struct Builder {
     port: u16,
+    front: Front,
     data: Option<PathBuf>,
     release: bool,
     artifacts: Option<PathBuf>,
@@ -83,6 +87,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             port: 0,
+            front: Front::of_environment(),
             data: None,
             release: false,
             artifacts: None,
@@ -109,6 +114,12 @@ impl Builder {
     /// The API's port, before that of the AWS endpoint; 0, the default, makes both free ones.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// What stands before the functions, by default what `JOBCHUTE_FRONT` names: `http`, `rest` or `urls`.
+    pub fn front(mut self, front: Front) -> Self {
+        self.front = front;
         self
     }
 
@@ -237,9 +248,22 @@ impl Builder {
         if let Some(others) = &others {
             self = self.parameter(STACK_NAME, others.stack_name());
         }
-        let template = Template::read(&self.template, &self.parameters)?;
+        if let Some(front) = self.front.parameter() {
+            self.parameters.entry("Front".to_owned()).or_insert_with(|| front.to_owned());
+        }
+        let mut template = Template::read(&self.template, &self.parameters)?;
         // Before the build, which may take minutes: the port is taken or it is not.
         let (api, api_address) = listen(self.port).await?;
+        let mut router_secret = None;
+        if self.front == Front::FunctionUrls {
+            // What a deployment has to give: each function has an address of its own, and the router before them another.
+            self.parameters.entry("ApiBaseUrl".to_owned()).or_insert_with(|| format!("http://{api_address}"));
+            if !self.parameters.contains_key("OriginSecret") {
+                self = self.parameter("OriginSecret", ROUTER_SECRET);
+                router_secret = Some(ROUTER_SECRET);
+            }
+            template = Template::read(&self.template, &self.parameters)?;
+        }
         let aws_port = if self.port == 0 { 0 } else { self.port.checked_add(1).context("there is no port 65536")? };
         let (aws, aws_address) = listen(aws_port).await?;
         let binaries = match self.artifacts {
@@ -333,13 +357,14 @@ impl Builder {
             lambda.check().await?;
         }
         let streams = Streams::start(&template.functions, &records, &lambda, &stop, data)?;
-        let gateway = Arc::new(Gateway::new(&template, Arc::clone(&lambda), clock.clone(), api_address));
+        let gateway = Gateway::new(&template, Arc::clone(&lambda), clock.clone(), api_address);
+        let gateway = Arc::new(gateway.behind(self.front, router_secret));
         tokio::spawn(gateway.serve(api, stop.clone()));
         if self.schedules {
             schedule::start(&template.functions, &lambda, &clock, &stop);
         }
         Ok(Stack {
-            url: format!("http://{api_address}"),
+            url: format!("http://{api_address}{}", self.front.prefix()),
             aws_url,
             template,
             lambda,

@@ -49,6 +49,7 @@ pub use clock::Clock;
 pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN};
 pub use event_buses::BusEvent;
 pub use faults::{EngineCall, Fault, Seeded, Service};
+pub use gateway::front::Front;
 pub use ledger::{Billed, S3Calls};
 pub use logs::LogLine;
 pub use others::{STREAMS, own_engines};

@@ -6,7 +6,7 @@ mod demo;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, anyhow};
-use local::Stack;
+use local::{Front, Stack};
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -15,6 +15,8 @@ Jobchute on this machine: the real function binaries behind a small AWS, read fr
 Usage: cargo run -- [options]
 
   --port PORT   port of the API (3000); the next one is its engines'
+  --front NAME  what stands before the functions: http (an HTTP API), rest (a REST API)
+                or urls (function URLs and a router)
   --data DIR    keep jobs, files, users and keys in DIR (default: in memory);
                 what was answered is there after a power cut
   --files-url URL
@@ -55,6 +57,7 @@ enum Command {
 #[derive(Debug, PartialEq)]
 struct Options {
     port: u16,
+    front: Option<Front>,
     data: Option<PathBuf>,
     files_url: Option<String>,
     demo: bool,
@@ -72,6 +75,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     use lexopt::prelude::{Long, Short, Value, ValueExt as _};
     let mut options = Options {
         port: 3000,
+        front: None,
         data: None,
         files_url: None,
         demo: true,
@@ -87,6 +91,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => options.port = arguments.value()?.parse()?,
+            Long("front") => options.front = Some(arguments.value()?.parse_with(str::parse)?),
             Long("data") => options.data = Some(arguments.value()?.into()),
             Long("files-url") => options.files_url = Some(arguments.value()?.string()?),
             Long("no-demo") => options.demo = false,
@@ -186,6 +191,9 @@ async fn serve(options: Options) -> Result<ExitCode> {
         builder = builder.verbose(true);
     }
     builder = builder.capacity(options.units);
+    if let Some(front) = options.front {
+        builder = builder.front(front);
+    }
     for (name, value) in options.parameters {
         builder = builder.parameter(name, value);
     }

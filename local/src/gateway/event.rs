@@ -103,6 +103,19 @@ pub(super) fn build(parts: &Parts, body: &Bytes, found: &Found<'_>, origin: &Ori
     event
 }
 
+/// The event of a function URL: no route, no parameters, and the path as it was sent.
+pub(super) fn of_function_url(parts: &Parts, body: &Bytes, found: &Found<'_>, origin: &Origin<'_>) -> Value {
+    let mut event = build(parts, body, found, origin);
+    if let Some(event) = event.as_object_mut() {
+        event.remove("pathParameters");
+    }
+    event["routeKey"] = "$default".into();
+    event["rawPath"] = parts.uri.path().into();
+    event["requestContext"]["routeKey"] = "$default".into();
+    event["requestContext"]["http"]["path"] = parts.uri.path().into();
+    event
+}
+
 /// Repeated names joined by commas.
 fn joined(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> {
     let mut all: Map<String, Value> = Map::new();
@@ -120,7 +133,7 @@ fn joined(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> {
     all
 }
 
-fn form_decode(text: &str) -> String {
+pub(super) fn form_decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
@@ -133,7 +146,7 @@ fn is_text(headers: &HeaderMap) -> bool {
 }
 
 /// As in access logs: `12/Mar/2020:19:03:58 +0000`.
-fn log_time(millis: i64) -> String {
+pub(super) fn log_time(millis: i64) -> String {
     let format = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
     let time = OffsetDateTime::from_unix_timestamp(millis.div_euclid(1000)).ok();
     time.and_then(|time| time.format(format).ok()).unwrap_or_default()
