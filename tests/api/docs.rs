@@ -11,10 +11,10 @@ async fn get(path: &str, headers: &[(&str, &str)]) -> Answer {
     Client::nobody().send(Method::GET, path, Vec::new(), headers).await
 }
 
-/// What a page loads: addresses of its own folder, in `href` and `src`.
+/// What a page loads: addresses of its own folder, in `href` and `src`. They are relative: a stage's name may stand before the page's own.
 fn loaded(path: &str, page: &str) -> Vec<String> {
-    let addresses = page.split('"').filter(|text| text.starts_with(&format!("{path}/")));
-    addresses.map(str::to_owned).collect()
+    let folder = format!("{}/", path.trim_start_matches('/'));
+    page.split('"').filter(|text| text.starts_with(&folder)).map(|address| format!("/{address}")).collect()
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 import { members } from "./text.js";
 
 const KEY = "jobchute-key";
+/** Where the API is: where this page is, which may be below a stage's name. */
+const BASE = new URL("..", import.meta.url).href;
 
 export const key = {
   get: () => sessionStorage.getItem(KEY),
@@ -47,7 +49,7 @@ async function call(method, path, { body, headers, signal } = {}) {
   if (body !== undefined) sent["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers: sent, body, signal, cache: "no-store" });
+    answer = await fetch(BASE + path.slice(1), { method, headers: sent, body, signal, cache: "no-store" });
   } catch {
     signal?.throwIfAborted();
     throw new Refused(0, `The API can't be reached.${method === "GET" ? " Trying again…" : ""}`);

@@ -30,7 +30,7 @@ function repair() {
 new MutationObserver(repair).observe(document.getElementById("reference"), { childList: true, subtree: true });
 
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#reference",
   deepLinking: true,
   tryItOutEnabled: true,

@@ -28,6 +28,8 @@ const INERT_TYPES: &[&str] = &[
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::DomainName",
     "AWS::Budgets::Budget",
+    // What `Front` puts before the functions: the gateway knows their routes from this template.
+    "AWS::Serverless::Application",
     "AWS::CertificateManager::Certificate",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",
