@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hyper::{
     Response,
-    header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE},
     http::request::Parts,
 };
 use percent_encoding::percent_decode_str;
@@ -182,20 +182,32 @@ pub(super) fn response(answer: &Bytes) -> Option<Response<Body>> {
     }
     let Structured { status_code, headers, cookies, body, is_base64_encoded } =
         serde_json::from_value(document).ok()?;
+    let mut response = start(status_code, headers, body, is_base64_encoded)?;
+    let set = response.headers_mut();
+    for cookie in cookies {
+        set.append(SET_COOKIE, HeaderValue::try_from(cookie).ok()?);
+    }
+    set.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
+    Some(response)
+}
+
+/// What both formats say of an answer alike; `None` when it is none.
+pub(super) fn start(
+    status: u16,
+    headers: BTreeMap<String, Value>,
+    body: Option<String>,
+    base64: bool,
+) -> Option<Response<Body>> {
     let body = body.unwrap_or_default();
-    let body = if is_base64_encoded { STANDARD.decode(body).ok()?.into() } else { Bytes::from(body) };
-    let mut response = Response::builder().status(status_code).body(server::full(body)).ok()?;
+    let body = if base64 { STANDARD.decode(body).ok()?.into() } else { Bytes::from(body) };
+    let mut response = Response::builder().status(status).body(server::full(body)).ok()?;
     let set = response.headers_mut();
     for (name, value) in headers {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         set.insert(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
     }
-    for cookie in cookies {
-        set.append(SET_COOKIE, HeaderValue::try_from(cookie).ok()?);
-    }
-    set.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
     // The body's length is the server's business.
-    set.remove("content-length");
+    set.remove(CONTENT_LENGTH);
     Some(response)
 }
 

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    Request, Response,
+    Method, Request, Response,
     body::Incoming,
     header::{DATE, HeaderValue},
     http::request::Parts,
@@ -26,7 +26,7 @@ use crate::{
     template::Template,
 };
 use front::{Front, ORIGIN_HEADER, Reason};
-use routes::Router;
+use routes::{Found, Router};
 
 /// "Quotas for configuring and running an HTTP API": total size of request line and headers.
 const HEADER_LIMIT: usize = 10_240;
@@ -91,11 +91,8 @@ impl Gateway {
     }
 
     async fn with_cors(&self, parts: &Parts, body: Incoming, peer: SocketAddr) -> Result<Response<Body>, Cut> {
-        if self.cors.is_empty() {
-            return self.route(parts, body, peer).await;
-        }
-        if self.front == Front::RestApi && !cors::is_preflight(&parts.method, &parts.headers) {
-            // Its functions say it themselves.
+        // Behind another front the functions say it themselves.
+        if self.cors.is_empty() || self.front != Front::HttpApi {
             return self.route(parts, body, peer).await;
         }
         // With CORS configured, API Gateway answers preflights itself and ignores the function's CORS headers.
@@ -121,7 +118,7 @@ impl Gateway {
         let Some(path) = parts.uri.path().strip_prefix(self.front.prefix()) else {
             return Ok(self.refuse(Reason::NoStage, parts));
         };
-        let Some(found) = self.router.find(&parts.method, path) else {
+        let Some(found) = self.find(&parts.method, path) else {
             return Ok(self.refuse(Reason::NoRoute, parts));
         };
         let body = match Limited::new(body, BODY_LIMIT).collect().await {
@@ -144,6 +141,16 @@ impl Gateway {
             Ok(Err(InvokeError::Crashed(_))) => refused(Reason::Failed),
             Err(_) => refused(Reason::Timeout),
         })
+    }
+
+    /// Behind another front than an HTTP API, `OPTIONS` of a path that there is comes to the function of the pages.
+    fn find<'a>(&'a self, method: &Method, path: &str) -> Option<Found<'a>> {
+        if self.front == Front::HttpApi || method != Method::OPTIONS {
+            return self.router.find(method, path);
+        }
+        let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
+        methods.iter().find_map(|method| self.router.find(method, path))?;
+        self.router.find(&Method::GET, "/docs")
     }
 
     /// A refusal of the front's own. That of a REST API has the headers of its gateway responses.

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hyper::{
     Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
     http::request::Parts,
 };
 use serde::Deserialize;
@@ -15,14 +15,11 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    event::{Origin, form_decode, log_time},
+    event::{Origin, form_decode, log_time, start},
     front::Front,
     routes::Found,
 };
-use crate::{
-    account::ACCOUNT,
-    server::{self, Body},
-};
+use crate::{account::ACCOUNT, server::Body};
 
 /// The event of a request.
 pub(super) fn build(parts: &Parts, body: &Bytes, found: &Found<'_>, origin: &Origin<'_>) -> Value {
@@ -130,26 +127,20 @@ struct Structured {
 
 /// The HTTP answer that a function's answer stands for; `None` when it is none.
 pub(super) fn response(answer: &Bytes) -> Option<Response<Body>> {
-    let answer: Structured = serde_json::from_slice(answer).ok()?;
-    let body = answer.body.unwrap_or_default();
-    let body = if answer.is_base64_encoded { STANDARD.decode(body).ok()?.into() } else { Bytes::from(body) };
-    let mut response = Response::builder().status(answer.status_code).body(server::full(body)).ok()?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in answer.headers {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        headers.insert(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
-    }
+    let Structured { status_code, headers, multi_value_headers, body, is_base64_encoded } =
+        serde_json::from_slice(answer).ok()?;
+    let mut response = start(status_code, headers, body, is_base64_encoded)?;
+    let set = response.headers_mut();
     // A name that is in both has the values of the second.
-    for (name, values) in answer.multi_value_headers {
+    for (name, values) in multi_value_headers {
         let name = HeaderName::try_from(name).ok()?;
-        headers.remove(&name);
+        set.remove(&name);
         for value in values {
-            headers.append(&name, HeaderValue::try_from(value).ok()?);
+            set.append(&name, HeaderValue::try_from(value).ok()?);
         }
     }
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    headers.remove(CONTENT_LENGTH);
-    *response.headers_mut() = headers;
+    set.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    set.remove(CONTENT_LENGTH);
     Some(response)
 }
 

@@ -96,8 +96,10 @@ fn named_route(key: &'static str, request: &Request, whole: &str) -> Route {
     let value = |name| parameters.and_then(|parameters| parameters.first(name)).unwrap_or_default();
     let segments = template(key).split('/').map(|segment| parameter(segment).map_or(segment, value));
     let path = segments.collect::<Vec<_>>().join("/");
-    let decoded = percent_decode_str(whole).decode_utf8_lossy();
-    let prefix = whole.strip_suffix(&path).or_else(|| decoded.strip_suffix(&path)).unwrap_or_default().to_owned();
+    let prefix = match whole.strip_suffix(&path) {
+        Some(prefix) => prefix.to_owned(),
+        None => percent_decode_str(whole).decode_utf8_lossy().strip_suffix(&path).unwrap_or_default().to_owned(),
+    };
     Route { key, prefix, path }
 }
 
