@@ -35,7 +35,8 @@ const LEFT_OUT: &[&str] = &["ctx", "job_args_url", "job_data_url", "log", "resul
                        routes take a job token as a parameter.",
         contact(name = "The maintainers of Jobchute"),
     ),
-    servers((url = "/")),
+    // Where this document lies, which is below a REST API's stage.
+    servers((url = ".")),
     paths(
         create_input::handle,
         renew_input::handle,

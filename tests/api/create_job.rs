@@ -4,7 +4,7 @@ use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
-use local::Stack;
+use local::{Front, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Answer, Client, Night, World, chute, item, redacted, stack, text};
@@ -217,10 +217,12 @@ async fn a_body_may_have_4_mib() {
     let job = create(&world, &body(4 << 20)).await.ok();
     assert_eq!(text(&job["job_args"]["a"]).len(), (4 << 20) - 8);
     create(&world, &body((4 << 20) + 1)).await.is_error(413, "Request body is larger than 4194304 bytes");
-    create(&world, &vec![b'x'; 5 << 20]).await.is_error(413, "Request body is larger than 4194304 bytes");
-    // What Lambda or API Gateway does not take, they refuse in their own words.
+    // A third more as base64.
+    let larger = if Front::of_environment() == Front::RestApi { 9 << 19 } else { 5 << 20 };
+    create(&world, &vec![b'x'; larger]).await.is_error(413, "Request body is larger than 4194304 bytes");
+    // What Lambda or the front does not take, they refuse in their own words.
     for bytes in [7 << 20, 11 << 20] {
-        assert_eq!(create(&world, &vec![b' '; bytes]).await.status, 413);
+        create(&world, &vec![b' '; bytes]).await.is_too_large();
     }
     assert_eq!(claimable(&world).await, 1);
 }

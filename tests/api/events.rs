@@ -1,8 +1,8 @@
-//! `events/`: one event per function, for `cargo lambda invoke`. Each is answered by its real binary.
+//! `events/`: one event per function, of an HTTP API, for `cargo lambda invoke`. Each is answered by its real binary.
 
 use std::{collections::BTreeSet, fs};
 
-use local::Stack;
+use local::{Front, Stack};
 use serde_json::{Value, json};
 use tests::{chute, functions, repository, text};
 
@@ -14,7 +14,7 @@ fn event(package: &str) -> Value {
 #[tokio::test]
 async fn every_event_is_answered() {
     // Of its own: what an event does is nobody else's concern.
-    let stack = Stack::builder().parameter("EventBusName", "default").start().await.unwrap();
+    let stack = Stack::builder().front(Front::HttpApi).parameter("EventBusName", "default").start().await.unwrap();
     for function in functions().into_iter().filter(|function| function.package != "admin") {
         let package = function.package.as_str();
         let answer = stack.invoke(package, event(package)).await.expect(package);
@@ -40,7 +40,7 @@ async fn every_event_is_answered() {
 async fn with_credentials_that_are_good_the_events_are_a_jobs_life() {
     const USER: &str = "3f0a1f6e-0000-4000-8000-00000000000a";
     const CHUTE: &str = "3f0a1f6e-0000-4000-8000-000000000001";
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder().front(Front::HttpApi).start().await.unwrap();
     let admin = async |command| stack.invoke("admin", command).await.unwrap();
     admin(json!({"command": "create_user", "user_id": USER, "roles": ["miner"]})).await;
     let key = text(&admin(json!({"command": "create_key", "user_id": USER})).await["key"]);

@@ -4,7 +4,8 @@
 
 Inside a local stack, which has the tables and the bucket; ENV_FILE is what it wrote for `--env-file`. Each function answers its events of
 `events/`, first as they stand there and then as steps of one job's life, with the account, the job and the token that came of the
-steps before. Then one dies in a request, one hangs, one is sent too much and one answers too much.
+steps before; and both once more as a REST API and as function URLs would send them. Then one dies in a request, one hangs, one is sent
+too much and one answers too much.
 """
 
 import base64
@@ -19,14 +20,20 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from fronts import FRONTS, STAGE, function_url, http_api, rest_api
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 EVENTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
 # What the events name, to be replaced by what there is.
 KEY = "cpk_0123456789abcdef0123456789abcdef.3f0a1f6e00004000800000000000000a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+USER = "3f0a1f6e-0000-4000-8000-00000000000a"
+CHUTE = "3f0a1f6e-0000-4000-8000-000000000001"
 JOB = "7c1d0a52-0000-4000-8000-000000000002"
 ADMINISTRATORS_JOB = "3f0a1f6e-0000-4000-8000-000000000002"
 TOKEN = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0.e30.c2lnbmF0dXJl"
@@ -115,20 +122,25 @@ class Hole:
             self.called.set()
 
 
+def headers_of(answer):
+    """Payload 1.0 has them with all their values."""
+    return answer["headers"] | {name: value for name, values in answer["multiValueHeaders"].items() for value in values}
+
+
 def is_answer(event, answer, status):
-    """Asserts an answer that API Gateway takes for payload 2.0, with this status."""
+    """Asserts an answer that API Gateway takes for payload 2.0 and 1.0, with this status."""
     told = f"{event}: {json.dumps(answer)[:600]}"
     assert isinstance(answer, dict) and answer.get("statusCode") == status, f"{status} expected of {told}"
     assert isinstance(answer["headers"], dict) and isinstance(answer["isBase64Encoded"], bool), told
-    assert all(isinstance(value, str) for value in answer["headers"].values()), told
+    assert all(isinstance(value, str) for value in headers_of(answer).values()), told
     body = answer.get("body")
     if body is None:
         return None
     if answer["isBase64Encoded"]:
         body = base64.b64decode(body, validate=True)
-        compressed = answer["headers"].get("content-encoding") == "gzip"
+        compressed = headers_of(answer).get("content-encoding") == "gzip"
         body = (gzip.decompress(body) if compressed else body).decode()
-    if answer["headers"].get("content-type") != "application/json":
+    if headers_of(answer).get("content-type") != "application/json":
         return body
     document = json.loads(body)
     if status >= 400:
@@ -136,9 +148,9 @@ def is_answer(event, answer, status):
     return document
 
 
-def as_they_stand(run):
-    """Every event on an empty stack, where nobody it names is known."""
-    for event, content in EVENTS.items():
+def as_they_stand(run, events):
+    """Events on an empty stack, where nobody they name is known."""
+    for event, content in events.items():
         answer = run(event, content)
         if event == "docs":
             assert "<html" in is_answer(event, answer, 200)
@@ -169,9 +181,9 @@ def expect_plain(event, answer):
     assert list(json.loads(answer["errorMessage"])) == ["detail"], told
 
 
-def whole_life(run):
-    """The same events as steps that succeed, each with what came of those before."""
-    names = {}
+def whole_life(run, prefix):
+    """The same events as steps that succeed, of a user and a chute of their own, each with what came of those before. Links have the prefix before their path."""
+    names = {USER: str(uuid.uuid4()), CHUTE: str(uuid.uuid4())}
 
     def step(event, status=200, body=None):
         text = json.dumps(EVENTS[event])
@@ -183,14 +195,15 @@ def whole_life(run):
             content["headers"]["content-length"] = str(len(content["body"]))
         answer = run(event, content)
         if "requestContext" in content:
-            return is_answer(event, answer, status), answer["headers"]
+            return is_answer(event, answer, status), headers_of(answer)
         assert "errorType" not in answer, f"{event}: {answer}"
         return answer, {}
 
     def token(assignment):
-        names[TOKEN] = assignment["job_status_url"].split("?token=")[1]
+        url, names[TOKEN] = assignment["job_status_url"].split("?token=")
+        assert urlsplit(url).path == f"{prefix}/jobs/{names[JOB]}", url
 
-    for event in ["admin-enable-user", "admin-set-roles", "admin-set-quotas", "admin-put-chute"]:
+    for event in ["admin-create-user", "admin-enable-user", "admin-set-roles", "admin-set-quotas", "admin-put-chute"]:
         if event == "admin-set-roles":
             answer = run(event, {**EVENTS[event], "roles": ["miner"]})
             assert "errorType" not in answer, answer
@@ -333,22 +346,29 @@ def main():
         environment[name] = value[1:-1]
     functions = {}
 
-    def run(event, content):
-        package = "admin" if event.startswith("admin-") else event
-        if package not in functions:
-            functions[package] = Emulated(rie, [str(TARGET / package)], environment)
-        return functions[package].invoke(content)
+    def behind(front):
+        def run(event, content):
+            package = "admin" if event.startswith("admin-") else event
+            if package not in functions:
+                functions[package] = Emulated(rie, [str(TARGET / package)], environment)
+            return functions[package].invoke(front(content) if "requestContext" in content else content)
+
+        return run
 
     try:
-        as_they_stand(run)
-        key = whole_life(run)
+        requests = {event: content for event, content in EVENTS.items() if "requestContext" in content}
+        as_they_stand(behind(rest_api), requests)
+        as_they_stand(behind(function_url), requests)
+        as_they_stand(behind(http_api), EVENTS)
+        for front in FRONTS:
+            key = whole_life(behind(front), f"/{STAGE}" if front is rest_api else "")
     finally:
         for function in functions.values():
             function.end()
     for fault in [dies, hangs, answers_too_much]:
         fault(rie, environment)
     is_sent_too_much(rie, environment, key)
-    print(f"{len(functions)} functions, {len(EVENTS)} events, under the Runtime Interface Emulator")
+    print(f"{len(functions)} functions, {len(EVENTS)} events, {len(FRONTS)} fronts, under the Runtime Interface Emulator")
 
 
 if sys.argv[1:] == ["--answers"]:

@@ -11,6 +11,7 @@ mod description;
 mod engine;
 mod envelope;
 mod form;
+mod front;
 mod hooks;
 pub mod input;
 mod night;

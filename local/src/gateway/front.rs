@@ -52,7 +52,8 @@ pub(super) enum Reason {
 
 impl Front {
     /// What tests run behind: `JOBCHUTE_FRONT`.
-    pub(crate) fn of_environment() -> Self {
+    #[must_use]
+    pub fn of_environment() -> Self {
         let named = std::env::var("JOBCHUTE_FRONT").ok().map(|name| name.parse());
         named.transpose().unwrap_or_else(|error| panic!("JOBCHUTE_FRONT: {error}")).unwrap_or_default()
     }

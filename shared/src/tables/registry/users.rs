@@ -43,7 +43,8 @@ impl Registry {
             return Ok(());
         }
         // A write whose answer was lost is refused when the client makes it again: then the account is the one that was to be.
-        match self.user(user.user_id).await?.created_at == user.created_at {
+        let stored = self.user(user.user_id).await?;
+        match (stored.created_at, stored.roles) == (user.created_at, user.roles.clone()) {
             true => Ok(()),
             false => Err(Error::Conflict(format!("User {} exists", user.user_id))),
         }
