@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { browser, stack } from "./setup.js";
-import { findings, openPage, screenshots } from "./stack.js";
+import { findings, openPage, screenshots, startStack } from "./stack.js";
 
 /** Fills an operation's fields, sends it, and returns status and body as the page shows them. */
 async function execute(page, id, fields, body) {
@@ -19,18 +19,19 @@ async function execute(page, id, fields, body) {
   return { status: Number.parseInt(status, 10), body: JSON.parse(await live.locator("pre").first().innerText()) };
 }
 
-test("the reference creates a job and reads it", async () => {
-  const { page, context, foreign, complaints } = await openPage(browser, stack.url, "/docs");
+/** Creates a job and reads it, as somebody would who has just found the page. */
+async function tryOut({ url, env }) {
+  const { page, context, foreign, complaints } = await openPage(browser, url, `${url}/docs`);
   await page.locator(".opblock").first().waitFor();
   assert.ok((await page.locator(".opblock").count()) >= 12);
   await page.screenshot({ path: `${screenshots}/docs.png`, fullPage: true });
 
   await page.locator("button.authorize").first().click();
-  await page.locator("#auth-bearer-value").fill(stack.env.JOBCHUTE_KEY);
+  await page.locator("#auth-bearer-value").fill(env.JOBCHUTE_KEY);
   await page.locator('.auth-container:has(#auth-bearer-value) button[type="submit"]').click();
   await page.locator("button.btn-done").first().click();
 
-  const fields = { chute_id: stack.env.JOBCHUTE_CHUTE, method: "run" };
+  const fields = { chute_id: env.JOBCHUTE_CHUTE, method: "run" };
   const created = await execute(page, "create-job", fields, '{"scene": "teapot"}');
   assert.equal(created.status, 200, JSON.stringify(created.body));
   const read = await execute(page, "get-job", { job_id: created.body.job_id });
@@ -40,6 +41,18 @@ test("the reference creates a job and reads it", async () => {
   assert.deepEqual(foreign, []);
   assert.deepEqual(complaints, []);
   await context.close();
+}
+
+test("the reference creates a job and reads it", () => tryOut(stack));
+
+test("so does the reference below a REST API's stage", async () => {
+  const behind = await startStack(["--front", "rest"]);
+  try {
+    assert.match(behind.url, /\/v1$/);
+    await tryOut(behind);
+  } finally {
+    behind.stop();
+  }
 });
 
 test("the reference is readable in the dark and on a phone", async () => {

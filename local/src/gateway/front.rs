@@ -68,7 +68,8 @@ impl Front {
     }
 
     /// What stands in the API's address before a route's path: the stage.
-    pub(crate) const fn prefix(self) -> &'static str {
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
         match self {
             Self::RestApi => "/v1",
             Self::HttpApi | Self::FunctionUrls => "",
