@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
+    fs,
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,20 +39,16 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied> {
     }
     let name = to.file_name().and_then(|name| name.to_str()).context("--to names no folder")?;
     // It gets its name when it is whole.
-    let part = to.with_file_name(format!("{name}.part"));
-    let lock = fs::File::create(data.join("backup.lock")).context("can't lock the folder")?;
-    if lock.try_lock().is_err() {
-        bail!("another backup of {} is under way", data.display());
-    }
-    // What it holds has its other names, also what one held that was killed.
+    let part = std::path::absolute(to.with_file_name(format!("{name}.part")))?;
     let held = data.join("backup");
-    let _ = fs::remove_dir_all(&held);
+    let lock = alone(data, &held, &part)?;
     let copied = copy(data, &held, &part);
     let _ = fs::remove_dir_all(&held);
     match copied {
         Ok(copied) => {
             fs::rename(&part, to).with_context(|| format!("can't make {}", to.display()))?;
             disk::settle_name(to)?;
+            lock.set_len(0)?;
             Ok(copied)
         }
         Err(error) => {
@@ -61,8 +58,28 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied> {
     }
 }
 
+/// The only backup of this folder, for as long as the file is open. What one has left that was killed goes first: what it held, which has its other
+/// names, and its half copy, which the file names.
+fn alone(data: &Path, held: &Path, part: &Path) -> Result<fs::File> {
+    let name = part.to_str().context("--to is not UTF-8")?;
+    let path = data.join("backup.lock");
+    let lock = fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let mut lock = lock.context("can't lock the folder")?;
+    if lock.try_lock().is_err() {
+        bail!("another backup of {} is under way", data.display());
+    }
+    let mut left = String::new();
+    lock.read_to_string(&mut left).context("can't read backup.lock")?;
+    for folder in [held, Path::new(left.as_str()), part] {
+        let _ = fs::remove_dir_all(folder);
+    }
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(name.as_bytes())?;
+    Ok(lock)
+}
+
 fn copy(data: &Path, held: &Path, part: &Path) -> Result<Copied> {
-    let _ = fs::remove_dir_all(part);
     for folder in [held, part, &part.join("objects"), &part.join("invocations")] {
         disk::make_folder(folder).with_context(|| format!("can't make {}", folder.display()))?;
     }
@@ -284,6 +301,21 @@ mod tests {
         let named: Vec<_> = named.iter().map(|(blob, _)| blob.as_str()).collect();
         assert_eq!(named, ["kept", "new", "new-part", "part"]);
         assert!(named.iter().all(|blob| held.join(blob).exists()));
+    }
+
+    #[test]
+    fn a_backup_removes_what_one_has_left_that_was_killed() {
+        let (data, _index) = stack();
+        let (data, held, elsewhere) = (data.path(), data.path().join("backup"), tempfile::tempdir().expect("a folder"));
+        let part = elsewhere.path().join("killed.part");
+        let lock = alone(data, &held, &part).expect("nobody else");
+        fs::create_dir(&part).expect("a half copy");
+        assert!(alone(data, &held, &data.join("other.part")).is_err(), "it is under way");
+        assert!(part.exists());
+        drop(lock);
+        backup(data, &data.join("copy")).expect("a copy");
+        assert!(!part.exists());
+        assert_eq!(fs::read(data.join("backup.lock")).expect("the file"), b"");
     }
 
     #[test]
