@@ -71,7 +71,13 @@ fn alone(data: &Path, held: &Path, part: &Path) -> Result<fs::File> {
     let mut left = String::new();
     lock.read_to_string(&mut left).context("can't read backup.lock")?;
     for folder in [held, Path::new(left.as_str()), part] {
-        let _ = fs::remove_dir_all(folder);
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("can't remove {}, of a backup that was killed", folder.display()));
+            }
+            _ => {}
+        }
     }
     lock.set_len(0)?;
     lock.rewind()?;
@@ -314,7 +320,7 @@ mod tests {
         assert!(part.exists());
         drop(lock);
         backup(data, &data.join("copy")).expect("a copy");
-        assert!(!part.exists());
+        assert!(!part.exists() && !held.exists());
         assert_eq!(fs::read(data.join("backup.lock")).expect("the file"), b"");
     }
 

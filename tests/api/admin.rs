@@ -267,5 +267,5 @@ async fn a_malformed_command_says_what_is_wrong() {
 #[tokio::test]
 async fn administration_has_no_route() {
     let world = World::new().await;
-    world.user.post("/admin", json!({"command": "create_user"})).await.has_no_route();
+    assert!(world.user.post("/admin", json!({"command": "create_user"})).await.has_no_route());
 }

@@ -152,7 +152,7 @@ async fn bodies_that_are_too_large() {
         let path = format!("{}{}", route.path, route.query);
         for mib in [7, 10] {
             let answer = route.send(&route.caller, &path, vec![b' '; mib * MIB + 1], &[]).await;
-            answer.is_too_large();
+            assert!(answer.is_too_large(), "{path}: {answer:?}");
         }
     }
     assert_eq!(scene.stored().await, before);
@@ -295,7 +295,7 @@ async fn other_methods_and_paths_have_no_route() {
             }
             let method = method.parse().unwrap();
             let answer = scene.world.user.send(method, &path, Vec::new(), &[]).await;
-            answer.has_no_route();
+            assert!(answer.has_no_route(), "{path}: {answer:?}");
             asked += 1;
         }
     }

@@ -10,10 +10,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use local::{Fault, Stack};
+use local::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Night, World, chute, redacted, stack, text};
+use tests::{Answer, Client, Night, World, chute, patient, redacted, stack, text};
 use uuid::Uuid;
 
 const TEN: i64 = 1_795_000_000_000;
@@ -107,7 +107,7 @@ async fn one_after_the_other_they_come_in_the_order_of_their_creation_over_all_c
 /// The conditional writes of so many workers on as many jobs, which each get one.
 async fn writes_of(number: usize, busy: bool, with_hotkeys: bool) -> usize {
     // They come at once, and the local stack has 16 of them under way at a time: as many as two processors have room for.
-    let stack = Stack::builder().queue_time(Duration::from_secs(25)).start().await.unwrap();
+    let stack = patient().start().await.unwrap();
     let night = Night::on(stack).await;
     if busy {
         let mut own = chute(&night.chute_id, &night.user_id);

@@ -178,7 +178,7 @@ async fn a_delete_that_is_killed_after_its_first_write_is_made_up_for() {
         }
         night.fail_once("DeleteObjects", fault);
         let path = night.url(&format!("/jobs/{job_id}"));
-        night.user.delete(&path).await.is_failure();
+        assert!(night.user.delete(&path).await.is_failure());
         assert_eq!(night.user.get(&path).await.status, 404);
         night.stack.clock().advance(Duration::from_secs(61));
         assert_eq!(night.reap().await, json!({"swept": 1}));
@@ -208,7 +208,7 @@ async fn unfinished_uploads_in_parts_go_with_their_job() {
     // The first is aborted, then the function dies.
     night.fail_once("AbortMultipartUpload", Fault::KillAfter);
     let path = night.url(&format!("/jobs/{job_id}"));
-    night.user.delete(&path).await.is_failure();
+    assert!(night.user.delete(&path).await.is_failure());
     assert_eq!(uploads().await, 1);
     night.user.delete(&path).await.ok();
     assert_eq!(uploads().await, 0);

@@ -36,7 +36,7 @@ impl Signed {
 /// Sends a request whose change is made while the function dies before it hears so, and then the same request twice.
 async fn lose_reply<F: Future<Output = Answer>>(night: &Night, operation: &'static str, send: impl Fn() -> F) -> Value {
     night.fail_once(operation, Fault::KillAfter);
-    send().await.is_failure();
+    assert!(send().await.is_failure(), "{operation}");
     let (second, third) = (send().await.ok(), send().await.ok());
     assert_eq!(second, third, "{operation}");
     second
@@ -62,7 +62,7 @@ async fn a_lost_reply_is_given_when_the_request_is_repeated() {
     let nobody = Client::nobody();
     let report = json!({"status": "complete", "result": 1, "output_filenames": ["a"]});
     night.fail_once("UpdateItem", Fault::KillAfter);
-    nobody.post(&url, report.clone()).await.is_failure();
+    assert!(nobody.post(&url, report.clone()).await.is_failure());
     let finished = nobody.post(&url, report.clone()).await.ok();
     assert_eq!((&finished["status"], &finished["result"]), (&json!("complete_pending_uploads"), &json!(1)));
     tests::upload(&text(&finished["output_storage_urls"]["a"]), b"a").await;
@@ -97,7 +97,7 @@ async fn a_create_without_a_key_whose_reply_was_lost_is_not_made_again() {
     let owner = night.hotkey(Some(&night.user_id)).await;
     let create = Signed::new(&night, &owner, Method::POST, &format!("/jobs/{}/train", night.chute_id), b"{}");
     night.fail_once("TransactWriteItems", Fault::KillAfter);
-    create.send().await.is_failure();
+    assert!(create.send().await.is_failure());
     create.send().await.is_error(401, "This signature has been used already");
     night.stack.shutdown().await;
 }

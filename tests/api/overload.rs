@@ -34,6 +34,7 @@ impl Seen {
             let started = Instant::now();
             let answer = request().await;
             if answer.is_throttled() {
+                assert_eq!(answer.header("retry-after"), None, "no function has said it");
                 self.refused += 1;
             } else {
                 *self.statuses.entry(answer.status).or_default() += 1;

@@ -121,7 +121,7 @@ async fn what_lambda_cannot_take_as_text_comes_and_goes_in_gzip() {
     let kind = [("content-type", "application/json")];
     let plain = world.user.send(Method::POST, &path, body.clone().into_bytes(), &kind).await;
     match Front::of_environment() {
-        Front::HttpApi | Front::FunctionUrls => plain.is_too_large(),
+        Front::HttpApi | Front::FunctionUrls => assert!(plain.is_too_large(), "{}", plain.body),
         Front::RestApi => assert_eq!(fetched(&plain.ok()["job_args_url"]).await, with_disk(arguments.clone())),
     }
     let headers = [("content-encoding", "gzip"), TAKES_GZIP];
@@ -220,9 +220,7 @@ async fn after<F: Future<Output = Answer>>(
 ) -> Value {
     night.fail_once(operation, fault);
     let first = send().await;
-    if !matches!(first.status, 200 | 500 | 503) {
-        first.is_failure();
-    }
+    assert!(matches!(first.status, 200 | 500 | 503) || first.is_failure(), "{operation} {fault:?}: {first:?}");
     let second = send().await;
     if second.status != 503 {
         return second.ok();
@@ -505,7 +503,7 @@ async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() 
     // `serve` has no timeout: it may run for 30 days, and is kept for 30 after that. The bucket keeps an object for 64.
     night.stack.clock().advance(Duration::from_secs(10 * 86_400));
     night.fail(Some("PutObject"), Fault::KillAfter);
-    night.try_claim(&miner, &job_id).await.is_failure();
+    assert!(night.try_claim(&miner, &job_id).await.is_failure());
     night.fail(None, Fault::None);
     assert_eq!(stored().await, before);
     let claimed = night.try_claim(&miner, &job_id).await;

@@ -263,7 +263,7 @@ async fn what_would_not_outlive_another_wait_is_put_anew() {
     night.stack.clock().advance(Duration::from_secs(29 * 86_400));
     // Put, and then killed: as it was.
     night.fail(Some("PutObject"), Fault::KillAfter);
-    retry().await.is_failure();
+    assert!(retry().await.is_failure());
     night.fail(None, Fault::None);
     assert_eq!(stored().await, first);
     assert_eq!(retry().await.ok()["status"], "pending");

@@ -3,10 +3,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { browser, stack } from "./setup.js";
-import { findings, jobchute, lose, newAccounts, openConsole, openNewJob, screenshots, tooWide } from "./stack.js";
+import { findings, jobchute, lose, newAccounts, openConsole, openNewJob, screenshots, startStack, tooWide } from "./stack.js";
 
 const newJob = (args, options, env) => openNewJob(browser, stack, args, options, env);
 const wrong = (page, field) => page.locator(`#${field}-wrong`).innerText();
+
+test("below a REST API's stage a job is created and shown", async () => {
+  const behind = await startStack(["--front", "rest"]);
+  try {
+    const { page, context, foreign, complaints, create } = await openNewJob(browser, behind, "{}");
+    await create();
+    await page.locator("#job").getByText("Pending").waitFor();
+    await page.locator("#list li").waitFor();
+    assert.deepEqual(foreign, []);
+    assert.deepEqual(complaints, []);
+    await context.close();
+  } finally {
+    behind.stop();
+  }
+});
 
 test("a job is created as it was typed, and once, although the first answer was lost", async () => {
   const env = { ...stack.env, ...newAccounts(stack.env) };

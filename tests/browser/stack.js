@@ -120,7 +120,7 @@ export async function openPage(browser, url, path, options = {}) {
 
 /** The console, with the list of the jobs of a user. */
 export async function openConsole(browser, stack, options = {}, env = stack.env) {
-  const opened = await openPage(browser, stack.url, "/console", options);
+  const opened = await openPage(browser, stack.url, `${stack.url}/console`, options);
   await opened.page.getByLabel("API key or JWT").fill(env.JOBCHUTE_KEY);
   await opened.page.keyboard.press("Enter");
   await opened.page.getByRole("heading", { name: "My jobs" }).waitFor();

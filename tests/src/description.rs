@@ -29,10 +29,10 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
 /// for is not the API's: S3, or no route at all. What stands before the functions is described where it is an HTTP API.
 pub fn check(method: &Method, url: &Url, answer: &Answer) {
     let front = Front::of_environment();
-    let of_front = answer.body.as_object().is_some_and(|body| body.keys().eq(["message"]));
     let path = url.path().strip_prefix(front.prefix()).unwrap_or_default();
     let Some((pattern, operation)) = operation(method, path) else { return };
-    if of_front && (answer.status == 404 || front != Front::HttpApi) {
+    let of_other = front != Front::HttpApi && (answer.is_failure() || answer.is_too_large() || answer.is_throttled());
+    if of_other || answer.has_no_route() {
         return;
     }
     let name = format!("{method} {pattern} {}", answer.status);

@@ -35,7 +35,7 @@ pub use night::Night;
 pub use receiver::{Authority, Received, Receiver, Reply};
 pub use redact::redacted;
 pub use sdk::Sdk;
-pub use stack::{invoke, stack};
+pub use stack::{invoke, patient, stack};
 pub use template::{Function, functions, repository, template_with};
 pub use token::{job_token_keys, parts_of, put_job_token_keys, signed, token};
 pub use world::{Job, World, chute, text, upload, upload_to};

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     answer::Answer,
     client::Client,
+    stack::patient,
     world::{chute, text},
 };
 
@@ -31,7 +32,7 @@ pub struct Night {
 impl Night {
     /// A new one.
     pub async fn begin() -> Self {
-        Self::on(Stack::start().await.unwrap()).await
+        Self::on(patient().start().await.unwrap()).await
     }
 
     /// On a stack that was started in a way of its own.

@@ -3,6 +3,7 @@
 use std::{
     sync::{OnceLock, mpsc},
     thread,
+    time::Duration,
 };
 
 use local::Stack;
@@ -21,6 +22,12 @@ pub async fn invoke(package: &'static str, event: Value) -> anyhow::Result<Value
     runtime.spawn(stack.invoke(package, event)).await.expect("an invocation ends")
 }
 
+/// A stack in which a request waits for an environment nearly as long as for its answer: tests ask more at once than there are.
+#[must_use]
+pub fn patient() -> local::Builder {
+    Stack::builder().queue_time(Duration::from_secs(25))
+}
+
 /// The stack runs on a thread of its own, since every test has a runtime that ends with it. Its functions end when the
 /// process does: nobody answers them any more.
 fn running() -> &'static (Stack, Handle) {
@@ -30,7 +37,7 @@ fn running() -> &'static (Stack, Handle) {
         thread::spawn(move || {
             let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                send.send((Stack::start().await.expect("the stack starts"), Handle::current())).unwrap();
+                send.send((patient().start().await.expect("the stack starts"), Handle::current())).unwrap();
                 std::future::pending::<()>().await;
             });
         });

@@ -100,7 +100,7 @@ async fn a_check_that_died_keeps_the_reaper_and_the_miner_from_the_job_for_half_
         });
         match dies {
             "reap-jobs" => drop(night.stack.run_schedule("reap-jobs").await.unwrap_err()),
-            _ => Client::nobody().put(&url, json!(null)).await.is_failure(),
+            _ => assert!(Client::nobody().put(&url, json!(null)).await.is_failure()),
         }
         looks.lock().unwrap().clear();
         assert_eq!(night.reap().await, json!({"unchanged": 1}));

@@ -16,7 +16,7 @@ use crate::put_envelope;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_in_time_is_kept_and_the_repeat_goes_on() {
-    let template = template_with(&[("    Timeout: 29\n", "    Timeout: 2\n")]);
+    let template = template_with(&[("    Timeout: 29\n", "    Timeout: 5\n")]);
     let stack = Stack::builder().template(template.path()).start().await.unwrap();
     let (slow, unwrapped) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let (is_slow, count) = (slow.clone(), unwrapped.clone());

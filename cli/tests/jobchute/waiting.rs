@@ -110,11 +110,11 @@ async fn a_signal_ends_the_waiting_for_arguments() -> Result<()> {
 async fn who_waits_in_vain_is_told_which_job_goes_on() -> Result<()> {
     let mut variables = keys(stack()).await?;
     variables.insert("JOBCHUTE_SPEED".to_owned(), "1000".to_owned());
-    let create = ["create", &variables["JOBCHUTE_CHUTE"].clone(), "run", "--wait", "--timeout", "10m"];
+    let create = ["create", &variables["JOBCHUTE_CHUTE"].clone(), "run", "--wait", "--timeout", "100m"];
     let (code, told) = ended(&variables, &create).await?;
     assert!(code == 124 && told.contains(" goes on, and `jobchute watch "), "{code}: {told}");
     let job = told.lines().next().and_then(|line| line.strip_prefix("created ")).context("no id")?;
-    let (code, told) = ended(&variables, &["watch", job, "--timeout", "10m"]).await?;
+    let (code, told) = ended(&variables, &["watch", job, "--timeout", "100m"]).await?;
     assert!(code == 124 && told.starts_with("pending\n"), "{code}: {told}");
 
     through(stack(), &mut variables, |request| if is_look(request) { Way::Refuse(500) } else { Way::Pass }).await?;

@@ -42,9 +42,10 @@ impl Registry {
         if self.create(&user.user_id, user).await? {
             return Ok(());
         }
-        // A write whose answer was lost is refused when the client makes it again: then the account is the one that was to be.
+        // A write whose answer was lost is refused when the client makes it again: then the account is the one that was to be. So it is where
+        // two ask for the same in one millisecond.
         let stored = self.user(user.user_id).await?;
-        match (stored.created_at, stored.roles) == (user.created_at, user.roles.clone()) {
+        match stored.created_at == user.created_at && stored.roles == user.roles {
             true => Ok(()),
             false => Err(Error::Conflict(format!("User {} exists", user.user_id))),
         }
