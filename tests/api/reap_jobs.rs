@@ -99,16 +99,31 @@ async fn a_job_that_an_earlier_release_requeued_is_withheld_for_as_long() {
     night.stack.shutdown().await;
 }
 
+/// A job that waits for its second attempt. The row of heartbeats says that the first one is over, and nothing of the second.
+async fn tried_again(night: &Night, method: &str) -> String {
+    let job_id = night.create(method).await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().post(&url, json!({"status": "error"})).await.ok();
+    night.user.put(&night.url(&format!("/jobs/{job_id}/retry")), Value::Null).await.ok();
+    job_id
+}
+
 #[tokio::test]
 async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls_work() {
     let night = Night::begin().await;
     // The clock stands still.
     night.stack.clock().advance(Duration::ZERO);
-    let miner = night.miner().await;
-    let url = night.claim(&miner, &night.create("train").await).await;
+    for job_id in [night.create("train").await, tried_again(&night, "train").await] {
+        is_held_once_reported(&night, &job_id).await;
+    }
+    night.stack.shutdown().await;
+}
+
+async fn is_held_once_reported(night: &Night, job_id: &str) {
+    let url = night.claim(&night.miner().await, job_id).await;
     let report = json!({"status": "complete", "output_filenames": ["a", "b"]});
-    let job_id = text(&Client::nobody().post(&url, report.clone()).await.ok()["job_id"]);
-    let held = async |name: &str| item(&night.stack, "JobsTable", "job_id", &job_id).await[name]["N"].clone();
+    Client::nobody().post(&url, report.clone()).await.ok();
+    let held = async |name: &str| item(&night.stack, "JobsTable", "job_id", job_id).await[name]["N"].clone();
     let deadline = night.stack.clock().now() + 7_200_000;
     assert_eq!(held("lease_expires_at").await, json!((deadline / 1000 * 1000).to_string()));
 
@@ -124,20 +139,21 @@ async fn a_reported_job_is_held_until_its_deadline_and_for_as_long_as_fresh_urls
     }
     night.stack.clock().advance(HOUR + Duration::from_secs(300));
     assert_eq!(night.reap().await, json!({"completed": 1}));
-    night.stack.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_miner_that_sends_its_first_heartbeat_late_and_dies_is_found() {
     let night = Night::begin().await;
-    let miner = night.miner().await;
-    let url = night.claim(&miner, &night.create("serve").await).await;
-    night.stack.clock().advance(Duration::from_secs(91));
-    assert_eq!(night.reap().await, json!({"held": 1}));
-    Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
-    // As long as the longest lease is.
-    night.stack.clock().advance(Duration::from_secs(901));
-    assert_eq!(night.reap().await, json!({"requeued": 1}));
+    for job_id in [night.create("serve").await, tried_again(&night, "serve").await] {
+        let url = night.claim(&night.miner().await, &job_id).await;
+        night.stack.clock().advance(Duration::from_secs(91));
+        assert_eq!(night.reap().await, json!({"held": 1}));
+        Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
+        // As long as the longest lease is.
+        night.stack.clock().advance(Duration::from_secs(901));
+        assert_eq!(night.reap().await, json!({"requeued": 1}));
+        night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+    }
     night.stack.shutdown().await;
 }
 

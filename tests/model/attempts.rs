@@ -92,7 +92,7 @@ impl Job {
             self.close();
         }
         (self.status, self.terminal, self.cancel, self.released, self.given_back) = ("pending", false, false, None, 0);
-        (self.before, self.run) = (self.attempt, self.run + 1);
+        (self.before, self.run, self.placed) = (self.attempt, self.run + 1, now);
         (self.miner, self.worker, self.report, self.deadline, self.due) = (None, None, None, None, Some(now));
         (self.errors, self.failure) = (0, None);
         self.waits(now);
@@ -131,7 +131,7 @@ impl Job {
         self.lost.retain(|_, at| now < *at + WITHHELD);
         self.lost.extend(self.miner.take().map(|miner| (miner, now)));
         (self.worker, self.due_within) = (None, 0);
-        (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.created));
+        (self.lease, self.urls, self.deadline, self.due) = (None, None, None, Some(self.placed));
         self.waits(now);
     }
 
@@ -205,10 +205,9 @@ impl Job {
             // The row alone tells that there is nothing to do.
             None if self.lease_of_row() > Some(now) => {}
             None if self.held_until() > Some(now) => {
-                let beats = self.beats.is_some_and(|beats| beats.attempt == self.attempt);
-                let soon = if self.cancel { now + LAST_WORDS } else { i64::MAX };
-                let look = |end: i64| if beats { end.min(soon) } else { end.min(now + LONGEST_LEASE) };
-                self.due = self.held_until().map(look);
+                let cancelled = self.cancel.then_some(now + LAST_WORDS);
+                let silent = (!self.has_beaten()).then_some(now + LONGEST_LEASE);
+                self.due = [self.held_until(), cancelled, silent].into_iter().flatten().min();
             }
             None if self.report.is_some() => {
                 self.complete();

@@ -56,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) user: usize,
     pub(crate) made: Made,
     pub(crate) created: i64,
+    /// Its place in the queue, whenever it waits: when it was created, or retried last.
+    pub(crate) placed: i64,
     pub(crate) status: &'static str,
     pub(crate) terminal: bool,
     pub(crate) attempt: u32,
@@ -215,6 +217,7 @@ impl Job {
             user,
             made,
             created: now,
+            placed: now,
             status: "pending",
             terminal: false,
             attempt: 0,

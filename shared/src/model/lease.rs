@@ -88,9 +88,10 @@ impl Lease {
         self.attempt == attempt && until > Some(now) && now.seconds() < self.expires_at
     }
 
-    /// Whether the heartbeats are of the job's present attempt.
+    /// Whether the job's present attempt has sent heartbeats. A row may name it without: by the end of the attempt before it, or by its own
+    /// cancellation.
     pub(super) fn is_of(&self, job: &Job, now: Timestamp) -> bool {
-        self.attempt == job.attempt && now.seconds() < self.expires_at
+        self.attempt == job.attempt && self.lease_expires_at.is_some() && now.seconds() < self.expires_at
     }
 }
 
@@ -166,14 +167,10 @@ pub fn held_until(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Option<Ti
 /// When the reaper is to look again at a job that is held until then: at the end, but soon at one whose miner has sent no heartbeat. It
 /// may still begin to, and a heartbeat does not touch the job.
 pub fn look_again(job: &Job, lease: Option<&Lease>, held_until: Timestamp, now: Timestamp) -> Timestamp {
-    let beats = lease.is_some_and(|lease| lease.is_of(job, now));
+    let silent = !lease.is_some_and(|lease| lease.is_of(job, now));
     // Of a cancelled one, the next heartbeat brings the end nearer.
-    let soon = job.cancel_requested_at.map(|_| now.plus_seconds(pace::LAST_WORDS));
-    if beats {
-        soon.into_iter().fold(held_until, Timestamp::min)
-    } else {
-        held_until.min(now.plus_seconds(pace::LONGEST_LEASE))
-    }
+    let soon = [job.cancel_requested_at.map(|_| pace::LAST_WORDS), silent.then_some(pace::LONGEST_LEASE)];
+    soon.into_iter().flatten().map(|seconds| now.plus_seconds(seconds)).fold(held_until, Timestamp::min)
 }
 
 impl Job {
