@@ -1,11 +1,15 @@
 //! The reaper: lost leases and deleted jobs. Every test has a stack of its own, whose clock it moves.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use local::Fault;
 use serde_json::{Value, json};
 use shared::time::Timestamp;
 use tests::{Client, Night, item, objects, text, upload};
+use tokio::{runtime::Handle, task::block_in_place};
 
 /// An hour, and the second that a schedule's time leaves out.
 const HOUR: Duration = Duration::from_secs(3601);
@@ -127,17 +131,20 @@ async fn is_held_once_reported(night: &Night, job_id: &str) {
     let deadline = night.stack.clock().now() + 7_200_000;
     assert_eq!(held("lease_expires_at").await, json!((deadline / 1000 * 1000).to_string()));
 
+    // The first URLs work no more.
+    night.stack.clock().advance(Duration::from_secs(3901));
+    assert_eq!(night.reap().await, json!({"held": 1}));
     let renew = url.replace("?token=", "/upload?token=");
     for again in [true, false] {
-        night.stack.clock().advance(HOUR);
         match again {
             true => Client::nobody().post(&url, report.clone()).await.ok(),
             false => Client::nobody().put(&renew, json!({"path": "b"})).await.ok(),
         };
         assert_eq!(held("uploads_until").await, json!((night.stack.clock().now() + 3_900_000).to_string()));
+        night.stack.clock().advance(HOUR);
         assert_eq!(night.reap().await, json!({"held": 1}));
     }
-    night.stack.clock().advance(HOUR + Duration::from_secs(300));
+    night.stack.clock().advance(Duration::from_secs(300));
     assert_eq!(night.reap().await, json!({"completed": 1}));
 }
 
@@ -154,6 +161,43 @@ async fn a_miner_that_sends_its_first_heartbeat_late_and_dies_is_found() {
         assert_eq!(night.reap().await, json!({"requeued": 1}));
         night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
     }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_attempt_shows_no_progress_of_the_one_before() {
+    let night = Night::begin().await;
+    let job_id = night.create("serve").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().put(&heartbeat(&url), json!({"progress": 0.8})).await.ok();
+    Client::nobody().put(&url.replace("?token=", "/release?token="), Value::Null).await.ok();
+    let url = night.claim(&night.miner().await, &job_id).await;
+    for body in [Value::Null, json!({"progress": 0.1})] {
+        let expected = body["progress"].clone();
+        Client::nobody().put(&heartbeat(&url), body).await.ok();
+        assert_eq!(night.get(&job_id).await["progress"], expected);
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_after_a_miners_first_heartbeat_in_a_later_attempt_leaves_it_its_lease() {
+    let night = Night::begin().await;
+    let job_id = tried_again(&night, "serve").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    // The heartbeat comes between what the cancel reads and what it writes.
+    let (beat, first) = (heartbeat(&url), AtomicBool::new(true));
+    night.stack.set_faults(move |call| {
+        let writes = call.function.as_deref() == Some("cancel-job") && call.operation == "TransactWriteItems";
+        if writes && first.swap(false, Ordering::SeqCst) {
+            block_in_place(|| Handle::current().block_on(Client::nobody().put(&beat, Value::Null)).ok());
+        }
+        Fault::None
+    });
+    night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+    // It says nothing more: its lease ends, long before its deadline.
+    night.stack.clock().advance(Duration::from_secs(91));
+    assert_eq!(night.reap().await, json!({"cancelled": 1}));
     night.stack.shutdown().await;
 }
 

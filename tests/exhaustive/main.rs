@@ -534,9 +534,9 @@ impl Model for Life {
             steps.push(Step::LastAttempt);
         }
         let over = job.terminal || job.report.is_some() || job.cancel_requested_at.is_some();
-        // In the first attempt and before, and in the time between two: a later one's is no different, and there are fewer worlds.
+        // In the first attempt and before, in the time between two, and in the second one, where a row may be of the attempt before.
         let cancels = matches!(self, Life::Cancelled | Life::GivenBack);
-        if cancels && !world.pending.contains_key("owner") && !over && job.attempt < 2 {
+        if cancels && !world.pending.contains_key("owner") && !over && (job.attempt < 2 || *self == Life::Cancelled) {
             steps.push(Step::Read("owner", Intent::Cancel, TIMES[0]));
         }
         if *self == Life::Retried && !world.pending.contains_key("owner too") && job.is_retriable() && job.run == 0 {
@@ -655,7 +655,9 @@ impl Model for Life {
                     |_, world: &World| {
                         let job = parse(&world.job);
                         let first = TIMES.map(|claimed| Some(Timestamp::from_millis((claimed + 90) * 1000)));
-                        job.status == Status::Running && world.lease.is_some() && !first.contains(&job.due_at)
+                        let beats = parse_row(world.lease.as_ref())
+                            .is_some_and(|row| row.attempt == job.attempt && row.lease_expires_at.is_some());
+                        job.status == Status::Running && beats && !first.contains(&job.due_at)
                     },
                 ),
             ],
@@ -878,7 +880,16 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
             world.apply(lifecycle::cancel_pending(JOB, "no", now));
         }
         Intent::Cancel => {
+            let beats = |world: &World| {
+                let attempt = parse(&world.job).attempt;
+                let row = parse_row(world.lease.as_ref());
+                row.filter(|row| row.attempt == attempt).and_then(|row| row.lease_expires_at)
+            };
+            let before = beats(world);
             world.apply_both(lifecycle::request_cancel(&read, row, now));
+            if beats(world) != before {
+                world.broken = Some("a cancel has taken the miner's lease");
+            }
         }
         Intent::Retry => {
             world.revoke(lifecycle::retry(&read, 1, &[], Place::at(now), now).unwrap());

@@ -205,7 +205,7 @@ impl Job {
             // The row alone tells that there is nothing to do.
             None if self.lease_of_row() > Some(now) => {}
             None if self.held_until() > Some(now) => {
-                let cancelled = self.cancel.then_some(now + LAST_WORDS);
+                let cancelled = (self.cancel && self.report.is_none()).then_some(now + LAST_WORDS);
                 let silent = (!self.has_beaten()).then_some(now + LONGEST_LEASE);
                 self.due = [self.held_until(), cancelled, silent].into_iter().flatten().min();
             }

@@ -38,8 +38,7 @@ impl Claimant<'_> {
     /// Whether the job was given to this worker so lately, and with no sign since that the answer arrived, that the worker asks for it again.
     /// Who does not name itself may be anybody.
     pub fn asks_again(&self, job: &Job, lease: Option<&Lease>) -> bool {
-        // What has taken the attempt before this one from its miner has left the row without a lease.
-        let is_silent = lease.is_none_or(|lease| lease.attempt != job.attempt || lease.lease_expires_at.is_none());
+        let is_silent = !lease.is_some_and(|lease| lease.is_of(job, self.now));
         let is_running = job.status == Status::Running && job.report.is_none() && job.deleted_at.is_none();
         let since = self.now.plus_seconds(-REPEATED);
         let lately = job.started_at.is_some_and(|started| started >= since);

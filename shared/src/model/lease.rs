@@ -32,6 +32,9 @@ pub struct Lease {
     /// How far the job is, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// Which attempt has said so. None in rows of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_of: Option<u32>,
     /// The attempt that its owner has cancelled, and whose miner is told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<u32>,
@@ -90,7 +93,7 @@ impl Lease {
 
     /// Whether the job's present attempt has sent heartbeats. A row may name it without: by the end of the attempt before it, or by its own
     /// cancellation.
-    pub(super) fn is_of(&self, job: &Job, now: Timestamp) -> bool {
+    pub(crate) fn is_of(&self, job: &Job, now: Timestamp) -> bool {
         self.attempt == job.attempt && self.lease_expires_at.is_some() && now.seconds() < self.expires_at
     }
 }
@@ -114,7 +117,9 @@ pub fn heartbeat(beat: &Heartbeat) -> Transition {
         .set("lease_expires_at", number(beat.lease_expires_at.millis()))
         .set("uploads_until", number(beat.uploads_until.millis()));
     let change = match beat.progress {
-        Some(progress) => change.set("progress", AttributeValue::N(progress.to_string())),
+        Some(progress) => change
+            .set("progress", AttributeValue::N(progress.to_string()))
+            .set("progress_of", number(beat.attempt.into())),
         None => change,
     };
     with_chunk(change, beat.attempt, beat.log_bytes)
@@ -168,8 +173,9 @@ pub fn held_until(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Option<Ti
 /// may still begin to, and a heartbeat does not touch the job.
 pub fn look_again(job: &Job, lease: Option<&Lease>, held_until: Timestamp, now: Timestamp) -> Timestamp {
     let silent = !lease.is_some_and(|lease| lease.is_of(job, now));
-    // Of a cancelled one, the next heartbeat brings the end nearer.
-    let soon = [job.cancel_requested_at.map(|_| pace::LAST_WORDS), silent.then_some(pace::LONGEST_LEASE)];
+    // Of a cancelled one that runs, the next heartbeat brings the end nearer.
+    let cancelled = job.cancel_requested_at.is_some() && job.report.is_none();
+    let soon = [cancelled.then_some(pace::LAST_WORDS), silent.then_some(pace::LONGEST_LEASE)];
     soon.into_iter().flatten().map(|seconds| now.plus_seconds(seconds)).fold(held_until, Timestamp::min)
 }
 
@@ -180,7 +186,8 @@ impl Job {
         let Some(lease) = lease.filter(|lease| now.seconds() < lease.expires_at) else { return self };
         self.log_bytes = lease.log_bytes;
         if !self.terminal && lease.is_of(&self, now) {
-            self.progress = lease.progress.or(self.progress);
+            let own = lease.progress_of.is_none_or(|attempt| attempt == self.attempt);
+            self.progress = lease.progress.filter(|_| own).or(self.progress);
         }
         self
     }

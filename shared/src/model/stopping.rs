@@ -21,8 +21,12 @@ pub fn cancel(job: &Job, lease: Option<&Lease>, tokens_end: Timestamp, now: Time
         .remove("told_at");
     match lease.is_some_and(|lease| lease.is_of(job, now)) {
         true => change,
-        // What another attempt has left says nothing of this one.
-        false => change.remove("lease_expires_at").remove("uploads_until").remove("progress"),
+        // What another attempt has left says nothing of this one. What this one's first heartbeat has written meanwhile does.
+        false => change
+            .when(Condition::unchanged_time("lease_expires_at", lease.and_then(|lease| lease.lease_expires_at)))
+            .remove("lease_expires_at")
+            .remove("uploads_until")
+            .remove("progress"),
     }
 }
 
