@@ -327,8 +327,9 @@ test("a job that goes on is asked for its state, and for what it carries when th
   await miner.complete({ frames: 42 });
   await job.getByRole("region", { name: "Result" }).waitFor();
   await job.getByText("Complete", { exact: true }).waitFor();
-  assert.equal(all.filter((query) => query === "").length, 2, all.join());
-  // The list may have said at the same time that the job has changed. After that nothing is asked any more.
+  // Once more, or twice: the list may have said at the same time that the job has changed. After that nothing is asked any more.
+  const whole = all.filter((query) => query === "").length;
+  assert.ok(whole === 2 || whole === 3, all.join());
   await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
   const { length } = all;
   for (const _ of "ab") await page.waitForResponse((answer) => answer.url().endsWith("/jobs?"));
