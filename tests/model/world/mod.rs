@@ -233,7 +233,11 @@ impl World {
     async fn carry_out(&self, request: &Request) -> Seen {
         if let About::Reap = request.about {
             let done = self.stack.run_schedule("reap-jobs").await.ok()?;
-            return (done["failed"] == 0 && done["more"] == false).then_some((200, done));
+            let whole = done["failed"] == 0 && done["more"] == false;
+            if !whole {
+                println!("the reaper reports {done}");
+            }
+            return whole.then_some((200, done));
         }
         let (status, body) = self.send(&request.http).await?;
         let About::Job(_, Call::Download { .. }) = request.about else { return Some((status, body)) };
@@ -313,7 +317,7 @@ impl Case<'_> {
         self.world.failed += happened.len();
         // Two at once may be in each other's way.
         if happened.is_empty() && requests.len() < 2 && seen.iter().any(Option::is_none) {
-            return Err("no answer, though nothing failed".to_owned());
+            return Err(format!("no answer to {:?}, though nothing failed", requests[0].about));
         }
         let made = self.compare_new(&requests, &seen, now).await?;
         self.compare_next(&requests, &seen, now, happened.is_empty())?;
