@@ -85,6 +85,17 @@ impl App {
         }
     }
 
+    /// A job as it was read, with these of its payloads; None when it is being deleted meanwhile.
+    pub async fn job_with(&self, mut job: Job, wanted: &[PayloadKind]) -> Result<Option<Job>> {
+        let Some(gone) = self.payloads()?.load(&mut job, wanted).await? else { return Ok(Some(job)) };
+        let mut read = Read::default();
+        read.job(job.job_id);
+        match read.run(&self.tables).await?.take_job()?.filter(|job| job.deleted_at.is_none()) {
+            Some(job) => self.load_again(job, gone, wanted).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The job of this attempt with these of its payloads; 404 when it is being deleted, 401 when the attempt is over.
     pub async fn held_job_with(&self, claims: &JobClaims, wanted: &[PayloadKind]) -> Result<Job> {
         self.with_held_payloads(self.held_job(claims).await?, claims, wanted).await

@@ -70,6 +70,8 @@ pub struct Cause {
     pub doing: Cow<'static, str>,
     /// The underlying error, with its sources.
     pub error: String,
+    /// The write was certainly not made: the engine has said so.
+    pub unwritten: bool,
 }
 
 /// One entry of a 422 list, as FastAPI words it.
@@ -181,17 +183,25 @@ impl Error {
 
     /// 500 whose cause is not an engine's answer.
     pub fn internal(doing: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
-        Error::Internal(Cause { doing: doing.into(), error: error.to_string() })
+        Error::Internal(Cause { doing: doing.into(), error: error.to_string(), unwritten: false })
     }
 
     /// 503 whose cause is not an engine's answer.
     pub fn unavailable(doing: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
-        Error::Unavailable(Cause { doing: doing.into(), error: error.to_string() })
+        Error::Unavailable(Cause { doing: doing.into(), error: error.to_string(), unwritten: false })
+    }
+
+    /// The same of a write that was certainly not made.
+    pub fn unwritten(mut self) -> Self {
+        if let Error::Unavailable(cause) | Error::Internal(cause) = &mut self {
+            cause.unwritten = true;
+        }
+        self
     }
 
     /// Whether the request was refused: nothing of it has happened. After any other error it may have, and the answer was lost.
     pub fn is_refusal(&self) -> bool {
-        self.cause().is_none()
+        self.cause().is_none_or(|cause| cause.unwritten)
     }
 
     /// The cause that belongs in the log, when there is one.

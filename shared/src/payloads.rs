@@ -45,15 +45,20 @@ impl From<Gone> for Error {
     }
 }
 
-/// A list of files that took the place of another.
+/// A list of files that takes the place of another.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// Where the list was that was read, unless it was in the item.
-    pub read: Option<Stored>,
     /// What was put for the new one.
     put: Option<Stored>,
     /// What nobody needs once the new one is there.
     former: Option<Stored>,
+}
+
+impl Recorded {
+    /// What was put for the new list.
+    pub fn put(&self) -> Option<&Stored> {
+        self.put.as_ref()
+    }
 }
 
 /// A list of files as JSON, when it is too long for an item.
@@ -76,7 +81,7 @@ impl Payloads<'_> {
         }
         let stored = self.store_inputs(job, inputs).await;
         if stored.is_err() {
-            self.take_back(&job.file_keys(), job.job_args.stored(), None).await;
+            self.give_up(&job.file_keys(), job.job_args.stored()).await;
         }
         stored
     }
@@ -113,9 +118,8 @@ impl Payloads<'_> {
         /// Seconds for what is not known to the second: when S3 removes what has expired, how long uploads are held, and when a job ends that
         /// was kept for its time.
         const MARGIN: i64 = 3 * DAY;
-        // And then for as long as it is kept, which is in both; or waits once more, because the attempt is lost.
-        let waits = (job.waits_for() - job.kept_for()).max(0);
-        let needed = deadline.plus_seconds(MARGIN + waits);
+        // Then it may wait once more, because the attempt is lost, and end without another. That it is then kept is in both.
+        let needed = deadline.plus_seconds(MARGIN + job.waits_for());
         let ends = |stored: &Stored| stored.put_at.unwrap_or(job.created_at).plus_seconds(BEYOND);
         let old = job.stored().filter(|(kind, stored)| kind.is_given() && needed > ends(stored));
         let old: Vec<_> = old.map(|(kind, _)| kind).collect();
@@ -125,8 +129,15 @@ impl Payloads<'_> {
         let texts: Vec<_> = job.stored().filter_map(|(kind, stored)| Some((kind, stored.text.clone()?))).collect();
         let mut put = Vec::new();
         for (kind, text) in texts.into_iter().filter(|(kind, _)| old.contains(kind)) {
-            let stored = self.bucket.put_payload(&job.file_keys(), text).await?;
-            put.push((kind, Stored { put_at: Some(now), ..stored }));
+            match self.bucket.put_payload(&job.file_keys(), text).await {
+                Ok(stored) => put.push((kind, Stored { put_at: Some(now), ..stored })),
+                Err(error) => {
+                    // Collected, for the reason in `settle_list`.
+                    let put: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
+                    self.give_up(&job.file_keys(), put).await;
+                    return Err(error);
+                }
+            }
         }
         Ok(put)
     }
@@ -202,9 +213,14 @@ impl Payloads<'_> {
     ) {
         match refused {
             Ok(Some(job)) => self.take_back(keys, put, Some(job)).await,
-            Err(error) if error.is_refusal() => self.take_back(keys, put, None).await,
+            Err(error) if error.is_refusal() => self.give_up(keys, put).await,
             Ok(None) | Err(_) => {}
         }
+    }
+
+    /// Takes back what was put for a write that is not made.
+    pub async fn give_up(&self, keys: &FileKeys, put: impl IntoIterator<Item = &Stored>) {
+        self.take_back(keys, put, None).await;
     }
 
     /// Takes back what was put, but for what the job refers to as it is: the write may have been made by an earlier try whose answer was
@@ -225,17 +241,21 @@ impl Payloads<'_> {
         }
     }
 
-    /// Puts the list of a job's files as a check has found them, if it is too long for the item, and refers to it.
-    pub async fn record_files(&self, job: &mut Job) -> Result<Recorded> {
+    /// Puts the list of a job's files as they now are, if it is too long for the item: the job that refers to it. `job` still refers to
+    /// the list that was read, as the table does until the write that goes by it.
+    pub async fn record_files(&self, job: &Job) -> Result<(Job, Recorded)> {
         let files = job.files.as_ref().ok_or_else(|| Error::internal("payload", "the list of files was not loaded"))?;
-        let read = job.file_list.take();
-        job.file_list = self.store_list(&job.file_keys(), long_list(files)?, read.as_ref()).await?;
-        let is_new = match (&job.file_list, &read) {
+        let read = job.file_list.as_ref();
+        let file_list = self.store_list(&job.file_keys(), long_list(files)?, read).await?;
+        let is_new = match (&file_list, read) {
             (Some(now), Some(read)) => !now.is_same(read),
             _ => true,
         };
-        let (put, former) = if is_new { (job.file_list.clone(), read.clone()) } else { (None, None) };
-        Ok(Recorded { read, put, former })
+        let recorded = match is_new {
+            true => Recorded { put: file_list.clone(), former: read.cloned() },
+            false => Recorded::default(),
+        };
+        Ok((Job { file_list, ..job.clone() }, recorded))
     }
 
     /// Tidies up after a write that refers to a new list: this is the job since then. Of the two lists, the one that it does not refer to
@@ -247,20 +267,20 @@ impl Payloads<'_> {
         self.take_back(&keys, lists, Some(job)).await;
     }
 
-    /// What became of a write that refers to a new list. The job then has its list of files.
-    pub async fn settle(&self, before: &Job, recorded: &Recorded, change: Result<Change>) -> Result<Change> {
+    /// What became of a write that refers to a new list, as `listed` does. The job then has its list of files.
+    pub async fn settle(&self, listed: &Job, recorded: &Recorded, change: Result<Change>) -> Result<Change> {
         match change {
             // It has the list that was written: what is done needs no other read, which could fail.
             Ok(Change::Made(job)) => {
                 self.settle_list(recorded, &job).await;
-                Ok(Change::Made(job.with_files_of(before)))
+                Ok(Change::Made(job.with_files_of(listed)))
             }
             Ok(Change::Refused(job)) => {
                 self.settle_list(recorded, &job).await;
-                self.with_files(before, job).await.map(Change::Refused)
+                self.with_files(listed, job).await.map(Change::Refused)
             }
             Err(error) => {
-                self.settle_put(&before.file_keys(), &recorded.put, Err(&error)).await;
+                self.settle_put(&listed.file_keys(), &recorded.put, Err(&error)).await;
                 Err(error)
             }
         }

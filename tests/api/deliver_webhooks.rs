@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local::Fault;
 use serde_json::{Value, json};
-use tests::{Authority, Client, Hooks, Receiver, Reply, dynamodb, text};
+use tests::{Authority, Client, Hooks, Receiver, Reply, dynamodb, item, objects, s3, text};
 
 #[tokio::test]
 async fn the_end_of_a_job_is_told_and_signed() {
@@ -159,6 +159,29 @@ async fn a_result_is_told_up_to_256_kib_and_every_file_is() {
     Client::nobody().put(&url, Value::Null).await.ok();
     assert_eq!(receiver.next().await.json()["data"]["output_files"].as_object().unwrap().len(), 1000);
     hooks.end().await;
+}
+
+#[tokio::test]
+async fn a_result_that_is_gone_is_not_told_as_none() {
+    let hooks = Hooks::begin().await;
+    let night = &hooks.night;
+    let mut receiver = hooks.receiver(|_| Reply::OK).await;
+    night.fail(Some("Invoke"), Fault::FailBefore(500));
+    let job_id = hooks.ended(&receiver.url, json!("x".repeat(5000))).await;
+    while hooks.log(&job_id).await["state"] != "pending" {}
+    for key in objects(&night.stack, &job_id).await {
+        let request = s3(&night.stack).delete_object().bucket(night.stack.resource("OutputsBucket").unwrap());
+        let stored = item(&night.stack, "JobsTable", "job_id", &job_id).await;
+        request.key(key).version_id(text(&stored["result"]["M"]["v"]["S"])).send().await.unwrap();
+    }
+    night.fail(None, Fault::None);
+    night.stack.clock().advance(Duration::from_secs(61));
+    night.reap().await;
+    let log = hooks.log_of(&job_id, 1).await;
+    assert_eq!(log["deliveries"][0]["error"], "The bucket of outputs no longer has the job's result", "{log}");
+    assert!(receiver.others() == 0);
+    let lines = hooks.end().await;
+    assert!(lines.iter().any(|line| line.text.contains("payload is gone") && line.text.contains("/payloads/")));
 }
 
 #[tokio::test]

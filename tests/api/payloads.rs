@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use local::{Fault, Front, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Night, World, input::uploaded, item, objects, s3, text};
+use tests::{Answer, Client, Form, Night, World, input::uploaded, item, objects, s3, text};
 use tokio::{runtime::Handle, task::block_in_place};
 
 const MIB: usize = 1 << 20;
@@ -286,21 +286,48 @@ fn sizes(files: &serde_json::Map<String, Value>) -> Vec<u64> {
     sizes
 }
 
-/// Before this function's next call of this operation is carried out, and those beside it, the miner declares this file.
-fn declared_before(night: &Night, function: &'static str, operation: &'static str, url: &str, number: usize) {
-    let (url, is_declared) = (url.to_owned(), Mutex::new(false));
+/// Before this function's next call of this operation is carried out, and those beside it, the miner sends this.
+fn sent_before<F: Future<Output = Answer>>(
+    night: &Night,
+    function: &'static str,
+    operation: &'static str,
+    send: impl Fn() -> F + Send + Sync + 'static,
+) {
+    let is_sent = Mutex::new(false);
     night.stack.set_faults(move |call| {
         let is_meant = call.operation == operation && call.function.as_deref() == Some(function);
         if is_meant {
             block_in_place(|| {
-                let mut is_declared = is_declared.lock().unwrap();
-                if !std::mem::replace(&mut *is_declared, true) {
-                    Handle::current().block_on(declare(&url, number)).ok();
+                let mut is_sent = is_sent.lock().unwrap();
+                if !std::mem::replace(&mut *is_sent, true) {
+                    Handle::current().block_on(send()).ok();
                 }
             });
         }
         Fault::None
     });
+}
+
+/// The same: the miner declares this file.
+fn declared_before(night: &Night, function: &'static str, operation: &'static str, url: &str, number: usize) {
+    let url = url.to_owned();
+    sent_before(night, function, operation, move || {
+        let url = url.clone();
+        async move { declare(&url, number).await }
+    });
+}
+
+/// Sends a file of [`report`] through the API.
+async fn send_form(url: &str, number: usize) -> Answer {
+    let (route, path) = (url.replace("?token=", "/upload?token="), format!("frames/{number:04}.png"));
+    let kind = [("content-type", Form::CONTENT_TYPE)];
+    Client::nobody().send(Method::PUT, &route, Form::of(&path, b"hello"), &kind).await
+}
+
+/// The names of the files that have arrived.
+fn arrived(files: &Value) -> Vec<&str> {
+    let files = files.as_object().unwrap().values().filter(|file| file["uploaded"] == true);
+    files.filter_map(|file| file["filename"].as_str()).collect()
 }
 
 
@@ -343,6 +370,74 @@ async fn a_declaration_while_the_job_is_completed_is_kept() {
     night.stack.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_while_the_job_is_completed_is_not_left_out() {
+    let night = Night::begin().await;
+    // A list that is stored apart, and one in the item.
+    for count in [200, 8] {
+        let names: Vec<_> = (0..count).map(|number| format!("frames/{number:04}.png")).collect();
+        let job_id = night.create("train").await;
+        let (nobody, url) = (Client::nobody(), night.claim(&night.miner().await, &job_id).await);
+        nobody.post(&url, json!({"status": "complete", "output_filenames": names})).await.ok();
+        let form = url.clone();
+        sent_before(&night, "complete-job", "UpdateItem", move || {
+            let url = form.clone();
+            async move { send_form(&url, 7).await }
+        });
+        nobody.put(&url, Value::Null).await.is_error(503, "Service busy, please try again");
+        let done = nobody.put(&url, Value::Null).await.ok();
+        assert_eq!(arrived(&done["output_files"]), ["frames/0007.png"], "{count}");
+    }
+    night.stack.shutdown().await;
+}
+
+/// Has a long list's miner fall silent for longer than its lease, with one file there.
+async fn silent(night: &Night, beats: bool) -> (String, String) {
+    let (job_id, url) = reported(night).await;
+    if beats {
+        beat(&url).await.ok();
+    }
+    assert_eq!(send_form(&url, 7).await.status, 200);
+    night.stack.clock().advance(Duration::from_secs(2 * 3600 + 400));
+    (job_id, url)
+}
+
+async fn beat(url: &str) -> Answer {
+    Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), json!({})).await
+}
+
+#[tokio::test]
+async fn a_long_list_of_a_lost_miner_is_completed_and_tidied() {
+    let night = Night::begin().await;
+    let (job_id, url) = silent(&night, true).await;
+    assert_eq!(night.reap().await, json!({"completed": 1}));
+    assert_eq!(arrived(&night.get(&job_id).await["output_files"]), ["frames/0007.png"]);
+    // The result, and the list that there is now.
+    assert_eq!(payloads(&night.stack, &job_id).await.len(), 2);
+    assert_eq!(Client::nobody().put(&url, Value::Null).await.ok()["status"], "partial_failure");
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_while_the_reaper_checks_leaves_the_list_as_it_was() {
+    // Another one, and the attempt's first.
+    for beats in [true, false] {
+        let night = Night::begin().await;
+        let (job_id, url) = silent(&night, beats).await;
+        let late = url.clone();
+        sent_before(&night, "reap-jobs", "TransactWriteItems", move || {
+            let url = late.clone();
+            async move { beat(&url).await }
+        });
+        assert_eq!(night.reap().await, json!({"unchanged": 1}));
+        assert_eq!(night.get(&job_id).await["output_files"].as_object().unwrap().len(), 200);
+        assert_eq!(payloads(&night.stack, &job_id).await.len(), 2);
+        let done = Client::nobody().put(&url, Value::Null).await.ok();
+        assert_eq!((&done["status"], arrived(&done["output_files"])), (&json!("partial_failure"), vec!["frames/0007.png"]));
+        night.stack.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn a_list_that_was_replaced_does_not_stay() {
     let night = Night::begin().await;
@@ -367,6 +462,19 @@ async fn a_reader_whose_list_was_replaced_reads_the_job_again() {
     declared_before(&night, "get-job", "GetObject", &url, 7);
     let job = night.get(&job_id).await;
     assert_eq!(sizes(job["output_files"].as_object().unwrap()), [3, 7]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_create_whose_list_was_replaced_reads_the_job_again() {
+    let night = Night::begin().await;
+    let none = json!({});
+    let create = || try_create(&night, &none, Some("k"));
+    let job_id = text(&create().await.ok()["job_id"]);
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().post(&url, report()).await.ok();
+    declared_before(&night, "create-job", "GetObject", &url, 7);
+    assert_eq!(sizes(create().await.ok()["output_files"].as_object().unwrap()), [7]);
     night.stack.shutdown().await;
 }
 
@@ -474,6 +582,21 @@ async fn arguments_are_taken_back_when_the_list_of_inputs_cannot_be_put() {
 }
 
 #[tokio::test]
+async fn a_result_is_taken_back_when_the_list_of_files_cannot_be_put() {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    let puts = AtomicUsize::new(0);
+    night.stack.set_faults(move |call| {
+        let is_put = call.function.as_deref() == Some("finish-job") && call.operation == "PutObject";
+        if is_put && puts.fetch_add(1, Ordering::SeqCst) > 0 { Fault::FailBefore(503) } else { Fault::None }
+    });
+    Client::nobody().post(&url, report()).await.is_error(503, "Service busy, please try again");
+    assert_eq!(objects(&night.stack, "/payloads/").await, [""; 0]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_payload_that_was_replaced_is_never_answered() {
     // In a bucket without versions yet, another object can take its place; with them, it cannot.
     for unversioned in [u64::MAX, 0] {
@@ -500,7 +623,7 @@ async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() 
     let (job_id, miner) = (create(&night, "serve").await, night.miner().await);
     let stored = async || item(&night.stack, "JobsTable", "job_id", &job_id).await["job_args"].take();
     let before = stored().await;
-    // `serve` has no timeout: it may run for 30 days, and is kept for 30 after that. The bucket keeps an object for 64.
+    // `serve` has no timeout: it may run for 30 days, and is kept for 30 after that. The bucket keeps an object for 71.
     night.stack.clock().advance(Duration::from_secs(10 * 86_400));
     night.fail(Some("PutObject"), Fault::KillAfter);
     assert!(night.try_claim(&miner, &job_id).await.is_failure());
@@ -510,7 +633,7 @@ async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() 
     assert_eq!((claimed.engine_calls(), &claimed.body["job_data"]), ((2, 2), &with_disk(object(LARGE))));
     let after = stored().await;
     assert_eq!(after["M"]["h"], before["M"]["h"]);
-    // Not under the same key: the bucket keeps what was overwritten for 32 days.
+    // Not under the same key: the bucket keeps what was overwritten for 30 days.
     assert_ne!(after["M"]["i"], before["M"]["i"]);
 
     // Lost soon after that, it has arguments that are young enough for the next attempt.
@@ -521,6 +644,20 @@ async fn arguments_that_would_not_outlive_their_job_are_put_anew_by_its_claim() 
     let again = night.try_claim(&night.miner().await, &job_id).await.ok();
     assert_eq!((&again["attempt"], &again["job_data"]), (&json!(2), &with_disk(object(LARGE))));
     assert_eq!(stored().await, after);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn arguments_outlive_a_wait_after_a_lost_attempt_and_the_retention_after_that() {
+    let night = Night::begin().await;
+    let path = night.url(&format!("/jobs/{}/train?cancel_after=30d", night.chute_id));
+    let job_id = text(&night.user.post(&path, object(LARGE)).await.ok()["job_id"]);
+    let stored = async || item(&night.stack, "JobsTable", "job_id", &job_id).await["job_args"]["M"]["i"].take();
+    let before = stored().await;
+    // Released, it may wait until day 59, and then is kept until day 89. The bucket keeps an object for 71.
+    night.stack.clock().advance(Duration::from_secs(29 * 86_400));
+    night.claim(&night.miner().await, &job_id).await;
+    assert_ne!(stored().await, before);
     night.stack.shutdown().await;
 }
 

@@ -46,6 +46,7 @@ impl Job {
         let interval = ((now.div_euclid(1000) - token.claimed) / 20).clamp(30, 300);
         let lease = now + 3000 * interval;
         let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
+        let ends = until.1.max(token.expires * 1000).div_euclid(1000) * 1000;
         if let Some(beats) = &mut self.beats
             && beats.attempt == token.attempt
             && let Some((attempt, told)) = &mut beats.cancelled
@@ -56,6 +57,7 @@ impl Job {
                 _ => until.0.min(now + LAST_WORDS),
             };
             beats.until = Some((running, until.1));
+            beats.ends = ends;
             *told = true;
             return stop;
         }
@@ -66,7 +68,7 @@ impl Job {
                 held => status(held.err().unwrap_or(503)),
             };
         }
-        self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None });
+        self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None, ends });
         Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
     }
 
@@ -80,11 +82,11 @@ impl Job {
             return;
         }
         self.cancel = true;
-        let until = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
+        let until = self.beats_of(now);
         if until.is_some() {
             self.due = self.due.min(Some(now + LAST_WORDS));
         }
-        self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)) });
+        self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)), ends: i64::MAX });
     }
 
     pub(crate) fn retry(&mut self, now: i64) {
@@ -97,6 +99,7 @@ impl Job {
         (self.errors, self.failure) = (0, None);
         self.waits(now);
         self.files.clear();
+        self.is_long = false;
         self.objects.clear();
         self.outputs.clear();
     }
@@ -154,7 +157,8 @@ impl Job {
             self.report = Some(report);
             let report = if self.cancel { Report { status: "cancelled", ..report } } else { report };
             self.files = report.files().map(|file| (file, false)).collect();
-            let uploads = !self.files.is_empty();
+            self.is_long = report.is_long;
+            let uploads = !self.files.is_empty() || self.is_long;
             self.status =
                 if uploads && report.status == "complete" { "complete_pending_uploads" } else { report.status };
             if uploads {
@@ -187,7 +191,8 @@ impl Job {
             *arrived = self.outputs.contains_key(file);
         }
         if self.status == "complete_pending_uploads" {
-            self.status = if self.files.values().all(|arrived| *arrived) { "complete" } else { "partial_failure" };
+            let all = !self.is_long && self.files.values().all(|arrived| *arrived);
+            self.status = if all { "complete" } else { "partial_failure" };
         }
         self.end();
     }
@@ -203,11 +208,11 @@ impl Job {
             }
             None if self.terminal || self.status == "pending" => {}
             // The row alone tells that there is nothing to do.
-            None if self.lease_of_row() > Some(now) => {}
-            None if self.held_until() > Some(now) => {
+            None if self.lease_of_row(now) > Some(now) => {}
+            None if self.held_until(now) > Some(now) => {
                 let cancelled = (self.cancel && self.report.is_none()).then_some(now + LAST_WORDS);
-                let silent = (!self.has_beaten()).then_some(now + LONGEST_LEASE);
-                self.due = [self.held_until(), cancelled, silent].into_iter().flatten().min();
+                let silent = (!self.has_beaten(now)).then_some(now + LONGEST_LEASE);
+                self.due = [self.held_until(now), cancelled, silent].into_iter().flatten().min();
             }
             None if self.report.is_some() => {
                 self.complete();
@@ -231,14 +236,13 @@ impl Job {
     }
 
     /// Until when the last heartbeat of this attempt holds it, whatever its state.
-    pub(crate) fn lease_of_row(&self) -> Option<i64> {
-        let beats = self.beats.filter(|beats| beats.attempt == self.attempt)?;
-        beats.until.map(|(running, uploads)| running.min(uploads))
+    pub(crate) fn lease_of_row(&self, now: i64) -> Option<i64> {
+        self.beats_of(now).map(|(running, uploads)| running.min(uploads))
     }
 
     /// When its miner loses it, unless it beats again.
-    pub(crate) fn held_until(&self) -> Option<i64> {
-        let beats = self.beats.filter(|beats| beats.attempt == self.attempt).and_then(|beats| beats.until);
+    pub(crate) fn held_until(&self, now: i64) -> Option<i64> {
+        let beats = self.beats_of(now);
         match self.report {
             Some(_) => beats.map_or(self.lease, |(_, uploads)| Some(uploads)).max(self.urls),
             None => beats.map(|(running, _)| running).into_iter().chain(self.deadline).min(),
@@ -248,7 +252,7 @@ impl Job {
     /// The attempt is taken from its miner.
     pub(crate) fn close(&mut self) {
         let cancelled = self.beats.and_then(|beats| beats.cancelled);
-        self.beats = Some(Beats { attempt: self.attempt + 1, until: None, cancelled });
+        self.beats = Some(Beats { attempt: self.attempt + 1, until: None, cancelled, ends: i64::MAX });
     }
 
     pub(crate) fn end(&mut self) {

@@ -61,9 +61,14 @@ impl Job {
         self.failure = None;
     }
 
+    /// What the last heartbeat of this attempt holds the job for while it runs, and while files are uploaded.
+    pub(crate) fn beats_of(&self, now: i64) -> Option<(i64, i64)> {
+        self.beats.filter(|beats| beats.attempt == self.attempt && now < beats.ends)?.until
+    }
+
     /// Whether a heartbeat of this attempt was taken.
-    pub(crate) fn has_beaten(&self) -> bool {
-        self.beats.is_some_and(|beats| beats.attempt == self.attempt && beats.until.is_some())
+    pub(crate) fn has_beaten(&self, now: i64) -> bool {
+        self.beats_of(now).is_some()
     }
 
     /// What its miner is told.
@@ -90,7 +95,7 @@ impl Job {
     fn is_given_again(&self, miner: usize, worker: Option<u8>, now: i64) -> bool {
         let is_its_own = worker.is_some() && self.miner == Some(miner) && self.worker == worker;
         let runs = self.status == "running" && self.report.is_none() && self.gone.is_none();
-        is_its_own && runs && self.started >= now - MINUTE && !self.has_beaten()
+        is_its_own && runs && self.started >= now - MINUTE && !self.has_beaten(now)
     }
 
     fn may_be_given(&self, miner: usize, now: i64) -> bool {

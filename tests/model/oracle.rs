@@ -95,6 +95,8 @@ pub(crate) struct Job {
     pub(crate) report: Option<Report>,
     /// The report's files, and whether they are known to have arrived.
     pub(crate) files: BTreeMap<&'static str, bool>,
+    /// Their list is stored apart.
+    pub(crate) is_long: bool,
     /// When nothing of a deleted job can arrive any more.
     pub(crate) gone: Option<i64>,
     /// What S3 holds of it.
@@ -110,11 +112,19 @@ pub(crate) struct Report {
     pub(crate) result: u8,
     /// A bit for each of [`FILES`].
     pub(crate) files: u8,
+    /// It names others, too, which never come: their list is stored apart.
+    pub(crate) is_long: bool,
 }
 
 impl Report {
     pub(crate) fn files(self) -> impl Iterator<Item = &'static str> {
         FILES.into_iter().enumerate().filter(move |(at, _)| self.files >> at & 1 == 1).map(|(_, name)| name)
+    }
+
+    /// The names of all its files.
+    pub(crate) fn names(self) -> Vec<String> {
+        let others = (0..if self.is_long { 9 } else { 0 }).map(|number| format!("{number}{}", "n".repeat(925)));
+        self.files().map(str::to_owned).chain(others).collect()
     }
 }
 
@@ -127,6 +137,8 @@ pub(crate) struct Beats {
     pub(crate) until: Option<(i64, i64)>,
     /// The attempt that was cancelled, and whether its miner was told.
     pub(crate) cancelled: Option<(u32, bool)>,
+    /// When they mean nothing any more: no token of the attempt is valid.
+    pub(crate) ends: i64,
 }
 
 /// What a job token says. Times are in seconds.
@@ -243,6 +255,7 @@ impl Job {
             cancel: false,
             report: None,
             files: BTreeMap::new(),
+            is_long: false,
             gone: None,
             objects: BTreeMap::new(),
             outputs: BTreeMap::new(),

@@ -191,5 +191,7 @@ fn size() -> impl Strategy<Value = u8> {
 
 fn report() -> impl Strategy<Value = Report> {
     let status = prop_oneof![3 => Just("complete"), 1 => Just("error"), 1 => Just("cancelled")];
-    (status, size(), 0_u8..4).prop_map(|(status, result, files)| Report { status, result, files })
+    let is_long = prop_oneof![2 => Just(false), 1 => Just(true)];
+    let parts = (status, size(), 0_u8..4, is_long);
+    parts.prop_map(|(status, result, files, is_long)| Report { status, result, files, is_long })
 }

@@ -41,6 +41,7 @@ impl Job {
             until: number_of(row, "lease_expires_at").zip(number_of(row, "uploads_until")),
             cancelled: number_of(row, "cancelled")
                 .map(|attempt| (u32::try_from(attempt).unwrap_or_default(), !row["told_at"].is_null())),
+            ends: self.beats.map_or(0, |beats| beats.ends),
         });
         if beats != self.beats {
             return false;
@@ -80,6 +81,7 @@ impl Job {
             && (self.terminal && text("queue").is_some_and(|queue| queue.starts_with("later#")) || self.is_due(item))
             && number("cancel_requested_at").is_some() == self.cancel
             && text("report").is_some() == self.report.is_some()
-            && files == self.files
+            && (files == self.files || self.is_long && files.is_empty())
+            && item["file_list"].is_null() != self.is_long
     }
 }

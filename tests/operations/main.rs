@@ -11,6 +11,7 @@ mod day;
 mod documents;
 mod environment;
 mod fronts;
+mod lifecycle;
 mod logs;
 mod metrics;
 mod projections;

@@ -252,6 +252,19 @@ async fn the_first_releases_items_go_through_every_route_and_are_this_releases_t
 }
 
 #[tokio::test]
+async fn a_running_job_of_the_first_release_is_this_ones_once_its_reaper_has_looked() {
+    let (stack, _, made) = deployed().await;
+    let beat = format!("{}{}", stack.url(), text(&made["paths"]["running"])).replace("?token=", "/heartbeat?token=");
+    stack.clock().advance(Duration::from_secs(80));
+    Client::nobody().put(&beat, json!({})).await.ok();
+    // The first release's reaper sees the lease that it knows, which is over, and not this release's heartbeat.
+    stack.clock().advance(Duration::from_secs(20));
+    assert_eq!(stack.run_schedule("reap-jobs").await.unwrap()["requeued"], 0);
+    let job = item(&stack, "JobsTable", "job_id", &text(&made["jobs"]["running"]["job_id"]["S"])).await;
+    assert_eq!((&job["v"]["N"], &job["status"]["S"]), (&json!("2"), &json!("running")));
+}
+
+#[tokio::test]
 async fn a_job_of_a_newer_release_is_neither_read_nor_changed() {
     let (stack, client, made) = deployed().await;
     let url = |path: &str| format!("{}{path}", stack.url());

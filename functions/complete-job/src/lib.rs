@@ -49,7 +49,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     }
     if !job.terminal {
         let begin = lifecycle::begin_check(&job, now);
-        let (mut checked, seen) = match app.check(job, begin, now, None).await? {
+        let (checked, seen) = match app.check(job, begin, now, None).await? {
             Check::Done(checked, seen) => (checked, seen),
             Check::Refused(job) => {
                 has_ended(job.held_by(claims.att)?, now)?;
@@ -57,11 +57,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 return payloads.answer_to_miner(&request, &job, None).await;
             }
         };
-        let recorded = payloads.record_files(&mut checked).await?;
-        let transition = lifecycle::complete(&checked, now)?;
-        let transition = lifecycle::as_listed(transition, &checked, recorded.read.as_ref())?;
+        let (listed, recorded) = payloads.record_files(&checked).await?;
+        let transition = lifecycle::as_listed(lifecycle::complete(&listed, now)?, &checked)?;
         let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await;
-        job = match payloads.settle(&checked, &recorded, change).await? {
+        job = match payloads.settle(&listed, &recorded, change).await? {
             Change::Made(job) => {
                 job.count_end(&app.metrics);
                 job

@@ -179,16 +179,16 @@ impl<'a> IdempotencyKey<'a> {
     }
 
     /// The job that the key made before, when it was asked for in the same words.
-    async fn replay(&self, app: &App, request: &Request, mut job: Job) -> Result<Response<Body>> {
+    async fn replay(&self, app: &App, request: &Request, job: Job) -> Result<Response<Body>> {
         if job.request.as_ref() != Some(&self.request) {
             return Err(Error::Unprocessable("Idempotency-Key was used with a different request".to_owned()));
         }
+        let job_id = job.job_id;
+        let deleted = || Error::Conflict(format!("Job {job_id} of this Idempotency-Key was deleted"));
         if job.deleted_at.is_some() {
-            return Err(Error::Conflict(format!("Job {} of this Idempotency-Key was deleted", job.job_id)));
+            return Err(deleted());
         }
-        if let Some(gone) = app.payloads()?.load(&mut job, PayloadKind::ALL).await? {
-            return Err(gone.into());
-        }
+        let job = app.job_with(job, PayloadKind::ALL).await?.ok_or_else(deleted)?;
         let mut response = app.payloads()?.answer(request, &job).await?;
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
         Ok(response)

@@ -136,7 +136,10 @@ impl Run<'_> {
         let body = {
             let one_of_few = self.loading.acquire().await;
             let _one_of_few = one_of_few.map_err(|error| Error::internal("deliver webhooks", error))?;
-            webhook_event(&self.loaded(job).await?)?
+            match self.loaded(job).await? {
+                Ok(job) => webhook_event(&job)?,
+                Err(gone) => return Ok(Err(gone)),
+            }
         };
         let (webhook_id, sent_at) = (delivery.webhook_id(), Timestamp::system());
         let signature = secret.sign(&webhook_id, sent_at, &body, sent_at);
@@ -144,16 +147,20 @@ impl Run<'_> {
         Ok(self.receivers.send(&webhook, message).await)
     }
 
-    /// The job with what is told of it. What is too long, or gone from the bucket, is not.
-    async fn loaded(&self, mut job: Job) -> Result<Job> {
+    /// The job with what is told of it, or why nothing is: some is gone from the bucket. What is too long is not told.
+    async fn loaded(&self, mut job: Job) -> Result<Result<Job, String>> {
         for kind in [PayloadKind::Result, PayloadKind::Files, PayloadKind::Inputs] {
             let size = job.stored_apart(kind).map_or(0, |stored| stored.size);
-            let is_there = size <= LONGEST && self.app.payloads()?.load(&mut job, &[kind]).await?.is_none();
-            // Whoever shows a job that names inputs expects the list.
-            if !is_there && kind == PayloadKind::Inputs {
+            if size <= LONGEST {
+                if let Some(gone) = self.app.payloads()?.load(&mut job, &[kind]).await? {
+                    tracing::error!(job.id = %job.job_id, key = gone.key, "a webhook tells nothing: a payload is gone from the bucket");
+                    return Ok(Err(format!("The bucket of outputs no longer has the job's {kind}")));
+                }
+            } else if kind == PayloadKind::Inputs {
+                // Whoever shows a job that names inputs expects the list.
                 job.inputs = None;
             }
         }
-        Ok(job)
+        Ok(Ok(job))
     }
 }

@@ -94,7 +94,7 @@ fn is_tried_again(job: &Job, report: &Report) -> bool {
     is_tried && job.status == Status::Running && job.cancel_requested_at.is_none()
 }
 
-/// Puts what is too large for the item.
+/// Puts what is too large for the item: all of it, or nothing.
 async fn put_apart(
     payloads: Payloads<'_>,
     keys: FileKeys,
@@ -105,8 +105,13 @@ async fn put_apart(
         Some(result) => Some(payloads.store_result(&keys, result).await?),
         None => None,
     };
-    let file_list = payloads.store_list(&keys, list, None).await?;
-    Ok(Put { result, file_list, keys: Some(keys), lacks: false })
+    match payloads.store_list(&keys, list, None).await {
+        Ok(file_list) => Ok(Put { result, file_list, keys: Some(keys), lacks: false }),
+        Err(error) => {
+            payloads.give_up(&keys, result.as_ref().and_then(Payload::stored)).await;
+            Err(error)
+        }
+    }
 }
 
 /// What became of the write.

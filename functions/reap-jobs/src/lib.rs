@@ -242,7 +242,7 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     // A job that was put off is as late as before.
     app.metrics.longest(Metric::ReapDelay, held_until, now);
     let payloads = app.payloads()?;
-    let (mut seen, mut recorded) = (Seen::default(), Recorded::default());
+    let (mut seen, mut listed, mut recorded) = (Seen::default(), None, Recorded::default());
     let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
         (lifecycle::end_lost_without(&job, gone.kind, lease, now)?, Reaped::Lost)
@@ -254,9 +254,10 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
         let check = app.check(job, begin, moment, Some(limit)).await?;
         let Check::Done(checked, left) = check else { return Ok(Reaped::Unchanged) };
         (job, seen) = (*checked, left);
-        recorded = payloads.record_files(&mut job).await?;
-        let mut end = lifecycle::complete_for_lost_miner(&job, lease, now)?;
-        end.job = lifecycle::as_listed(end.job, &job, recorded.read.as_ref())?;
+        let (new, put) = payloads.record_files(&job).await?;
+        let mut end = lifecycle::complete_for_lost_miner(&new, lease, now)?;
+        end.job = lifecycle::as_listed(end.job, &job)?;
+        (listed, recorded) = (Some(new), put);
         (end, Reaped::Completed)
     } else if job.cancel_requested_at.is_some() {
         (lifecycle::end_cancelled(&job, lease, now), Reaped::Cancelled)
@@ -266,11 +267,17 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     } else {
         (lifecycle::time_out(&job, lease, now), Reaped::TimedOut(1))
     };
-    match app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await? {
+    let has_checked = listed.is_some();
+    let listed = listed.as_ref().unwrap_or(&job);
+    let revoked = app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await;
+    if let Err(error) = &revoked {
+        payloads.settle_put(&job.file_keys(), recorded.put(), Err(error)).await;
+    }
+    match revoked? {
         Outcome::Changed(after) => {
             // The list is the one that was written. A job that has lost it has nothing to tidy.
             payloads.settle_list(&recorded, &after).await;
-            let after = after.with_files_of(&job);
+            let after = after.with_files_of(listed);
             app.metrics.add(Metric::LeasesLost, 1);
             after.count_end(&app.metrics);
             tidy(app.bucket()?, seen, &after).await;
@@ -279,7 +286,11 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
         Outcome::Refused(after) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
             payloads.settle_list(&recorded, &after).await;
-            tidy(app.bucket()?, seen, &payloads.with_files(&job, *after).await?).await;
+            if has_checked && job.checked_for(now).is_some() {
+                // The miner is back, perhaps, and need not wait for a check that is over.
+                app.jobs.change(job_id, lifecycle::give_up_check(&job, now), "give up check: UpdateItem").await?;
+            }
+            tidy(app.bucket()?, seen, &payloads.with_files(listed, *after).await?).await;
             Ok(Reaped::Unchanged)
         }
         Outcome::Gone => Ok(Reaped::Unchanged),

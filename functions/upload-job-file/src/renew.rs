@@ -92,16 +92,16 @@ fn declared_anew(app: &App, declared: &Value, job: &Job, before: &OutputFile) ->
 async fn store(app: &App, claims: &JobClaims, mut job: Job, file: &OutputFile, now: Timestamp) -> Result<Option<Job>> {
     const DOING: &str = "renew: UpdateItem";
     let file_id = OutputFile::id(job.job_id, &file.filename);
-    let Some(before) = job.file_list.clone() else {
+    if job.file_list.is_none() {
         let transition = lifecycle::file_declared(claims.att, &file_id.to_string(), file, now)?;
         return change(app, claims, transition, DOING).await.map(Some);
-    };
+    }
     job.files.get_or_insert_default().insert(file_id, file.clone());
     let payloads = app.payloads()?;
-    let recorded = payloads.record_files(&mut job).await?;
-    let transition = lifecycle::list_replaced(&job, &before, now)?;
+    let (listed, recorded) = payloads.record_files(&job).await?;
+    let transition = lifecycle::list_replaced(&listed, &job, now)?;
     let change = app.jobs.change_attempt(claims.sub, claims.att, transition, DOING).await;
-    match payloads.settle(&job, &recorded, change).await? {
+    match payloads.settle(&listed, &recorded, change).await? {
         Change::Made(job) => Ok(Some(job)),
         Change::Refused(job) if job.terminal => Err(Error::already_finished()),
         Change::Refused(job) => {

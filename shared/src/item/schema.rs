@@ -60,6 +60,11 @@ pub fn check(item: &Item, doing: &'static str) -> Result<()> {
     }
 }
 
+/// Whether this release, or a newer one, has written the item last.
+pub fn is_current(item: &Item) -> bool {
+    version(item).is_some_and(|version| version >= VERSION)
+}
+
 fn version(item: &Item) -> Option<i64> {
     item.get(ATTRIBUTE)?.as_n().ok()?.parse().ok()
 }

@@ -73,9 +73,8 @@ impl Case<'_> {
             }
             What::Finish { token, report } => {
                 let (job, token, url) = back(&self.tokens, *token)?;
-                let names: Vec<_> = report.files().collect();
                 let content = json!({
-                    "status": report.status, "result": oracle::content(report.result), "output_filenames": names,
+                    "status": report.status, "result": oracle::content(report.result), "output_filenames": report.names(),
                 });
                 let call = Call::Finish { token: *token, report: *report };
                 with_token(job, call, Method::POST, url.clone(), body(content))

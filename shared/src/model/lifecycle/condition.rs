@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     item::{Condition, Transition, keys, number, schema, text},
-    model::{job::Job, payload::Stored},
+    model::job::Job,
     time::{DAY, Timestamp},
 };
 
@@ -39,13 +39,14 @@ pub(super) fn as_held(change: Transition, job: &Job) -> Transition {
         .when(Condition::unchanged_time("uploads_until", job.uploads_until))
 }
 
-/// Only if the job's list of files is still as it was read, at `list` or in the item: a declaration in between is not lost. Of a list in the
-/// item, the time of the last change tells: every change of a file is one.
-pub fn as_listed(change: Transition, job: &Job, list: Option<&Stored>) -> Result<Transition> {
-    Ok(change.when(match list {
-        Some(stored) => Condition::Is("file_list", attribute(stored)?),
-        None => Condition::Is("updated_at", number(job.updated_at.millis())),
-    }))
+/// Only if the job's files are still as they were read: neither a declaration in between is lost, nor a form. The time of the last change
+/// tells, since each of them is one; and where the list is, which no two of one millisecond share.
+pub fn as_listed(change: Transition, job: &Job) -> Result<Transition> {
+    let change = change.when(Condition::Is("updated_at", number(job.updated_at.millis())));
+    Ok(match &job.file_list {
+        Some(stored) => change.when(Condition::Is("file_list", attribute(stored)?)),
+        None => change,
+    })
 }
 
 /// When the last token that a miner may have for the job has ended, whatever the upload window (12 hours at most, twice).

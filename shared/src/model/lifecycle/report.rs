@@ -150,10 +150,10 @@ pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timest
         .set("updated_at", number(now.millis())))
 }
 
-/// The same, of a file whose list is stored apart: the job's new list takes the place of the one that was read, if that is still there.
-pub fn list_replaced(job: &Job, before: &Stored, now: Timestamp) -> Result<Transition> {
-    reported_by(job.attempt)
-        .when(Condition::Is("file_list", attribute(before)?))
+/// The same, of a file whose list is stored apart: the new list of `listed` takes the place of the one that was read, if that is still there.
+pub fn list_replaced(listed: &Job, read: &Job, now: Timestamp) -> Result<Transition> {
+    reported_by(read.attempt)
+        .when(Condition::unchanged("file_list", read.file_list.as_ref().map(attribute).transpose()?))
         .set("updated_at", number(now.millis()))
-        .listing(job)
+        .listing(listed)
 }

@@ -151,7 +151,7 @@ fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
         PayloadKind::Result => change.set_option("result", marked(job.result.as_ref().and_then(Payload::stored))?),
         PayloadKind::Inputs => change.set_option("inputs", marked(job.inputs.as_ref().and_then(Payload::stored))?),
         // Another may have taken its place since it was read.
-        PayloadKind::Files => as_listed(change, job, job.file_list.as_ref())?.remove("file_list"),
+        PayloadKind::Files => as_listed(change, job)?.remove("file_list"),
     };
     Ok(change.terminal(job.job_id, now))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Context, Result},
-    item::{Cursor, Item, cursor, keys, number},
+    item::{Cursor, Item, cursor, keys, number, schema},
     model::Lease,
     tables::read::batch_get_jobs,
     time::Timestamp,
@@ -65,7 +65,7 @@ impl Jobs {
             .query(&DUE, &key)
             .key_condition_expression("#key = :key AND due_at <= :now")
             .expression_attribute_values(":now", number(now.millis()))
-            .projection_expression("job_id, due_at, attempt")
+            .projection_expression("job_id, due_at, attempt, v")
             .limit(PAGE)
             .set_exclusive_start_key(from.after.map(|after| start(&DUE, &key, after)));
         let answer = request.send().await.context(DUE.doing)?;
@@ -81,7 +81,8 @@ impl Jobs {
     /// ago is seen when the job is read, and one that was revoked a moment ago at the next look.
     async fn held(&self, due: &[Item], now: Timestamp) -> Result<HashSet<Uuid>> {
         let row = |entry: &Item| {
-            let (_, job_id) = cursor(entry, DUE.sorted_by)?;
+            // A job of an earlier release is looked at once, which makes it this one's: after a rollback, that one would not see what holds it.
+            let (_, job_id) = cursor(entry, DUE.sorted_by).filter(|_| schema::is_current(entry))?;
             let attempt: u32 = entry.get("attempt")?.as_n().ok()?.parse().ok()?;
             Some((keys::lease(job_id), (job_id, attempt)))
         };

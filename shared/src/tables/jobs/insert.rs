@@ -82,7 +82,7 @@ impl Jobs {
                 return Err(quota.exceeded(&usage));
             }
         }
-        Err(Error::unavailable("create job: usage", "every shard with room was full a moment later"))
+        Err(Error::unavailable("create job: usage", "every shard with room was full a moment later").unwritten())
     }
 
     async fn write_counted(

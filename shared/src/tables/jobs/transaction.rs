@@ -113,13 +113,28 @@ impl Refusals {
     }
 
     /// Most of what else cancels a transaction passes: another one on the same rows, or throttling. An item that DynamoDB
-    /// cannot store does not.
+    /// cannot store does not. Nothing of it was written.
     pub(super) fn error(&self, doing: &'static str) -> Error {
         let codes: Vec<_> = self.reasons.iter().map(|reason| reason.code().unwrap_or_default()).collect();
         let lasting = ["ValidationError", "ItemCollectionSizeLimitExceeded"];
-        match codes.iter().any(|code| lasting.contains(code)) {
+        let error = match codes.iter().any(|code| lasting.contains(code)) {
             true => Error::internal(doing, codes.join(", ")),
             false => Error::unavailable(doing, codes.join(", ")),
+        };
+        error.unwritten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_was_cancelled_has_written_nothing() {
+        for code in ["TransactionConflict", "ThrottlingError", "ValidationError"] {
+            let reasons = vec![CancellationReason::builder().code(code).build()];
+            let refusals = Refusals { reasons, slots: vec![Slot::Job] };
+            assert!(refusals.error("test").is_refusal(), "{code}");
         }
     }
 }
