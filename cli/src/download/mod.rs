@@ -202,9 +202,8 @@ async fn fetch(api: &Api, path: &str, file: &Output, place: &Place, replace: boo
     let mut arriving = Arriving { file: handle, hash: Sha256::new(), size: 0, etag: None };
     let bar = ProgressBar::new(file.size.unwrap_or_default()).with_style(ProgressStyle::with_template(BAR)?);
     let bar = bar.with_message(screen::name(&file.filename));
-    let mut failures = 0;
+    let (mut failures, mut most) = (0, 0);
     loop {
-        let before = arriving.size;
         let arrived = async {
             // A fresh URL each time: they end.
             let source: Source = api.json(Method::GET, path, None).await?;
@@ -214,7 +213,9 @@ async fn fetch(api: &Api, path: &str, file: &Output, place: &Place, replace: boo
             Ok(()) => break,
             Err(error) if error.is::<Disk>() || refused(&error).is_some() => return Err(error),
             Err(error) => {
-                failures = if arriving.size > before { 1 } else { failures + 1 };
+                // Nor is it progress to receive the same once more.
+                failures = if arriving.size > most { 1 } else { failures + 1 };
+                most = most.max(arriving.size);
                 if failures == TRIES {
                     return Err(error);
                 }
@@ -239,10 +240,13 @@ async fn receive(api: &Api, url: &str, file: &Output, arriving: &mut Arriving, b
         }
         let answer = timeout(SILENCE, request.send()).await.context("S3 is silent")?;
         let answer = answer.map_err(reqwest::Error::without_url)?;
-        if !goes_on(&answer, arriving.size) {
+        let status = answer.status();
+        // What has arrived is of no use where the content is another one by now, or comes from its beginning. No other failure says so.
+        if is_from_elsewhere(&answer, arriving.size) {
             arriving.restart().map_err(Disk)?;
+            ensure!(status != StatusCode::PARTIAL_CONTENT, "S3 answers another part of it than it was asked for");
         }
-        if !answer.status().is_success() {
+        if !status.is_success() {
             bail!(StoreRefusal(Refusal::of(answer).await));
         }
         let etag = answer.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
@@ -261,7 +265,9 @@ async fn receive(api: &Api, url: &str, file: &Output, arriving: &mut Arriving, b
     let is_size = size.is_none_or(|size| size == arriving.size);
     let is_hash = sha256.as_ref().is_none_or(|sha256| hex::encode(arriving.hash.clone().finalize()) == *sha256);
     let (arrived, expected) = (arriving.size, size.unwrap_or(arriving.size));
-    if !is_size || !is_hash {
+    // One that ends too early goes on from there.
+    let is_cut = size.is_some_and(|size| arrived < size);
+    if !is_cut && (!is_size || !is_hash) {
         arriving.restart().map_err(Disk)?;
     }
     ensure!(is_size, "{arrived} bytes arrived instead of {expected}");
@@ -269,9 +275,12 @@ async fn receive(api: &Api, url: &str, file: &Output, arriving: &mut Arriving, b
     Ok(())
 }
 
-/// Whether an answer holds what comes after so many bytes.
-fn goes_on(answer: &Response, after: u64) -> bool {
+/// Whether an answer says that it cannot be put behind so many bytes.
+fn is_from_elsewhere(answer: &Response, after: u64) -> bool {
     let range = answer.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
-    answer.status() == StatusCode::PARTIAL_CONTENT
-        && range.is_some_and(|range| range.starts_with(&format!("bytes {after}-")))
+    match answer.status() {
+        StatusCode::PARTIAL_CONTENT => !range.is_some_and(|range| range.starts_with(&format!("bytes {after}-"))),
+        StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => true,
+        status => status.is_success(),
+    }
 }

@@ -195,6 +195,57 @@ async fn a_download_is_tried_again_where_it_was_cut_and_goes_on_after_a_failure(
 }
 
 #[tokio::test]
+async fn what_has_arrived_is_kept_when_the_next_answer_is_a_503_or_ends_too_early() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = job_of(&variables, "head -c 3000000 /dev/urandom >a").await?;
+    let gets = first(3, |request| request.starts_with("GET /") && request.ends_with("/outputs/a"));
+    let seen = through(stack(), &mut variables, move |request| match gets(request) {
+        Some(0) => Way::Cut(0.5),
+        Some(1) => Way::Refuse(503),
+        // Nothing says that this is not all of it.
+        Some(_) => Way::End(0.5),
+        None => Way::Pass,
+    })
+    .await?;
+    let folder = tempfile::tempdir()?;
+    printed(&variables, &["download", &job, "--to", folder.path().to_str().context("a path")?]).await?;
+    assert_eq!(fs::metadata(folder.path().join("a"))?.len(), 3_000_000);
+    let ranges = proxy::ranges(&seen);
+    // The first and the second try after the cut ask for the same, and the last one for less.
+    assert!(ranges.len() == 3 && ranges[0] == ranges[1] && ranges[0].starts_with("bytes=1"), "{ranges:?}");
+    assert!(ranges[2].starts_with("bytes=2"), "{ranges:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_shorter_than_was_said_or_another_one_is_not_asked_for_without_end() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    variables.insert("JOBCHUTE_SPEED".to_owned(), "1000".to_owned());
+    let job = job_of(&variables, "head -c 1000 /dev/zero >a").await?;
+    for (said, instead, error) in [
+        (r#""size":1000"#, r#""size":1001"#, "1000 bytes arrived instead of 1001"),
+        (r#""size":1000"#, r#""size":999"#, "1000 bytes arrived instead of 999"),
+        (r#""sha256":""#, r#""sha256":"0"#, "its SHA-256 is not 0"),
+    ] {
+        let mut variables = variables.clone();
+        let looked = format!("GET /jobs/{job}");
+        let seen = through(stack(), &mut variables, move |request| match request == looked {
+            true => Way::Replace(said, instead),
+            false => Way::Pass,
+        })
+        .await?;
+        let folder = tempfile::tempdir()?;
+        let to = folder.path().to_str().context("a path")?;
+        let (code, told) = ended(&variables, &["download", &job, "--to", to]).await?;
+        assert!(code == 1 && told.contains("a is missing"), "{code}: {told}");
+        let tries = proxy::all(&seen, |request| request.ends_with("/outputs/a"), |_| ()).len();
+        assert!(tries <= 6 && told.contains(error), "{tries} tries: {told}");
+        assert_eq!(folder.path().read_dir()?.count(), 0);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_download_that_is_stopped_leaves_no_part_of_a_file() -> Result<()> {
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let mut variables = keys(stack()).await?;
