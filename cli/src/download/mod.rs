@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     api::Api,
+    digest::digest_aside,
     pace,
     refusal::{Refusal, StoreRefusal, refused, wait},
     screen::{self, BAR, complain, tell},
@@ -97,8 +98,15 @@ async fn every(api: &Api, job: Uuid, to: Option<PathBuf>, force: bool) -> Result
             }
             // The API promises it; another one would be somebody's trap.
             ensure!(is_relative(&file.filename), "not a relative path");
-            let place = target.place(&file.filename, file_id, &folders)?;
-            bring(api, job, file_id, file, &place, force).await.map(|how| (place, how))
+            let (place, is_there) = find(&target, file_id, file, &folders).await?;
+            if is_there {
+                place.keep();
+                return Ok((place, ", which was there"));
+            }
+            ensure!(!place.is_folder(), "a folder is there");
+            ensure!(force || !place.is_taken(), "something else is there, which --force replaces");
+            fetch(api, &format!("/jobs/{job}/download/{file_id}"), file, &place, force).await?;
+            Ok((place, ""))
         };
         let done = done.await;
         if !screen::is_json() {
@@ -152,18 +160,22 @@ fn folders(name: &str) -> impl Iterator<Item = String> {
     name.match_indices('/').map(|(at, _)| name[..at].to_owned())
 }
 
-/// Makes sure that a file is in its place; what to say of it beside its name.
-async fn bring(api: &Api, job: Uuid, file_id: &str, file: &Output, place: &Place, force: bool) -> Result<&'static str> {
-    if place.is_taken() {
-        if let (Some(size), Some(sha256)) = (file.size, &file.sha256)
-            && place.holds(size, sha256)
-        {
-            return Ok(", which was there");
-        }
-        ensure!(force, "something else is there, which --force replaces");
+/// Where a file goes, and whether it is there.
+async fn find(target: &Target, file_id: &str, file: &Output, folders: &HashSet<String>) -> Result<(Place, bool)> {
+    let place = target.place(&file.filename, file_id, folders)?;
+    if is_there(&place, file).await {
+        return Ok((place, true));
     }
-    fetch(api, &format!("/jobs/{job}/download/{file_id}"), file, place, force).await?;
-    Ok("")
+    let Some(other) = target.instead_of(&place, file_id)? else { return Ok((place, false)) };
+    let is_there = is_there(&other, file).await;
+    Ok((other, is_there))
+}
+
+/// Whether a place has this file. A signal is not kept waiting by the hashing of a large one.
+async fn is_there(place: &Place, file: &Output) -> bool {
+    let (Some(size), Some(sha256)) = (file.size, &file.sha256) else { return false };
+    let Some(found) = place.file(size) else { return false };
+    digest_aside(found).await.is_ok_and(|found| found == (size, sha256.clone()))
 }
 
 /// A file that arrives, piece by piece.
@@ -194,7 +206,7 @@ impl Arriving {
 
 /// This disk, and not the network, has failed: no other try does better.
 #[derive(Debug, thiserror::Error)]
-#[error("can't be written: {0}")]
+#[error("can't be written")]
 struct Disk(#[from] io::Error);
 
 async fn fetch(api: &Api, path: &str, file: &Output, place: &Place, replace: bool) -> Result<()> {

@@ -245,6 +245,92 @@ async fn a_file_that_is_shorter_than_was_said_or_another_one_is_not_asked_for_wi
     Ok(())
 }
 
+/// The other name of a file of a job's.
+fn other(job: &str, name: &str) -> Result<String> {
+    Ok(format!("{}-{name}", uuid::Uuid::new_v5(&job.parse()?, name.as_bytes())))
+}
+
+#[tokio::test]
+async fn a_file_does_not_replace_another_of_the_job_where_the_file_system_takes_their_names_for_one() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = job_of(&variables, "echo 1 >a; echo 2 >b; echo 3 >c; echo 1 >d").await?;
+    let (found, fetched) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    // Two names of one file, as those that differ in case are elsewhere: of one that is there, and of one that is fetched.
+    fs::write(found.path().join("a"), "1\n")?;
+    for twin in ["b", "d"] {
+        fs::hard_link(found.path().join("a"), found.path().join(twin))?;
+    }
+    let (a, c) = (fetched.path().join("a"), fetched.path().join("c"));
+    through(stack(), &mut variables, move |request| {
+        if request.ends_with("/outputs/b") && a.exists() && !c.exists() {
+            fs::hard_link(&a, &c).expect("a link");
+        }
+        Way::Pass
+    })
+    .await?;
+    for (folder, twin, content) in [(&found, "b", "2\n"), (&fetched, "c", "3\n")] {
+        let to = folder.path().to_str().context("a path")?;
+        let name = other(&job, twin)?;
+        for more in [&[][..], &["--force"], &[]] {
+            let (code, told) = ended(&variables, &[&["download", &job, "--to", to], more].concat()).await?;
+            assert!(code == 0 && told.contains(&format!("{twin} as {name}")), "{code}: {told}");
+            assert_eq!(fs::read_to_string(folder.path().join("a"))?, "1\n");
+            assert_eq!(fs::read_to_string(folder.path().join(twin))?, "1\n");
+            assert_eq!(fs::read_to_string(folder.path().join(&name))?, content);
+            assert_eq!(fs::read_to_string(folder.path().join("d"))?, "1\n");
+            assert_eq!(folder.path().read_dir()?.count(), 5);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_in_the_place_of_a_file_is_told_of_before_the_file_is_fetched() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = job_of(&variables, "echo 1 >a").await?;
+    let seen = through(stack(), &mut variables, |_| Way::Pass).await?;
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("a"))?;
+    let to = folder.path().to_str().context("a path")?;
+    let (code, told) = ended(&variables, &["download", &job, "--to", to, "--force"]).await?;
+    assert!(code == 1 && told.contains("a is missing: a folder is there\n"), "{code}: {told}");
+    assert!(bodies(&seen, |request| request.contains("/download/")).is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_download_while_it_looks_at_a_large_file_that_is_there() -> Result<()> {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut variables = keys(stack()).await?;
+        let job = job_of(&variables, "head -c 1 /dev/zero >a").await?;
+        let looked = format!("GET /jobs/{job}");
+        through(stack(), &mut variables, move |request| match request == looked {
+            true => Way::Replace(r#""size":1,"#, r#""size":1099511627776,"#),
+            false => Way::Pass,
+        })
+        .await?;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a");
+        // It takes no room, and hours to hash.
+        fs::File::create_new(&file)?.set_len(1 << 40)?;
+        let mut command = command(&variables, &["download", &job, "--to", folder.path().to_str().context("a path")?]);
+        let download = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let open = format!("/proc/{}/fd", download.id().context("it runs")?);
+        let is_open = || {
+            fs::read_dir(&open)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|fd| fs::read_link(fd.path()).is_ok_and(|it| it == file))
+        };
+        until("it does not look", is_open).await?;
+        signal(download.id().context("it runs")?, name)?;
+        let (ended, told) = end_of(download).await?;
+        assert_eq!(ended, code, "{told}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_download_that_is_stopped_leaves_no_part_of_a_file() -> Result<()> {
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
