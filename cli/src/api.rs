@@ -15,7 +15,8 @@ use flate2::{Compression, write::GzEncoder};
 use jobchute::Identity;
 use reqwest::{
     Method, RequestBuilder, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION},
+    redirect::Policy,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -53,7 +54,9 @@ const COMPRESSED_FROM: usize = 64 << 10;
 pub(crate) struct Api {
     url: String,
     identity: Identity,
-    /// For S3, too.
+    /// For what carries the caller's credentials: no answer leads them elsewhere, or makes a `GET` of a `POST`.
+    own: reqwest::Client,
+    /// For S3.
     pub(crate) http: reqwest::Client,
 }
 
@@ -71,12 +74,14 @@ pub(crate) struct Once {
     key: String,
     /// It was sent, and nobody knows what has become of it.
     is_open: AtomicBool,
+    /// That was so once.
+    was_open: AtomicBool,
 }
 
 impl Once {
     /// One of this `Idempotency-Key`.
     pub(crate) fn new(key: String) -> Self {
-        Self { key, is_open: AtomicBool::new(false) }
+        Self { key, is_open: AtomicBool::new(false), was_open: AtomicBool::new(false) }
     }
 
     /// What of it can be repeated.
@@ -87,6 +92,11 @@ impl Once {
     /// Whether the API may have done it although nobody has heard so.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// Whether an answer to a copy of it was lost: the API may have decided about the next one as it did because of that one.
+    pub(crate) fn was_open(&self) -> bool {
+        self.was_open.load(Ordering::Relaxed)
     }
 
     /// It is on its way; whether it was open before.
@@ -109,6 +119,7 @@ impl Once {
             Err(_) => true,
         };
         self.is_open.store(is_open, Ordering::Relaxed);
+        self.was_open.fetch_or(is_open, Ordering::Relaxed);
     }
 }
 
@@ -131,8 +142,8 @@ fn is_at_the_door(status: StatusCode) -> bool {
 impl Api {
     /// The API at an address, for a caller.
     pub(crate) fn new(url: String, identity: Identity) -> Result<Self> {
-        let http = jobchute::http().connect_timeout(Duration::from_secs(10)).build()?;
-        Ok(Self { url, identity, http })
+        let http = || jobchute::http().connect_timeout(Duration::from_secs(10));
+        Ok(Self { url, identity, own: http().redirect(Policy::none()).build()?, http: http().build()? })
     }
 
     /// Sends a request of the caller's, with a JSON text as its body, and reads the answer's JSON; 204 is null. Any other status than 200
@@ -154,9 +165,15 @@ impl Api {
         self.ask(method, &format!("{}{path}", self.url), Some(path), body, once.as_ref()).await
     }
 
-    /// A `POST` with an `Idempotency-Key`, which tells afterwards whether the API may have obeyed. The caller closes it.
-    pub(crate) async fn once<T: DeserializeOwned>(&self, once: &Once, path: &str, body: &str) -> Result<T> {
-        let answer = self.ask(Method::POST, &format!("{}{path}", self.url), Some(path), Some(body), Some(once)).await;
+    /// The same, which tells afterwards whether the API may have obeyed. The caller closes it.
+    pub(crate) async fn once<T: DeserializeOwned>(
+        &self,
+        once: &Once,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<T> {
+        let answer = self.ask(method, &format!("{}{path}", self.url), Some(path), body, Some(once)).await;
         answer.map(|answer| answer.body)
     }
 
@@ -187,7 +204,8 @@ impl Api {
             body => Bytes::from(body.unwrap_or_default().to_owned()),
         };
         for try_ in 1.. {
-            let mut request = self.http.request(method.clone(), url).header(ACCEPT, "application/json");
+            let http = if signed.is_some() { &self.own } else { &self.http };
+            let mut request = http.request(method.clone(), url).header(ACCEPT, "application/json");
             // The largest job's answer comes in gzip, or not at all.
             request = request.header(ACCEPT_ENCODING, "gzip");
             if let Some(once) = once {
@@ -234,6 +252,11 @@ fn compressed(body: &str) -> io::Result<Bytes> {
 async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Vec<u8>>> {
     let sent = timeout(patience, request.send()).await.context("no answer")?;
     let answer = sent.map_err(reqwest::Error::without_url)?;
+    let there = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
+    if let Some(there) = there.filter(|_| answer.status().is_redirection()) {
+        let refusal = Error::new(Refusal::of(answer).await);
+        return Err(refusal.context(format!("JOBCHUTE_URL is not where the API is, which answers: {there}")));
+    }
     let is_nothing = answer.status() == StatusCode::NO_CONTENT;
     if !is_nothing && answer.status() != StatusCode::OK {
         return Err(Error::new(Refusal::of(answer).await));

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Error, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::{task::spawn_blocking, time::sleep};
@@ -20,7 +20,7 @@ use crate::{
     exit::{GoesOn, MayExist, Stopped},
     inputs::{LARGEST_ARGUMENTS, in_place},
     pace,
-    refusal::refused,
+    refusal::{refused, refused_with},
     screen,
     signals::Signals,
     wait::late,
@@ -105,7 +105,8 @@ async fn post(api: &Api, order: &Create, once: &Once, arguments: &str) -> Result
     let (chute, method) = (order.chute, utf8_percent_encode(&order.method, NON_ALPHANUMERIC));
     let cancel_after = order.cancel_after.iter().map(|time| ("cancel_after", time));
     let query = query(order.labels.iter().map(|label| ("label", label)).chain(cancel_after));
-    let answer: Box<RawValue> = api.once(once, &format!("/jobs/{chute}/{method}?{query}"), arguments).await?;
+    let answer: Box<RawValue> =
+        api.once(once, Method::POST, &format!("/jobs/{chute}/{method}?{query}"), Some(arguments)).await?;
     let Created { job_id } = serde_json::from_str(answer.get()).context("the answer is not a job")?;
     once.close();
     Ok((job_id, answer))
@@ -201,7 +202,17 @@ pub(crate) async fn cancel(api: &Api, job: Uuid) -> Result<()> {
 
 /// Has a job tried again.
 pub(crate) async fn retry(api: &Api, job: Uuid) -> Result<()> {
-    let answer: Box<RawValue> = api.json(Method::PUT, &format!("/jobs/{job}/retry"), None).await?;
+    let once = Once::new(Uuid::new_v4().to_string());
+    let retried = api.once(&once, Method::PUT, &format!("/jobs/{job}/retry"), None).await;
+    let answer: Box<RawValue> = match retried {
+        // The copy whose answer was lost may be why there is nothing to retry any more.
+        Err(error) if once.was_open() && refused_with(&error) == Some(StatusCode::CONFLICT) => {
+            let found: Box<RawValue> = api.json(Method::GET, &format!("/jobs/{job}"), None).await?;
+            let State { terminal, .. } = serde_json::from_str(found.get())?;
+            if terminal { Err(error) } else { Ok(found) }
+        }
+        retried => retried,
+    }?;
     show(&answer, |State { status, .. }| status)
 }
 

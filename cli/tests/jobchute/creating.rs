@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     processes::{signal, until},
     proxy::{Seen, Way, all, first, through},
-    run::{Variables, command, ended, jobchute, keys, printed, stack},
+    run::{Variables, command, ended, jobchute, keys, printed, stack, worked},
 };
 
 fn is_create(request: &str) -> bool {
@@ -152,5 +152,42 @@ async fn a_job_whose_id_cannot_be_written_is_told_of() -> Result<()> {
     let job = list.split(' ').next().unwrap_or_default();
     assert!(told.starts_with(&format!("jobchute: job {job} goes on, and ")), "{told}");
     assert_eq!(ended.status.code(), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_answer_does_not_make_a_failure_of_what_was_done() -> Result<()> {
+    let (direct, ..) = begin(|_| Way::Pass).await?;
+    let job = printed(&direct, &["create", &direct["JOBCHUTE_CHUTE"], "run"]).await?;
+    for (command, shown) in [("cancel", "cancelled\n"), ("retry", "pending\n"), ("delete", "")] {
+        let mut variables = direct.clone();
+        let is_lost = first(1, |_| true);
+        let way = move |request: &str| if is_lost(request).is_some() { Way::Cut(0.0) } else { Way::Pass };
+        through(stack(), &mut variables, way).await?;
+        assert_eq!(ended(&variables, &[command, &job]).await?, (0, shown.to_owned()));
+    }
+    // What cannot be retried is refused, whichever answers are lost.
+    let job = printed(&direct, &["create", &direct["JOBCHUTE_CHUTE"], "run"]).await?;
+    assert_eq!(worked(&direct, "true").await?.0, 0);
+    let (mut variables, is_lost) = (direct.clone(), first(1, |_| true));
+    let way = move |request: &str| if is_lost(request).is_some() { Way::Cut(0.0) } else { Way::Pass };
+    through(stack(), &mut variables, way).await?;
+    let (code, told) = ended(&variables, &["retry", &job]).await?;
+    assert!(code == 1 && told.contains("409 Conflict"), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_answer_leads_a_request_elsewhere_or_makes_another_one_of_it() -> Result<()> {
+    let (direct, elsewhere, seen) = begin(|_| Way::Pass).await?;
+    for (status, arguments) in [(301, &["create", &direct["JOBCHUTE_CHUTE"], "run"][..]), (307, &["list"])] {
+        let (mut variables, there) = (direct.clone(), format!("{}/jobs", elsewhere["JOBCHUTE_URL"]));
+        let answer = there.clone();
+        through(stack(), &mut variables, move |_| Way::Move(status, answer.clone())).await?;
+        let (code, told) = ended(&variables, arguments).await?;
+        let said = format!("JOBCHUTE_URL is not where the API is, which answers: {there}: {status} ");
+        assert!(code == 1 && told.contains(&said), "{code}: {told}");
+    }
+    assert!(all(&seen, |_| true, |_| ()).is_empty());
     Ok(())
 }

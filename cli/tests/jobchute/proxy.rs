@@ -23,6 +23,8 @@ pub(crate) enum Way {
     Refuse(u16),
     /// Nor this one: it is busy for so many seconds.
     Busy(u64),
+    /// Nor this one, which is to go elsewhere.
+    Move(u16, String),
     /// Nor this one, whose answer is this text.
     Answer(String),
     /// The API serves it, and the answer says to wait so many seconds.
@@ -113,6 +115,7 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
         let (status, more, content, part) = match (self.way)(&line) {
             Way::Refuse(status) => (status, String::new(), not_now, 1.0),
             Way::Busy(seconds) => (503, wait(seconds), not_now, 1.0),
+            Way::Move(status, there) => (status, format!("location: {there}\r\n"), not_now, 1.0),
             Way::Answer(text) => (200, String::new(), text.into_bytes(), 1.0),
             pass => {
                 let is_api = path.starts_with("/jobs");
