@@ -42,8 +42,9 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
     let is_gone = |error: &Error| refused_with(error) == Some(StatusCode::NOT_FOUND);
     let answer = followed.map_err(|error| if is_gone(&error) { error } else { error.context(GoesOn(job)) })?;
     let over: watch::Job = serde_json::from_str(answer.get())?;
+    let unseen = || format!("job {job} is over, and `jobchute watch {job}` shows it");
     if screen::is_json() {
-        screen::json(&answer)?;
+        screen::json(&answer).with_context(unseen)?;
     } else {
         if let Some(detail) = &over.error_detail {
             screen::complain(detail);
@@ -53,7 +54,7 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
             () = signals.first() => Err(stopped()),
         };
         if let Some(result) = result.with_context(|| format!("the result of job {job}"))? {
-            screen::json_text(result.get())?;
+            screen::json_text(result.get()).with_context(unseen)?;
         }
     }
     Ok(exit::of_status(&over.status).into())

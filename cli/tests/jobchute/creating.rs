@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     processes::{signal, until},
     proxy::{Seen, Way, all, first, through},
-    run::{Variables, command, ended, jobchute, keys, printed, stack, worked},
+    run::{Variables, command, end_of, ended, jobchute, keys, printed, stack, worked},
 };
 
 fn is_create(request: &str) -> bool {
@@ -115,7 +115,7 @@ async fn who_is_stopped_before_the_answer_is_told_the_key() -> Result<()> {
             until("it does not create", || !keys_of(&seen).is_empty()).await?;
             signal(create.id().context("a process")?, "INT")?;
         }
-        let (ended, told) = crate::run::end_of(create).await?;
+        let (ended, told) = end_of(create).await?;
         assert_eq!(ended, code, "{told}");
         let told: Value = serde_json::from_str(&told)?;
         assert_eq!(told["error"]["idempotency_key"], keys_of(&seen)[0], "{told}");
@@ -152,6 +152,19 @@ async fn a_job_whose_id_cannot_be_written_is_told_of() -> Result<()> {
     let job = list.split(' ').next().unwrap_or_default();
     assert!(told.starts_with(&format!("jobchute: job {job} goes on, and ")), "{told}");
     assert_eq!(ended.status.code(), Some(1));
+    // Nor is what a job has made lost with it.
+    for more in [&["--json"][..], &[]] {
+        let variables = keys(stack()).await?;
+        let create = [&["create", &variables["JOBCHUTE_CHUTE"], "run", "--wait"], more].concat();
+        let full = File::options().write(true).open("/dev/full")?;
+        let create = command(&variables, &create).stdout(full).stderr(Stdio::piped()).spawn()?;
+        let (code, told) = worked(&variables, r#"echo 1 >"$JOBCHUTE_RESULT""#).await?;
+        assert_eq!(code, 0, "{told}");
+        let (code, told) = end_of(create).await?;
+        let list = printed(&variables, &["list"]).await?;
+        let job = list.split(' ').next().unwrap_or_default();
+        assert!(code == 1 && told.contains(&format!("job {job} is over, and ")), "{code}: {told}");
+    }
     Ok(())
 }
 
