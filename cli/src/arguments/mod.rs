@@ -191,7 +191,7 @@ pub(crate) struct Watch {
 /// Fetch a job's output files
 ///
 /// What is there and has the right hash is skipped; what is there and differs is replaced with --force only. A name that the file system
-/// cannot hold becomes another one, which is printed. Ends with 0 when all of them are there; with 1 when files are missing, which are
+/// cannot hold, or takes for that of another of the files, becomes another one, which is printed. Ends with 0 when all of them are there; with 1 when files are missing, which are
 /// named.
 #[derive(Args, Debug, PartialEq)]
 pub(crate) struct Download {
