@@ -1,6 +1,13 @@
 //! Requests to the API, repeated while they may succeed.
 
-use std::{io, io::Write, sync::Once, time::Duration};
+use std::{
+    io::{self, Write},
+    sync::{
+        self,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Error, Result};
 use bytes::Bytes;
@@ -8,7 +15,8 @@ use flate2::{Compression, write::GzEncoder};
 use jobchute::Identity;
 use reqwest::{
     Method, RequestBuilder, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION},
+    redirect::Policy,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -46,7 +54,9 @@ const COMPRESSED_FROM: usize = 64 << 10;
 pub(crate) struct Api {
     url: String,
     identity: Identity,
-    /// For S3, too.
+    /// For what carries the caller's credentials: no answer leads them elsewhere, or makes a `GET` of a `POST`.
+    own: reqwest::Client,
+    /// For S3.
     pub(crate) http: reqwest::Client,
 }
 
@@ -59,11 +69,81 @@ pub(crate) struct Answer<T> {
     pub(crate) at: Option<OffsetDateTime>,
 }
 
+/// A request that is made once, however often it is sent.
+pub(crate) struct Once {
+    key: String,
+    /// It was sent, and nobody knows what has become of it.
+    is_open: AtomicBool,
+    /// That was so once.
+    was_open: AtomicBool,
+}
+
+impl Once {
+    /// One of this `Idempotency-Key`.
+    pub(crate) fn new(key: String) -> Self {
+        Self { key, is_open: AtomicBool::new(false), was_open: AtomicBool::new(false) }
+    }
+
+    /// What of it can be repeated.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether the API may have done it although nobody has heard so.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// Whether an answer to a copy of it was lost: the API may have decided about the next one as it did because of that one.
+    pub(crate) fn was_open(&self) -> bool {
+        self.was_open.load(Ordering::Relaxed)
+    }
+
+    /// It is on its way; whether it was open before.
+    fn send(&self) -> bool {
+        self.is_open.swap(true, Ordering::Relaxed)
+    }
+
+    /// It was done, and is heard of.
+    pub(crate) fn close(&self) {
+        self.is_open.store(false, Ordering::Relaxed);
+    }
+
+    /// What an answer, or none, says of it.
+    fn hear<T>(&self, answer: &Result<T>, was_open: bool) {
+        let is_open = match answer {
+            // Whether it is an answer of this API's, the caller tells.
+            Ok(_) => true,
+            Err(error) if is_decided(error) => false,
+            Err(error) if is_unheard(error) => was_open,
+            Err(_) => true,
+        };
+        self.is_open.store(is_open, Ordering::Relaxed);
+        self.was_open.fetch_or(is_open, Ordering::Relaxed);
+    }
+}
+
+/// Whether the API has decided against the request itself, and so against each copy of it.
+fn is_decided(error: &Error) -> bool {
+    refused(error).is_some_and(|refusal| !is_at_the_door(refusal.status))
+}
+
+/// Whether this copy of a request has certainly done nothing. That says nothing of the copies before it.
+fn is_unheard(error: &Error) -> bool {
+    let is_at_the_door = || error.downcast_ref::<Refusal>().is_some_and(|refusal| is_at_the_door(refusal.status));
+    error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) || is_at_the_door()
+}
+
+/// Whether the caller was turned away before the request was looked at.
+fn is_at_the_door(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+}
+
 impl Api {
     /// The API at an address, for a caller.
     pub(crate) fn new(url: String, identity: Identity) -> Result<Self> {
-        let http = jobchute::http().connect_timeout(Duration::from_secs(10)).build()?;
-        Ok(Self { url, identity, http })
+        let http = || jobchute::http().connect_timeout(Duration::from_secs(10));
+        Ok(Self { url, identity, own: http().redirect(Policy::none()).build()?, http: http().build()? })
     }
 
     /// Sends a request of the caller's, with a JSON text as its body, and reads the answer's JSON; 204 is null. Any other status than 200
@@ -80,7 +160,21 @@ impl Api {
         path: &str,
         body: Option<&str>,
     ) -> Result<Answer<T>> {
-        self.ask(method, &format!("{}{path}", self.url), Some(path), body).await
+        // A lost answer must not make a second one.
+        let once = (method == Method::POST).then(|| Once::new(Uuid::new_v4().to_string()));
+        self.ask(method, &format!("{}{path}", self.url), Some(path), body, once.as_ref()).await
+    }
+
+    /// The same, which tells afterwards whether the API may have obeyed. The caller closes it.
+    pub(crate) async fn once<T: DeserializeOwned>(
+        &self,
+        once: &Once,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<T> {
+        let answer = self.ask(method, &format!("{}{path}", self.url), Some(path), body, Some(once)).await;
+        answer.map(|answer| answer.body)
     }
 
     /// The same, to an address that says itself what may be done with it: it carries a job token, or S3's signature. The caller's own
@@ -91,7 +185,7 @@ impl Api {
         url: &str,
         body: Option<&str>,
     ) -> Result<Answer<T>> {
-        self.ask(method, url, None, body).await
+        self.ask(method, url, None, body, None).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -100,9 +194,8 @@ impl Api {
         url: &str,
         signed: Option<&str>,
         body: Option<&str>,
+        once: Option<&Once>,
     ) -> Result<Answer<T>> {
-        // A lost answer must not make a second job.
-        let once = (method == Method::POST && signed.is_some()).then(|| Uuid::new_v4().to_string());
         // A URL may hold a token, which is nobody's business.
         let shown = format!("{method} {}", url.split('?').next().unwrap_or_default());
         let is_compressed = body.is_some_and(|body| body.len() > COMPRESSED_FROM);
@@ -111,11 +204,12 @@ impl Api {
             body => Bytes::from(body.unwrap_or_default().to_owned()),
         };
         for try_ in 1.. {
-            let mut request = self.http.request(method.clone(), url).header(ACCEPT, "application/json");
+            let http = if signed.is_some() { &self.own } else { &self.http };
+            let mut request = http.request(method.clone(), url).header(ACCEPT, "application/json");
             // The largest job's answer comes in gzip, or not at all.
             request = request.header(ACCEPT_ENCODING, "gzip");
-            if let Some(once) = &once {
-                request = request.header("idempotency-key", once);
+            if let Some(once) = once {
+                request = request.header("idempotency-key", once.key());
             }
             if body.is_some() {
                 request = request.header(CONTENT_TYPE, "application/json").body(sent.clone());
@@ -129,7 +223,12 @@ impl Api {
                 }
             }
             let patience = ANSWER + Duration::from_secs(sent.len() as u64 / SLOWEST);
-            match answer(request, patience).await {
+            let was_open = once.is_some_and(Once::send);
+            let answered = answer(request, patience).await;
+            if let Some(once) = once {
+                once.hear(&answered, was_open);
+            }
+            match answered {
                 Ok(Answer { body, wait, at }) => {
                     return Ok(Answer { body: serde_json::from_slice(&body).context(shown)?, wait, at });
                 }
@@ -153,6 +252,11 @@ fn compressed(body: &str) -> io::Result<Bytes> {
 async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Vec<u8>>> {
     let sent = timeout(patience, request.send()).await.context("no answer")?;
     let answer = sent.map_err(reqwest::Error::without_url)?;
+    let there = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
+    if let Some(there) = there.filter(|_| answer.status().is_redirection()) {
+        let refusal = Error::new(Refusal::of(answer).await);
+        return Err(refusal.context(format!("JOBCHUTE_URL is not where the API is, which answers: {there}")));
+    }
     let is_nothing = answer.status() == StatusCode::NO_CONTENT;
     if !is_nothing && answer.status() != StatusCode::OK {
         return Err(Error::new(Refusal::of(answer).await));
@@ -171,7 +275,7 @@ async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Ve
 
 /// Says once that the API key is about to end, by the API's clock.
 fn tell_of_key(end: OffsetDateTime, at: OffsetDateTime) {
-    static TOLD: Once = Once::new();
+    static TOLD: sync::Once = sync::Once::new();
     if end - at < SOON {
         TOLD.call_once(|| {
             let message = format!("the API key ends on {}: ask for another", shown(end));

@@ -73,6 +73,19 @@ pub(crate) enum Stopped {
 #[error("job {0} goes on, and `jobchute watch {0}` follows it")]
 pub(crate) struct GoesOn(pub(crate) Uuid);
 
+/// Context of an error: the API may have created a job, whose `Idempotency-Key` was this.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the job may have been created: `jobchute list` tells, and the same command with --idempotency-key={} creates no second one", shell(.0)
+)]
+pub(crate) struct MayExist(pub(crate) String);
+
+/// A word as a shell takes it.
+fn shell(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if word.bytes().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// The code for an error.
 pub(crate) fn of_error(error: &Error) -> u8 {
     match error.downcast_ref() {
@@ -105,6 +118,8 @@ struct Told<'a> {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
     /// As the API says it, or the message.
     detail: Words<'a>,
     message: &'a str,
@@ -128,6 +143,7 @@ pub(crate) fn complain(error: &Error) {
         exit_code: of_error(error),
         status: refusal.map(|refusal| refusal.status.as_u16()),
         job_id: error.downcast_ref().map(|GoesOn(job)| *job),
+        idempotency_key: error.downcast_ref().map(|MayExist(key)| key.as_str()),
         detail: refusal.and_then(Refusal::detail).map_or(Words::Message(&message), Words::Detail),
         message: &message,
     });
@@ -139,7 +155,7 @@ pub(crate) fn refuse(usage: &str) {
         return screen::complain(usage);
     }
     let detail = Words::Message(usage);
-    object(&Told { exit_code: USAGE, status: None, job_id: None, detail, message: usage });
+    object(&Told { exit_code: USAGE, status: None, job_id: None, idempotency_key: None, detail, message: usage });
 }
 
 fn object(told: &Told<'_>) {
@@ -156,6 +172,13 @@ fn object(told: &Told<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_shown_as_a_shell_takes_it() {
+        for (key, shown) in [("a-1_b.c", "a-1_b.c"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$(x)", "'$(x)'")] {
+            assert_eq!(shell(key), shown);
+        }
+    }
 
     #[test]
     fn the_document_has_every_code() {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    fs::File,
+    fs::{self, File},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     api::Api,
-    digest::digest,
+    digest::digest_aside,
     screen,
     upload::{self, Source, Target},
 };
@@ -65,10 +65,9 @@ pub(crate) async fn in_place(api: &Api, arguments: &str, inputs: &[Named]) -> Re
     );
     let mut files = Vec::new();
     for Named { file, .. } in inputs {
-        let shown = file.display();
-        let opened = File::open(file).with_context(|| format!("{shown} can't be opened"))?;
-        ensure!(opened.metadata()?.is_file(), "{shown} is no regular file");
-        files.push((file, opened));
+        let path = file.clone();
+        let opened = spawn_blocking(move || opened(&path)).await?;
+        files.push((file, opened?));
     }
     let mut uris = Vec::new();
     for (path, file) in files {
@@ -85,13 +84,22 @@ pub(crate) async fn in_place(api: &Api, arguments: &str, inputs: &[Named]) -> Re
     Ok(replaced)
 }
 
+/// Opens a regular file. Neither a named pipe that nobody writes to nor a disk that does not answer keeps a signal waiting.
+fn opened(path: &Path) -> Result<File> {
+    let shown = path.display();
+    let unopened = || format!("{shown} can't be opened");
+    // A pipe is not opened at all: that would wait for whoever writes to it.
+    ensure!(fs::metadata(path).with_context(unopened)?.is_file(), "{shown} is no regular file");
+    File::open(path).with_context(unopened)
+}
+
 /// Uploads a file, unless it is there: its `uri`. A command that was killed goes on with the parts that are missing.
 async fn uploaded(api: &Api, path: &Path, file: File) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str()).context("its name is not UTF-8")?;
     let hashed = file.try_clone()?;
     // Of a file in parts S3 does not check the hash: what is sent has to be what is hashed.
     let file = Source::unchanging(file)?;
-    let (size, sha256) = spawn_blocking(move || digest(hashed)).await??;
+    let (size, sha256) = digest_aside(hashed).await?;
     let declared = json!({"filename": name, "size": size, "sha256": sha256}).to_string();
     let Input { input_id, uri, upload: mut rest } = api.json(Method::POST, "/inputs", Some(&declared)).await?;
     let renew = async || {

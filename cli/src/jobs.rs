@@ -3,22 +3,33 @@
 use std::{
     fs::File,
     io::{Read, stdin},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    api::Api,
+    api::{Api, Once},
     arguments::{Create, Which},
+    exit::{GoesOn, MayExist, Stopped},
     inputs::{LARGEST_ARGUMENTS, in_place},
+    pace,
+    refusal::{refused, refused_with},
     screen,
+    signals::Signals,
+    wait::late,
 };
+
+/// How long the answer to a create that was sent is waited for when this command has to end: it says which job goes on.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+/// An earlier one with the same key may have.
+const NOTHING_DONE: &str = "this command has created no job";
 
 #[derive(Deserialize)]
 struct Created {
@@ -27,12 +38,53 @@ struct Created {
 
 /// Creates a job, with its inputs in its arguments, and prints its id.
 pub(crate) async fn create(api: &Api, order: &Create) -> Result<()> {
-    let answer = post(api, order, &arguments(api, order).await?).await?;
-    show(&answer, |Created { job_id }| job_id.to_string())
+    let (job, answer) = created(api, &Signals::take()?, order, late(None)).await?;
+    // Whoever does not see the id would create another one.
+    show(&answer, |Created { job_id }| job_id.to_string()).context(GoesOn(job))
+}
+
+/// Creates a job, with its inputs in its arguments: its id, and the API's answer. Where a signal or the time ends it before, or no answer comes, the error
+/// says whether there may be a job, and how to have it without a second one.
+pub(crate) async fn created(
+    api: &Api,
+    signals: &Signals,
+    order: &Create,
+    late: impl AsyncFn(),
+) -> Result<(Uuid, Box<RawValue>)> {
+    let ended = async || {
+        tokio::select! {
+            () = signals.first() => Error::new(Stopped::Signal(signals.exit_code().unwrap_or_default())),
+            () = late() => Stopped::Late.into(),
+        }
+    };
+    let arguments = tokio::select! {
+        arguments = arguments(api, order) => arguments?,
+        ended = ended() => return Err(ended.context(NOTHING_DONE)),
+    };
+    let once = Once::new(order.idempotency_key.clone().unwrap_or_else(|| Uuid::new_v4().to_string()));
+    let last = async {
+        let ended = ended().await;
+        tokio::select! {
+            () = sleep(pace::here(LAST_ANSWER)), if once.is_open() => {}
+            () = signals.second(), if once.is_open() => {}
+            else => {}
+        }
+        ended
+    };
+    let created = tokio::select! {
+        created = post(api, order, &once, &arguments) => created,
+        ended = last => Err(ended),
+    };
+    created.map_err(|error| match once.is_open() {
+        true => error.context(MayExist(once.key().to_owned())),
+        // A refusal says it itself.
+        false if refused(&error).is_some() => error,
+        false => error.context(NOTHING_DONE),
+    })
 }
 
 /// The arguments of a job that is to be created, after its inputs were uploaded.
-pub(crate) async fn arguments(api: &Api, order: &Create) -> Result<String> {
+async fn arguments(api: &Api, order: &Create) -> Result<String> {
     let arguments = match order.arguments.strip_prefix('@') {
         // A pipe may be silent for as long as it likes: a signal ends the waiting for it.
         Some("-") => spawn_blocking(|| content("standard input", stdin())).await??,
@@ -49,18 +101,15 @@ pub(crate) async fn arguments(api: &Api, order: &Create) -> Result<String> {
     }
 }
 
-/// Creates it: the API's answer.
-pub(crate) async fn post(api: &Api, order: &Create, arguments: &str) -> Result<Box<RawValue>> {
+async fn post(api: &Api, order: &Create, once: &Once, arguments: &str) -> Result<(Uuid, Box<RawValue>)> {
     let (chute, method) = (order.chute, utf8_percent_encode(&order.method, NON_ALPHANUMERIC));
     let cancel_after = order.cancel_after.iter().map(|time| ("cancel_after", time));
     let query = query(order.labels.iter().map(|label| ("label", label)).chain(cancel_after));
-    api.json(Method::POST, &format!("/jobs/{chute}/{method}?{query}"), Some(arguments)).await
-}
-
-/// The id of a job that was created.
-pub(crate) fn id(created: &RawValue) -> Result<Uuid> {
-    let Created { job_id } = serde_json::from_str(created.get())?;
-    Ok(job_id)
+    let answer: Box<RawValue> =
+        api.once(once, Method::POST, &format!("/jobs/{chute}/{method}?{query}"), Some(arguments)).await?;
+    let Created { job_id } = serde_json::from_str(answer.get()).context("the answer is not a job")?;
+    once.close();
+    Ok((job_id, answer))
 }
 
 /// Prints an answer of the API's: as it is for scripts, or in these words.
@@ -153,7 +202,17 @@ pub(crate) async fn cancel(api: &Api, job: Uuid) -> Result<()> {
 
 /// Has a job tried again.
 pub(crate) async fn retry(api: &Api, job: Uuid) -> Result<()> {
-    let answer: Box<RawValue> = api.json(Method::PUT, &format!("/jobs/{job}/retry"), None).await?;
+    let once = Once::new(Uuid::new_v4().to_string());
+    let retried = api.once(&once, Method::PUT, &format!("/jobs/{job}/retry"), None).await;
+    let answer: Box<RawValue> = match retried {
+        // The copy whose answer was lost may be why there is nothing to retry any more.
+        Err(error) if once.was_open() && refused_with(&error) == Some(StatusCode::CONFLICT) => {
+            let found: Box<RawValue> = api.json(Method::GET, &format!("/jobs/{job}"), None).await?;
+            let State { terminal, .. } = serde_json::from_str(found.get())?;
+            if terminal { Err(error) } else { Ok(found) }
+        }
+        retried => retried,
+    }?;
     show(&answer, |State { status, .. }| status)
 }
 

@@ -4,7 +4,7 @@ use std::{future::pending, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Error, Result};
 use reqwest::StatusCode;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     api::Api,
@@ -16,9 +16,6 @@ use crate::{
     signals::Signals,
     watch,
 };
-
-/// How long the answer to a create that was sent is waited for after a signal: it says which job goes on.
-const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Ends when this time is over, counted from the call; never without one.
 pub(crate) fn late(timeout: Option<Duration>) -> impl AsyncFn() {
@@ -33,21 +30,7 @@ pub(crate) fn late(timeout: Option<Duration>) -> impl AsyncFn() {
 pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Result<ExitCode> {
     let stopped = || Error::new(Stopped::Signal(signals.exit_code().unwrap_or_default()));
     let late = late(order.timeout);
-    let arguments = tokio::select! {
-        arguments = jobs::arguments(api, order) => arguments?,
-        () = signals.first() => return Err(stopped().context("no job was created")),
-        () = late() => return Err(Error::new(Stopped::Late).context("no job was created")),
-    };
-    let created = tokio::select! {
-        created = jobs::post(api, order, &arguments) => created?,
-        () = async { signals.first().await; sleep(pace::here(LAST_ANSWER)).await } => {
-            return Err(stopped().context("whether the job was created, `jobchute list` tells"));
-        }
-        () = async { late().await; sleep(pace::here(LAST_ANSWER)).await } => {
-            return Err(Error::new(Stopped::Late).context("whether the job was created, `jobchute list` tells"));
-        }
-    };
-    let job = jobs::id(&created)?;
+    let (job, _) = jobs::created(api, signals, order, &late).await?;
     if !screen::is_json() {
         screen::complain(format_args!("created {job}"));
     }
@@ -59,8 +42,9 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
     let is_gone = |error: &Error| refused_with(error) == Some(StatusCode::NOT_FOUND);
     let answer = followed.map_err(|error| if is_gone(&error) { error } else { error.context(GoesOn(job)) })?;
     let over: watch::Job = serde_json::from_str(answer.get())?;
+    let unseen = || format!("job {job} is over, and `jobchute watch {job}` shows it");
     if screen::is_json() {
-        screen::json(&answer)?;
+        screen::json(&answer).with_context(unseen)?;
     } else {
         if let Some(detail) = &over.error_detail {
             screen::complain(detail);
@@ -70,7 +54,7 @@ pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Resu
             () = signals.first() => Err(stopped()),
         };
         if let Some(result) = result.with_context(|| format!("the result of job {job}"))? {
-            screen::json_text(result.get())?;
+            screen::json_text(result.get()).with_context(unseen)?;
         }
     }
     Ok(exit::of_status(&over.status).into())

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::{exit, inputs::Named};
-use values::{cancel_after, id, input, time, word};
+use values::{cancel_after, id, idempotency_key, input, time, word};
 
 /// Chutes that a miner takes jobs of, as many as the API takes in one request.
 const MOST_CHUTES: usize = 16;
@@ -124,6 +124,15 @@ pub(crate) struct Create {
     #[arg(long, value_name = "TIME", value_parser = cancel_after)]
     pub(crate) cancel_after: Option<String>,
 
+    /// Create one job however often this command is repeated with this KEY: 1 to 255 printable ASCII characters
+    ///
+    /// The same KEY with the same CHUTE, METHOD, ARGUMENTS, labels and times gives the same job back, for as long as it exists, and costs
+    /// nothing; with anything else it is an error. An --input is the same while its file has the same name and content, for half of the
+    /// time for which inputs are kept at most. Without KEY each command has its own, which is told when no answer says what has become of
+    /// the job.
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
+
     /// Upload FILE, and put its `uri` in the place of each string "@NAME" in ARGUMENTS; up to 100 times
     ///
     /// Whatever the string is in: the job's COMMAND gets an https URL of the file there. A file of the same name and content is not
@@ -182,7 +191,7 @@ pub(crate) struct Watch {
 /// Fetch a job's output files
 ///
 /// What is there and has the right hash is skipped; what is there and differs is replaced with --force only. A name that the file system
-/// cannot hold becomes another one, which is printed. Ends with 0 when all of them are there; with 1 when files are missing, which are
+/// cannot hold, or takes for that of another of the files, becomes another one, which is printed. Ends with 0 when all of them are there; with 1 when files are missing, which are
 /// named.
 #[derive(Args, Debug, PartialEq)]
 pub(crate) struct Download {

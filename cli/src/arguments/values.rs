@@ -17,6 +17,12 @@ pub(super) fn word(word: &str) -> Result<String, String> {
     if word.is_empty() { Err("it is empty".to_owned()) } else { Ok(word.to_owned()) }
 }
 
+/// A key as the API takes it.
+pub(super) fn idempotency_key(word: &str) -> Result<String, String> {
+    let is_good = (1..=255).contains(&word.len()) && word.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    is_good.then(|| word.to_owned()).ok_or_else(|| "it has to be 1 to 255 printable ASCII characters".to_owned())
+}
+
 /// `NAME=FILE`. A name has nothing that JSON could spell in another way.
 pub(super) fn input(word: &str) -> Result<Named, String> {
     let is_name = |name: &str| {

@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     api::Api,
+    digest::digest_aside,
     pace,
     refusal::{Refusal, StoreRefusal, refused, wait},
     screen::{self, BAR, complain, tell},
@@ -97,8 +98,15 @@ async fn every(api: &Api, job: Uuid, to: Option<PathBuf>, force: bool) -> Result
             }
             // The API promises it; another one would be somebody's trap.
             ensure!(is_relative(&file.filename), "not a relative path");
-            let place = target.place(&file.filename, file_id, &folders)?;
-            bring(api, job, file_id, file, &place, force).await.map(|how| (place, how))
+            let (place, is_there) = find(&target, file_id, file, &folders).await?;
+            if is_there {
+                place.keep();
+                return Ok((place, ", which was there"));
+            }
+            ensure!(!place.is_folder(), "a folder is there");
+            ensure!(force || !place.is_taken(), "something else is there, which --force replaces");
+            fetch(api, &format!("/jobs/{job}/download/{file_id}"), file, &place, force).await?;
+            Ok((place, ""))
         };
         let done = done.await;
         if !screen::is_json() {
@@ -152,18 +160,22 @@ fn folders(name: &str) -> impl Iterator<Item = String> {
     name.match_indices('/').map(|(at, _)| name[..at].to_owned())
 }
 
-/// Makes sure that a file is in its place; what to say of it beside its name.
-async fn bring(api: &Api, job: Uuid, file_id: &str, file: &Output, place: &Place, force: bool) -> Result<&'static str> {
-    if place.is_taken() {
-        if let (Some(size), Some(sha256)) = (file.size, &file.sha256)
-            && place.holds(size, sha256)
-        {
-            return Ok(", which was there");
-        }
-        ensure!(force, "something else is there, which --force replaces");
+/// Where a file goes, and whether it is there.
+async fn find(target: &Target, file_id: &str, file: &Output, folders: &HashSet<String>) -> Result<(Place, bool)> {
+    let place = target.place(&file.filename, file_id, folders)?;
+    if is_there(&place, file).await {
+        return Ok((place, true));
     }
-    fetch(api, &format!("/jobs/{job}/download/{file_id}"), file, place, force).await?;
-    Ok("")
+    let Some(other) = target.instead_of(&place, file_id)? else { return Ok((place, false)) };
+    let is_there = is_there(&other, file).await;
+    Ok((other, is_there))
+}
+
+/// Whether a place has this file. A signal is not kept waiting by the hashing of a large one.
+async fn is_there(place: &Place, file: &Output) -> bool {
+    let (Some(size), Some(sha256)) = (file.size, &file.sha256) else { return false };
+    let Some(found) = place.file(size) else { return false };
+    digest_aside(found).await.is_ok_and(|found| found == (size, sha256.clone()))
 }
 
 /// A file that arrives, piece by piece.
@@ -194,17 +206,21 @@ impl Arriving {
 
 /// This disk, and not the network, has failed: no other try does better.
 #[derive(Debug, thiserror::Error)]
-#[error("can't be written: {0}")]
+#[error("can't be written")]
 struct Disk(#[from] io::Error);
+
+/// All of a file has arrived, and is not what its uploader has said.
+#[derive(Debug, thiserror::Error)]
+#[error("its SHA-256 is not {0}")]
+struct Another(String);
 
 async fn fetch(api: &Api, path: &str, file: &Output, place: &Place, replace: bool) -> Result<()> {
     let (draft, handle) = place.draft().map_err(Disk)?;
     let mut arriving = Arriving { file: handle, hash: Sha256::new(), size: 0, etag: None };
     let bar = ProgressBar::new(file.size.unwrap_or_default()).with_style(ProgressStyle::with_template(BAR)?);
     let bar = bar.with_message(screen::name(&file.filename));
-    let mut failures = 0;
+    let (mut failures, mut most, mut was_another) = (0, 0, false);
     loop {
-        let before = arriving.size;
         let arrived = async {
             // A fresh URL each time: they end.
             let source: Source = api.json(Method::GET, path, None).await?;
@@ -213,8 +229,12 @@ async fn fetch(api: &Api, path: &str, file: &Output, place: &Place, replace: boo
         match arrived.await {
             Ok(()) => break,
             Err(error) if error.is::<Disk>() || refused(&error).is_some() => return Err(error),
+            // Once may be this line's fault. A large file is not fetched five times for a wrong word of its uploader's.
+            Err(error) if error.is::<Another>() && std::mem::replace(&mut was_another, true) => return Err(error),
             Err(error) => {
-                failures = if arriving.size > before { 1 } else { failures + 1 };
+                // Nor is it progress to receive the same once more.
+                failures = if arriving.size > most { 1 } else { failures + 1 };
+                most = most.max(arriving.size);
                 if failures == TRIES {
                     return Err(error);
                 }
@@ -239,10 +259,13 @@ async fn receive(api: &Api, url: &str, file: &Output, arriving: &mut Arriving, b
         }
         let answer = timeout(SILENCE, request.send()).await.context("S3 is silent")?;
         let answer = answer.map_err(reqwest::Error::without_url)?;
-        if !goes_on(&answer, arriving.size) {
+        let status = answer.status();
+        // What has arrived is of no use where the content is another one by now, or comes from its beginning. No other failure says so.
+        if is_from_elsewhere(&answer, arriving.size) {
             arriving.restart().map_err(Disk)?;
+            ensure!(status != StatusCode::PARTIAL_CONTENT, "S3 answers another part of it than it was asked for");
         }
-        if !answer.status().is_success() {
+        if !status.is_success() {
             bail!(StoreRefusal(Refusal::of(answer).await));
         }
         let etag = answer.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
@@ -261,17 +284,21 @@ async fn receive(api: &Api, url: &str, file: &Output, arriving: &mut Arriving, b
     let is_size = size.is_none_or(|size| size == arriving.size);
     let is_hash = sha256.as_ref().is_none_or(|sha256| hex::encode(arriving.hash.clone().finalize()) == *sha256);
     let (arrived, expected) = (arriving.size, size.unwrap_or(arriving.size));
-    if !is_size || !is_hash {
+    // One that ends too early goes on from there.
+    let is_cut = size.is_some_and(|size| arrived < size);
+    if !is_cut && (!is_size || !is_hash) {
         arriving.restart().map_err(Disk)?;
     }
     ensure!(is_size, "{arrived} bytes arrived instead of {expected}");
-    ensure!(is_hash, "its SHA-256 is not {}", sha256.as_deref().unwrap_or_default());
-    Ok(())
+    if is_hash { Ok(()) } else { bail!(Another(sha256.clone().unwrap_or_default())) }
 }
 
-/// Whether an answer holds what comes after so many bytes.
-fn goes_on(answer: &Response, after: u64) -> bool {
+/// Whether an answer says that it cannot be put behind so many bytes.
+fn is_from_elsewhere(answer: &Response, after: u64) -> bool {
     let range = answer.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
-    answer.status() == StatusCode::PARTIAL_CONTENT
-        && range.is_some_and(|range| range.starts_with(&format!("bytes {after}-")))
+    match answer.status() {
+        StatusCode::PARTIAL_CONTENT => !range.is_some_and(|range| range.starts_with(&format!("bytes {after}-"))),
+        StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => true,
+        status => status.is_success(),
+    }
 }

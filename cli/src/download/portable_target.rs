@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
 use super::other_name::other_name;
-use crate::digest::digest;
 
 /// Characters that no name has on Windows.
 const FORBIDDEN: &str = "<>:\"|?*\\";
@@ -61,6 +60,12 @@ impl Target {
         self.try_place(&other_name(name, file_id, "-_"))
     }
 
+    /// Another place for the file, where another of the job's files has that one. None has: names that Windows takes for one have become
+    /// others by now.
+    pub(crate) fn instead_of(&self, _: &Place, _: &str) -> Result<Option<Place>> {
+        Ok(None)
+    }
+
     fn try_place(&self, name: &str) -> Result<Place> {
         let (way, last) = name.rsplit_once('/').map_or(("", name), |(way, last)| (way, last));
         let mut path = self.folder.clone();
@@ -97,10 +102,18 @@ impl Place {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Whether a regular file of this size and hash is there.
-    pub(crate) fn holds(&self, size: u64, sha256: &str) -> bool {
+    /// What is there is this file. Its name is remembered already.
+    pub(crate) fn keep(&self) {}
+
+    /// Whether a folder is there, which no file replaces.
+    pub(crate) fn is_folder(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|it| it.is_dir())
+    }
+
+    /// The regular file of this size that is there.
+    pub(crate) fn file(&self, size: u64) -> Option<File> {
         let may_be = fs::symlink_metadata(&self.path).is_ok_and(|it| it.is_file() && it.len() == size);
-        may_be && File::open(&self.path).and_then(digest).is_ok_and(|found| found == (size, sha256.to_owned()))
+        File::open(&self.path).ok().filter(|_| may_be)
     }
 
     /// A new file beside it, under a name that nobody can foresee.
@@ -147,12 +160,15 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::digest::digest;
 
     fn put(target: &Target, name: &str, content: &[u8], replace: bool) -> Result<String> {
         let place = target.place(name, "id", &HashSet::from(["folder".to_owned()]))?;
+        assert!(target.instead_of(&place, "id")?.is_none() && !place.is_folder());
         let (draft, mut file) = place.draft()?;
         file.write_all(content)?;
         draft.place(replace)?;
+        place.keep();
         Ok(place.shown.clone())
     }
 
@@ -197,7 +213,9 @@ mod tests {
         assert_eq!(fs::read(folder.path().join("a"))?, b"first");
         put(&Target::open(folder.path())?, "a", b"second", true)?;
         let place = Target::open(folder.path())?.place("a", "id", &HashSet::new())?;
-        assert!(place.is_taken() && place.holds(6, &hex::encode(Sha256::digest(b"second"))));
+        assert!(place.is_taken() && place.file(5).is_none());
+        let found = digest(place.file(6).context("a file")?)?;
+        assert_eq!(found, (6, hex::encode(Sha256::digest(b"second"))));
         assert_eq!(folder.path().read_dir()?.count(), 1, "no draft is left");
         Ok(())
     }

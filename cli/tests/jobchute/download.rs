@@ -195,6 +195,143 @@ async fn a_download_is_tried_again_where_it_was_cut_and_goes_on_after_a_failure(
 }
 
 #[tokio::test]
+async fn what_has_arrived_is_kept_when_the_next_answer_is_a_503_or_ends_too_early() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = job_of(&variables, "head -c 3000000 /dev/urandom >a").await?;
+    let gets = first(3, |request| request.starts_with("GET /") && request.ends_with("/outputs/a"));
+    let seen = through(stack(), &mut variables, move |request| match gets(request) {
+        Some(0) => Way::Cut(0.5),
+        Some(1) => Way::Refuse(503),
+        // Nothing says that this is not all of it.
+        Some(_) => Way::End(0.5),
+        None => Way::Pass,
+    })
+    .await?;
+    let folder = tempfile::tempdir()?;
+    printed(&variables, &["download", &job, "--to", folder.path().to_str().context("a path")?]).await?;
+    assert_eq!(fs::metadata(folder.path().join("a"))?.len(), 3_000_000);
+    let ranges = proxy::ranges(&seen);
+    // The first and the second try after the cut ask for the same, and the last one for less.
+    assert!(ranges.len() == 3 && ranges[0] == ranges[1] && ranges[0].starts_with("bytes=1"), "{ranges:?}");
+    assert!(ranges[2].starts_with("bytes=2"), "{ranges:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_shorter_than_was_said_or_another_one_is_not_asked_for_without_end() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    variables.insert("JOBCHUTE_SPEED".to_owned(), "1000".to_owned());
+    let job = job_of(&variables, "head -c 1000 /dev/zero >a").await?;
+    for (said, instead, error, most) in [
+        (r#""size":1000"#, r#""size":1001"#, "1000 bytes arrived instead of 1001", 5),
+        (r#""size":1000"#, r#""size":999"#, "1000 bytes arrived instead of 999", 5),
+        (r#""sha256":""#, r#""sha256":"0"#, "its SHA-256 is not 0", 2),
+    ] {
+        let mut variables = variables.clone();
+        let looked = format!("GET /jobs/{job}");
+        let seen = through(stack(), &mut variables, move |request| match request == looked {
+            true => Way::Replace(said, instead),
+            false => Way::Pass,
+        })
+        .await?;
+        let folder = tempfile::tempdir()?;
+        let to = folder.path().to_str().context("a path")?;
+        let (code, told) = ended(&variables, &["download", &job, "--to", to]).await?;
+        assert!(code == 1 && told.contains("a is missing"), "{code}: {told}");
+        let tries = proxy::all(&seen, |request| request.ends_with("/outputs/a"), |_| ()).len();
+        assert!(tries == most && told.contains(error), "{tries} tries: {told}");
+        assert_eq!(folder.path().read_dir()?.count(), 0);
+    }
+    Ok(())
+}
+
+/// The other name of a file of a job's.
+fn other(job: &str, name: &str) -> Result<String> {
+    Ok(format!("{}-{name}", uuid::Uuid::new_v5(&job.parse()?, name.as_bytes())))
+}
+
+#[tokio::test]
+async fn a_file_does_not_replace_another_of_the_job_where_the_file_system_takes_their_names_for_one() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = job_of(&variables, "echo 1 >a; echo 2 >b; echo 3 >c; echo 1 >d").await?;
+    let (found, fetched) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    // Two names of one file, as those that differ in case are elsewhere: of one that is there, and of one that is fetched.
+    fs::write(found.path().join("a"), "1\n")?;
+    for twin in ["b", "d"] {
+        fs::hard_link(found.path().join("a"), found.path().join(twin))?;
+    }
+    let (a, c) = (fetched.path().join("a"), fetched.path().join("c"));
+    through(stack(), &mut variables, move |request| {
+        if request.ends_with("/outputs/b") && a.exists() && !c.exists() {
+            fs::hard_link(&a, &c).expect("a link");
+        }
+        Way::Pass
+    })
+    .await?;
+    for (folder, twin, content) in [(&found, "b", "2\n"), (&fetched, "c", "3\n")] {
+        let to = folder.path().to_str().context("a path")?;
+        let name = other(&job, twin)?;
+        for more in [&[][..], &["--force"], &[]] {
+            let (code, told) = ended(&variables, &[&["download", &job, "--to", to], more].concat()).await?;
+            assert!(code == 0 && told.contains(&format!("{twin} as {name}")), "{code}: {told}");
+            assert_eq!(fs::read_to_string(folder.path().join("a"))?, "1\n");
+            assert_eq!(fs::read_to_string(folder.path().join(twin))?, "1\n");
+            assert_eq!(fs::read_to_string(folder.path().join(&name))?, content);
+            assert_eq!(fs::read_to_string(folder.path().join("d"))?, "1\n");
+            assert_eq!(folder.path().read_dir()?.count(), 5);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_in_the_place_of_a_file_is_told_of_before_the_file_is_fetched() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = job_of(&variables, "echo 1 >a").await?;
+    let seen = through(stack(), &mut variables, |_| Way::Pass).await?;
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("a"))?;
+    let to = folder.path().to_str().context("a path")?;
+    let (code, told) = ended(&variables, &["download", &job, "--to", to, "--force"]).await?;
+    assert!(code == 1 && told.contains("a is missing: a folder is there\n"), "{code}: {told}");
+    assert!(bodies(&seen, |request| request.contains("/download/")).is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_download_while_it_looks_at_a_large_file_that_is_there() -> Result<()> {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut variables = keys(stack()).await?;
+        let job = job_of(&variables, "head -c 1 /dev/zero >a").await?;
+        let looked = format!("GET /jobs/{job}");
+        through(stack(), &mut variables, move |request| match request == looked {
+            true => Way::Replace(r#""size":1,"#, r#""size":1099511627776,"#),
+            false => Way::Pass,
+        })
+        .await?;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a");
+        // It takes no room, and hours to hash.
+        fs::File::create_new(&file)?.set_len(1 << 40)?;
+        let mut command = command(&variables, &["download", &job, "--to", folder.path().to_str().context("a path")?]);
+        let download = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let open = format!("/proc/{}/fd", download.id().context("it runs")?);
+        let is_open = || {
+            fs::read_dir(&open)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|fd| fs::read_link(fd.path()).is_ok_and(|it| it == file))
+        };
+        until("it does not look", is_open).await?;
+        signal(download.id().context("it runs")?, name)?;
+        let (ended, told) = end_of(download).await?;
+        assert_eq!(ended, code, "{told}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_download_that_is_stopped_leaves_no_part_of_a_file() -> Result<()> {
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let mut variables = keys(stack()).await?;

@@ -173,6 +173,7 @@ async fn what_is_of_no_use_is_told_before_anything_is_sent() -> Result<()> {
     let chute = variables["JOBCHUTE_CHUTE"].as_str();
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("good"), "hello")?;
+    assert!(std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status()?.success());
     let named = |name: &str, file: &str| format!("{name}={}", folder.path().join(file).display());
     let sent = Sent::default();
     sent.watch(&stack, None);
@@ -180,6 +181,7 @@ async fn what_is_of_no_use_is_told_before_anything_is_sent() -> Result<()> {
         (r#"{"a":"@good"}"#, named("typo", "good"), "--input typo: no \"@typo\" in the arguments"),
         (r#"{"a":"@good","b":"@none"}"#, named("none", "none"), "can't be opened: No such file"),
         (r#"{"a":"@good","b":"@dir"}"#, named("dir", ""), "is no regular file"),
+        (r#"{"a":"@good","b":"@pipe"}"#, named("pipe", "pipe"), "is no regular file"),
         ("{\"a\":\"@good\"", named("b", "good"), "the arguments are not JSON"),
     ] {
         let good = named("good", "good");

@@ -4,6 +4,7 @@ mod cancel;
 mod claims;
 mod command_line;
 mod commands;
+mod creating;
 mod download;
 mod inputs;
 mod logs;

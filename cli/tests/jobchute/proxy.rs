@@ -16,20 +16,27 @@ use tokio::{
 use crate::run::Variables;
 
 /// What becomes of a request on its way.
+#[derive(Clone)]
 pub(crate) enum Way {
     Pass,
     /// The API does not see it.
     Refuse(u16),
     /// Nor this one: it is busy for so many seconds.
     Busy(u64),
+    /// Nor this one, which is to go elsewhere.
+    Move(u16, String),
     /// Nor this one, whose answer is this text.
     Answer(String),
     /// The API serves it, and the answer says to wait so many seconds.
     Wait(u64),
     /// The API serves it, and another text arrives, made of the answer and the address here.
     Change(fn(&str, &str) -> String),
+    /// The API serves it, and the answer has something else in the place of this.
+    Replace(&'static str, &'static str),
     /// The API serves it, and this part of the answer's bytes arrives.
     Cut(f64),
+    /// S3 serves it, and this part of the answer's body arrives, without a word of its length.
+    End(f64),
 }
 
 /// A request that has come by.
@@ -108,6 +115,7 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
         let (status, more, content, part) = match (self.way)(&line) {
             Way::Refuse(status) => (status, String::new(), not_now, 1.0),
             Way::Busy(seconds) => (503, wait(seconds), not_now, 1.0),
+            Way::Move(status, there) => (status, format!("location: {there}\r\n"), not_now, 1.0),
             Way::Answer(text) => (200, String::new(), text.into_bytes(), 1.0),
             pass => {
                 let is_api = path.starts_with("/jobs");
@@ -131,7 +139,18 @@ impl<W: Fn(&str) -> Way> Proxy<W> {
                 if is_api {
                     let text = String::from_utf8(content)?;
                     let text = text.replace(&self.api, &self.url).replace(&self.s3, &self.url);
-                    content = if let Way::Change(change) = pass { change(&text, &self.url) } else { text }.into_bytes();
+                    let text = match pass {
+                        Way::Change(change) => change(&text, &self.url),
+                        Way::Replace(this, that) => text.replace(this, that),
+                        _ => text,
+                    };
+                    content = text.into_bytes();
+                }
+                if let Way::End(part) = pass {
+                    let head = format!("HTTP/1.1 {status} .\r\n{more}connection: close\r\n\r\n");
+                    connection.write_all(head.as_bytes()).await?;
+                    let arrives = (content.len() as f64 * part) as usize;
+                    return Ok(connection.write_all(&content[..arrives]).await?);
                 }
                 (status, more, content, if let Way::Cut(part) = pass { part } else { 1.0 })
             }

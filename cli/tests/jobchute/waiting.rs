@@ -69,22 +69,6 @@ async fn a_signal_ends_the_waiting_and_says_which_job_goes_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_signal_before_the_answer_to_the_create_says_where_to_look() -> Result<()> {
-    let mut variables = keys(stack()).await?;
-    variables.insert("JOBCHUTE_SPEED".to_owned(), "10".to_owned());
-    let is_create = |request: &str| request.ends_with("/run");
-    let seen =
-        through(stack(), &mut variables, move |request| if is_create(request) { Way::Busy(30) } else { Way::Pass })
-            .await?;
-    let create = waiting(&variables, &[])?;
-    until("it does not create", || !all(&seen, is_create, |_| ()).is_empty()).await?;
-    signal(create.id().context("a process")?, "INT")?;
-    let (code, told) = crate::run::end_of(create).await?;
-    assert!(code == 130 && told.contains("whether the job was created, `jobchute list` tells"), "{code}: {told}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_signal_ends_the_waiting_for_arguments() -> Result<()> {
     let variables = keys(stack()).await?;
     let arguments = ["create", &variables["JOBCHUTE_CHUTE"], "run", "@-", "--wait"];
@@ -100,7 +84,7 @@ async fn a_signal_ends_the_waiting_for_arguments() -> Result<()> {
     until("it does not take signals", caught).await?;
     signal(pid, "INT")?;
     let (code, told) = crate::run::end_of(create).await?;
-    assert_eq!((code, told.as_str()), (130, "jobchute: no job was created: stopped by a signal\n"));
+    assert_eq!((code, told.as_str()), (130, "jobchute: this command has created no job: stopped by a signal\n"));
     assert_eq!(printed(&variables, &["list"]).await?, "");
     drop(pipe);
     Ok(())
