@@ -6,7 +6,7 @@ use crate::{
     app::App,
     error::{Error, Result},
     model::{
-        Job,
+        Job, PayloadKind,
         lifecycle::{self, Transition},
     },
     outputs::{Seen, check_files, is_much_work},
@@ -42,11 +42,15 @@ impl App {
             return Ok(Check::Refused(Box::new(job)));
         }
         match self.jobs.change(job.job_id, begin, "begin check: UpdateItem").await? {
-            Outcome::Changed(begun) => job.checking_until = begun.checking_until,
+            // What a form or a declaration has changed meanwhile, the check sees, and its end goes by.
+            Outcome::Changed(begun) => job = begun.with_files_of(&job),
             Outcome::Refused(job) => return Ok(Check::Refused(job)),
             Outcome::Gone => return Err(Error::no_job(job.job_id)),
         }
         let give_up = lifecycle::give_up_check(&job, now);
+        if self.payloads()?.load(&mut job, &[PayloadKind::Files]).await?.is_some() {
+            return Err(Error::unavailable("check", "the list of files was replaced twice"));
+        }
         let checking = check_files(self.bucket()?, &mut job, threshold, most);
         let checked = match limit {
             Some(limit) => tokio::time::timeout(limit, checking).await,

@@ -18,7 +18,7 @@ use crate::{
         payload::{ARGUMENTS_INLINE, BEYOND, FILES_INLINE, INPUTS_INLINE, RESULT_INLINE},
     },
     outputs::Bucket,
-    tables::jobs::Change,
+    tables::jobs::{Change, Outcome},
     time::{DAY, Timestamp},
 };
 
@@ -107,8 +107,8 @@ impl Payloads<'_> {
         Ok(())
     }
 
-    /// Puts anew what a job was created with that is about to be claimed, or to wait, until this deadline, where it would not outlive that. A
-    /// job of which some is gone is as it was.
+    /// Puts anew what a job was created with that is about to be claimed until this deadline, or to wait from it on, where it would not outlive
+    /// that. A job of which some is gone is as it was.
     pub async fn renew(
         &self,
         job: &mut Job,
@@ -118,7 +118,7 @@ impl Payloads<'_> {
         /// Seconds for what is not known to the second: when S3 removes what has expired, how long uploads are held, and when a job ends that
         /// was kept for its time.
         const MARGIN: i64 = 3 * DAY;
-        // Then it may wait once more, because the attempt is lost, and end without another. That it is then kept is in both.
+        // Then it may wait, because the attempt is lost, and end without another. That it is then kept is in both.
         let needed = deadline.plus_seconds(MARGIN + job.waits_for());
         let ends = |stored: &Stored| stored.put_at.unwrap_or(job.created_at).plus_seconds(BEYOND);
         let old = job.stored().filter(|(kind, stored)| kind.is_given() && needed > ends(stored));
@@ -215,6 +215,19 @@ impl Payloads<'_> {
             Ok(Some(job)) => self.take_back(keys, put, Some(job)).await,
             Err(error) if error.is_refusal() => self.give_up(keys, put).await,
             Ok(None) | Err(_) => {}
+        }
+    }
+
+    /// The same of a change of a job.
+    pub async fn settle_change(
+        &self,
+        keys: &FileKeys,
+        put: impl IntoIterator<Item = &Stored>,
+        change: Result<&Outcome, &Error>,
+    ) {
+        match change {
+            Ok(Outcome::Gone) => self.give_up(keys, put).await,
+            change => self.settle_put(keys, put, change.map(Outcome::refused)).await,
         }
     }
 

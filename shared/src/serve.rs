@@ -175,9 +175,11 @@ fn time_left(deadline: u64, now: Timestamp) -> Option<Duration> {
 
 fn take_cause(error: &mut Error) -> Option<Cause> {
     match error {
-        Error::Unavailable(cause) | Error::Internal(cause) => {
-            Some(Cause { doing: cause.doing.clone(), error: std::mem::take(&mut cause.error), unwritten: cause.unwritten })
-        }
+        Error::Unavailable(cause) | Error::Internal(cause) => Some(Cause {
+            doing: cause.doing.clone(),
+            error: std::mem::take(&mut cause.error),
+            unwritten: cause.unwritten,
+        }),
         _ => None,
     }
 }

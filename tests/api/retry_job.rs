@@ -256,11 +256,16 @@ async fn what_would_not_outlive_another_wait_is_put_anew() {
     let first = stored().await;
     let cancel = night.url(&format!("/jobs/{job_id}/cancel"));
     night.user.put(&cancel, Value::Null).await.ok();
+    let cancelled_and_kept = async || {
+        night.stack.clock().advance(Duration::from_secs(5 * 86_400));
+        night.user.put(&cancel, Value::Null).await.ok();
+        night.stack.clock().advance(Duration::from_secs(29 * 86_400));
+    };
+    assert_eq!(retry().await.ok()["status"], "pending");
+    cancelled_and_kept().await;
     assert_eq!(retry().await.ok()["status"], "pending");
     assert_eq!(stored().await, first, "young enough for another 7 days, and as long again as jobs are kept");
-    night.stack.clock().advance(Duration::from_secs(5 * 86_400));
-    night.user.put(&cancel, Value::Null).await.ok();
-    night.stack.clock().advance(Duration::from_secs(29 * 86_400));
+    cancelled_and_kept().await;
     // Put, and then killed: as it was.
     night.fail(Some("PutObject"), Fault::KillAfter);
     assert!(retry().await.is_failure());

@@ -86,7 +86,8 @@ impl Job {
         if until.is_some() {
             self.due = self.due.min(Some(now + LAST_WORDS));
         }
-        self.beats = Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)), ends: i64::MAX });
+        self.beats =
+            Some(Beats { attempt: self.attempt, until, cancelled: Some((self.attempt, false)), ends: i64::MAX });
     }
 
     pub(crate) fn retry(&mut self, now: i64) {

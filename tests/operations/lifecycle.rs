@@ -8,21 +8,25 @@ use tests::repository;
 
 /// Days of the longest attempt, and then of twice the longest `UploadWindowSeconds`.
 const LONGEST_UPLOAD: i64 = 30 + 1;
+/// Days of the longest wait, and of what is not known to the second.
+const LONGEST_WAIT: i64 = 30 + 3;
 
-fn outputs_rule() -> Yaml {
+fn rule(id: &str) -> Yaml {
     let template: Yaml = serde_norway::from_str(&fs::read_to_string(repository("template.yaml")).unwrap()).unwrap();
     let rules = &template["Resources"]["OutputsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"];
-    rules.as_sequence().unwrap().iter().find(|rule| rule["Id"] == "outputs").unwrap().clone()
+    rules.as_sequence().unwrap().iter().find(|rule| rule["Id"] == id).unwrap().clone()
 }
 
 #[test]
-fn an_object_lives_as_long_as_a_claim_takes_it_to() {
+fn an_object_that_was_just_put_outlives_any_attempt_and_the_wait_after_it() {
     // What expires is hidden by a marker, and goes when jobs are kept no longer.
-    assert_eq!(outputs_rule()["ExpirationInDays"].as_i64().map(|days| days * DAY), Some(BEYOND));
+    assert_eq!(rule("outputs")["ExpirationInDays"].as_i64().map(|days| days * DAY), Some(BEYOND));
+    assert!(BEYOND >= (LONGEST_UPLOAD + LONGEST_WAIT) * DAY);
 }
 
 #[test]
-fn an_upload_in_parts_may_last_as_long_as_its_attempt() {
-    let days = outputs_rule()["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"].as_i64();
-    assert!(days.is_some_and(|days| days > LONGEST_UPLOAD), "{days:?}");
+fn an_upload_in_parts_may_last_as_long_as_what_it_is_for() {
+    let abort = |id| rule(id)["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"].clone();
+    assert!(abort("outputs").as_i64().is_some_and(|days| days > LONGEST_UPLOAD));
+    assert_eq!(abort("inputs"), rule("inputs")["ExpirationInDays"]);
 }

@@ -3,6 +3,7 @@
 use lambda_http::{Body, Request, Response};
 use shared::{
     App, Check, Error, Result,
+    auth::JobClaims,
     http::{JobResponse, request::now},
     model::{Job, PayloadKind, lifecycle},
     outputs::tidy,
@@ -57,28 +58,34 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
                 return payloads.answer_to_miner(&request, &job, None).await;
             }
         };
-        let (listed, recorded) = payloads.record_files(&checked).await?;
-        let transition = lifecycle::as_listed(lifecycle::complete(&listed, now)?, &checked)?;
-        let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await;
-        job = match payloads.settle(&listed, &recorded, change).await? {
-            Change::Made(job) => {
-                job.count_end(&app.metrics);
-                job
-            }
-            // Completed by an earlier try whose answer was lost.
-            Change::Refused(job) if job.terminal => job,
-            // A file was declared, or came as a form, since the job was read: the repeat goes by that.
-            Change::Refused(_) => {
-                if checked.checked_for(now).is_some() {
-                    let give_up = lifecycle::give_up_check(&checked, now);
-                    app.jobs.change(claims.sub, give_up, "give up check: UpdateItem").await?;
-                }
-                return Err(Error::Busy { retry_after: 1 });
-            }
-        };
+        let ended = end(app, &claims, &checked, now).await;
+        if !matches!(&ended, Ok(job) if job.terminal) && checked.checked_for(now).is_some() {
+            let give_up = lifecycle::give_up_check(&checked, now);
+            // That it could not is as good: the repeat waits until the time of this check is over.
+            let _ = app.jobs.change(claims.sub, give_up, "give up check: UpdateItem").await;
+        }
+        job = ended?;
         tidy(app.bucket()?, seen, &job).await;
     }
     payloads.answer_to_miner(&request, &job, None).await
+}
+
+/// Ends the job as it was checked.
+async fn end(app: &App, claims: &JobClaims, checked: &Job, now: Timestamp) -> Result<Job> {
+    let payloads = app.payloads()?;
+    let (listed, recorded) = payloads.record_files(checked).await?;
+    let transition = lifecycle::as_listed(lifecycle::complete(&listed, now)?, checked)?;
+    let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "complete job: UpdateItem").await;
+    match payloads.settle(&listed, &recorded, change).await? {
+        Change::Made(job) => {
+            job.count_end(&app.metrics);
+            Ok(job)
+        }
+        // Completed by an earlier try whose answer was lost.
+        Change::Refused(job) if job.terminal => Ok(job),
+        // A file was declared, or came as a form, since the job was read: the repeat goes by that.
+        Change::Refused(_) => Err(Error::Busy { retry_after: 1 }),
+    }
 }
 
 /// 503 while somebody else checks the same files.

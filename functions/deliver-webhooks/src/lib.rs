@@ -15,6 +15,7 @@ use shared::{
     http::webhook_event,
     metrics::Metric,
     model::{Delivery, DeliveryState, Job, PayloadKind, SHORT_PAUSE, Try},
+    payloads::Gone,
     time::Timestamp,
     webhook::Webhook,
 };
@@ -38,6 +39,8 @@ pub struct Output {
 const LOADED: usize = 4;
 /// Bytes of the longest result, list of files or list of inputs that is told.
 const LONGEST: u64 = 256 << 10;
+/// Why an end is not told.
+const DELETED: &str = "The job was deleted, or tried again, before its end was told";
 
 /// Tells of these jobs.
 pub async fn handle(app: &App, receivers: &Receivers, event: Deliveries) -> Result<Output> {
@@ -100,10 +103,7 @@ impl Run<'_> {
                 return Ok(None);
             }
             let (change, pause) = match job.filter(|job| delivery.is_of(job)) {
-                None => (
-                    delivery.give_up("The job was deleted, or tried again, before its end was told", self.now())?,
-                    None,
-                ),
+                None => (delivery.give_up(DELETED, self.now())?, None),
                 Some(job) => {
                     let (at, begun) = (self.now(), Instant::now());
                     let said = self.attempt(&delivery, job).await?;
@@ -147,20 +147,30 @@ impl Run<'_> {
         Ok(self.receivers.send(&webhook, message).await)
     }
 
-    /// The job with what is told of it, or why nothing is: some is gone from the bucket. What is too long is not told.
+    /// The job with what is told of it, or why nothing is: what it has brought is gone from the bucket. What is too long is not told.
     async fn loaded(&self, mut job: Job) -> Result<Result<Job, String>> {
         for kind in [PayloadKind::Result, PayloadKind::Files, PayloadKind::Inputs] {
             let size = job.stored_apart(kind).map_or(0, |stored| stored.size);
-            if size <= LONGEST {
-                if let Some(gone) = self.app.payloads()?.load(&mut job, &[kind]).await? {
-                    tracing::error!(job.id = %job.job_id, key = gone.key, "a webhook tells nothing: a payload is gone from the bucket");
-                    return Ok(Err(format!("The bucket of outputs no longer has the job's {kind}")));
-                }
-            } else if kind == PayloadKind::Inputs {
+            let gone = if size <= LONGEST { self.app.payloads()?.load(&mut job, &[kind]).await? } else { None };
+            if kind == PayloadKind::Inputs {
                 // Whoever shows a job that names inputs expects the list.
-                job.inputs = None;
+                job.inputs = job.inputs.filter(|_| size <= LONGEST && gone.is_none());
+            } else if let Some(gone) = gone {
+                return self.why_gone(&job, &gone).await.map(Err);
             }
         }
         Ok(Ok(job))
+    }
+
+    /// Why something of a job that was read is gone: with the job, or without it.
+    async fn why_gone(&self, job: &Job, gone: &Gone) -> Result<String> {
+        let (_, now) = self.app.jobs.delivery_and_job(job.job_id).await?;
+        let keys = job.file_keys();
+        let refers = |now: Job| now.stored_apart(gone.kind).is_some_and(|stored| keys.payload(stored) == gone.key);
+        if !now.is_some_and(refers) {
+            return Ok(DELETED.to_owned());
+        }
+        tracing::error!(job.id = %job.job_id, key = gone.key, "a webhook tells nothing: a payload is gone from the bucket");
+        Ok(format!("The bucket of outputs no longer has the job's {}", gone.kind))
     }
 }

@@ -172,7 +172,7 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         }
         again = is_tried_again(&job, report);
         if put.lacks && !again {
-            return Err(Error::unavailable("finish job", "its last attempt has begun meanwhile"));
+            return Err(Error::unavailable("finish job", "its last attempt has begun meanwhile").unwritten());
         }
         change = if job.cancel_requested_at.is_some() {
             lifecycle::finish_cancelled(attempt, deadline, window, stored())?
@@ -183,7 +183,7 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
             lifecycle::finish_last(attempt, deadline, window, stored())?
         };
     }
-    Err(Error::unavailable("finish job", "it changed each time"))
+    Err(Error::unavailable("finish job", "it changed each time").unwritten())
 }
 
 /// The files as they have been declared since.

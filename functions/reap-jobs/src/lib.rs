@@ -12,15 +12,18 @@ use serde::{Deserialize, Serialize};
 use shared::{
     App, Check, Error, Result,
     metrics::Metric,
-    model::{Job, PayloadKind, lease, lifecycle},
+    model::{Job, Lease, PayloadKind, lease, lifecycle},
     outputs::{Seen, tidy},
-    payloads::{Gone, Recorded},
+    payloads::Gone,
     tables::jobs::{Due, DuePlace, Outcome},
     time::Timestamp,
 };
 use uuid::Uuid;
 
 use crate::run::{AT_ONCE, GIVE_UP, LATER_AT_ONCE, RECORDING, RUN};
+
+/// What the reaper does when it takes a job from its miner.
+const REAP: &str = "reap: TransactWriteItems";
 
 /// The schedule's event.
 #[derive(Deserialize)]
@@ -241,24 +244,11 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     }
     // A job that was put off is as late as before.
     app.metrics.longest(Metric::ReapDelay, held_until, now);
-    let payloads = app.payloads()?;
-    let (mut seen, mut listed, mut recorded) = (Seen::default(), None, Recorded::default());
     let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
         (lifecycle::end_lost_without(&job, gone.kind, lease, now)?, Reaped::Lost)
     } else if job.report.is_some() {
-        // Others are kept from the job for a while from this moment on, not from the event's, which may have come late.
-        let moment = now.plus(started.elapsed()).max(Timestamp::system());
-        let begin = lifecycle::begin_check_for_lost_miner(&job, moment);
-        let limit = GIVE_UP.saturating_sub(RECORDING).saturating_sub(started.elapsed());
-        let check = app.check(job, begin, moment, Some(limit)).await?;
-        let Check::Done(checked, left) = check else { return Ok(Reaped::Unchanged) };
-        (job, seen) = (*checked, left);
-        let (new, put) = payloads.record_files(&job).await?;
-        let mut end = lifecycle::complete_for_lost_miner(&new, lease, now)?;
-        end.job = lifecycle::as_listed(end.job, &job)?;
-        (listed, recorded) = (Some(new), put);
-        (end, Reaped::Completed)
+        return complete(app, job, lease, now, started).await;
     } else if job.cancel_requested_at.is_some() {
         (lifecycle::end_cancelled(&job, lease, now), Reaped::Cancelled)
     } else if job.attempt < job.max_attempts {
@@ -267,33 +257,63 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     } else {
         (lifecycle::time_out(&job, lease, now), Reaped::TimedOut(1))
     };
-    let has_checked = listed.is_some();
-    let listed = listed.as_ref().unwrap_or(&job);
-    let revoked = app.jobs.revoke(&job, revocation, None, "reap: TransactWriteItems").await;
-    if let Err(error) = &revoked {
-        payloads.settle_put(&job.file_keys(), recorded.put(), Err(error)).await;
-    }
-    match revoked? {
+    match app.jobs.revoke(&job, revocation, None, REAP).await? {
         Outcome::Changed(after) => {
-            // The list is the one that was written. A job that has lost it has nothing to tidy.
+            app.metrics.add(Metric::LeasesLost, 1);
+            after.count_end(&app.metrics);
+            Ok(reaped)
+        }
+        Outcome::Refused(_) | Outcome::Gone => Ok(Reaped::Unchanged),
+    }
+}
+
+/// Ends a job that its miner had reported with what has arrived.
+async fn complete(app: &App, job: Job, lease: Option<&Lease>, now: Timestamp, started: Instant) -> Result<Reaped> {
+    // Others are kept from the job for a while from this moment on, not from the event's, which may have come late.
+    let moment = now.plus(started.elapsed()).max(Timestamp::system());
+    let begin = lifecycle::begin_check_for_lost_miner(&job, moment);
+    let limit = GIVE_UP.saturating_sub(RECORDING).saturating_sub(started.elapsed());
+    let Check::Done(checked, seen) = app.check(job, begin, moment, Some(limit)).await? else {
+        return Ok(Reaped::Unchanged);
+    };
+    let ended = end(app, &checked, seen, lease, now).await;
+    if !matches!(ended, Ok(Reaped::Completed)) && checked.checked_for(moment).is_some() {
+        // The miner may be back, and need not wait for a check that is over.
+        let give_up = lifecycle::give_up_check(&checked, moment);
+        let _ = app.jobs.change(checked.job_id, give_up, "give up check: UpdateItem").await;
+    }
+    ended
+}
+
+/// Ends it as it was checked.
+async fn end(app: &App, checked: &Job, seen: Seen, lease: Option<&Lease>, now: Timestamp) -> Result<Reaped> {
+    let payloads = app.payloads()?;
+    let (listed, recorded) = payloads.record_files(checked).await?;
+    let mut end = lifecycle::complete_for_lost_miner(&listed, lease, now)?;
+    end.job = lifecycle::as_listed(end.job, checked)?;
+    match app.jobs.revoke(checked, end, None, REAP).await {
+        Ok(Outcome::Changed(after)) => {
             payloads.settle_list(&recorded, &after).await;
-            let after = after.with_files_of(listed);
+            let after = after.with_files_of(&listed);
             app.metrics.add(Metric::LeasesLost, 1);
             after.count_end(&app.metrics);
             tidy(app.bucket()?, seen, &after).await;
-            Ok(reaped)
+            Ok(Reaped::Completed)
         }
-        Outcome::Refused(after) => {
+        Ok(Outcome::Refused(after)) => {
             // Ended by somebody else, perhaps: what this check has made is then left over.
             payloads.settle_list(&recorded, &after).await;
-            if has_checked && job.checked_for(now).is_some() {
-                // The miner is back, perhaps, and need not wait for a check that is over.
-                app.jobs.change(job_id, lifecycle::give_up_check(&job, now), "give up check: UpdateItem").await?;
-            }
-            tidy(app.bucket()?, seen, &payloads.with_files(listed, *after).await?).await;
+            tidy(app.bucket()?, seen, &payloads.with_files(&listed, *after).await?).await;
             Ok(Reaped::Unchanged)
         }
-        Outcome::Gone => Ok(Reaped::Unchanged),
+        Ok(Outcome::Gone) => {
+            payloads.give_up(&checked.file_keys(), recorded.put()).await;
+            Ok(Reaped::Unchanged)
+        }
+        Err(error) => {
+            payloads.settle_put(&checked.file_keys(), recorded.put(), Err(&error)).await;
+            Err(error)
+        }
     }
 }
 

@@ -58,14 +58,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         return Err(Error::Conflict(detail));
     }
     app.jobs.ring_for(&job, now).await?;
-    let expires = now.plus_seconds(job.waits_for());
-    let put = payloads.renew(&mut job, now, expires).await?;
     let place = app.jobs.place(&chute, &mut quota, &found, now).await?;
+    let put = payloads.renew(&mut job, now, now).await?;
     let retry = lifecycle::retry(&job, attempts, &put, place, now)?;
     let retried = app.jobs.retry(&job, &retry, &quota, caller.guard.as_ref()).await;
     // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
     let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
-    payloads.settle_put(&job.file_keys(), stored, retried.as_ref().map(Outcome::refused)).await;
+    payloads.settle_change(&job.file_keys(), stored, retried.as_ref()).await;
     match retried? {
         Outcome::Changed(after) => {
             app.metrics.add(Metric::JobsRetried, 1);

@@ -75,12 +75,11 @@ impl Claimant<'_> {
         };
         // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
         let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
-        let refused = match &claimed {
-            Ok(Some(outcome)) => Ok(outcome.refused()),
-            Ok(None) => Ok(Some(&job)),
-            Err(error) => Err(error),
-        };
-        payloads.settle_put(&job.file_keys(), stored, refused).await;
+        match &claimed {
+            Ok(None) => payloads.give_up(&job.file_keys(), stored).await,
+            Ok(Some(outcome)) => payloads.settle_change(&job.file_keys(), stored, Ok(outcome)).await,
+            Err(error) => payloads.settle_change(&job.file_keys(), stored, Err(error)).await,
+        }
         let Some(mut outcome) = claimed? else { return Ok(None) };
         if let Outcome::Changed(claimed) = &mut outcome {
             for (kind, stored) in put {

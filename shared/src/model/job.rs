@@ -148,6 +148,9 @@ pub struct Job {
     /// Digest of the miner's report, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// How often its files have changed since the report: by forms, and by declarations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_changes: Option<u32>,
     /// Until when one is at the check of its many files, and nobody else begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checking_until: Option<Timestamp>,
@@ -311,6 +314,7 @@ impl Job {
             files: None,
             file_list: None,
             report: None,
+            file_changes: None,
             checking_until: None,
             released: None,
             closed: false,

@@ -28,11 +28,10 @@ pub const FILES_INLINE: usize = 8 << 10;
 /// Bytes of the longest list of inputs that is in the item, some five inputs: as arguments, it is there from the beginning.
 pub const INPUTS_INLINE: usize = ARGUMENTS_INLINE;
 
-/// Seconds that an object lives in the bucket beyond those for which jobs are kept (`OutputsBucket` in `template.yaml`): 41 days. What a report
-/// brings, its job needs for the latter, and the time of its uploads. Arguments have waited for a miner before, their miner may run for 30
-/// days, and lose the job, which then waits again, for 7 days if nobody says otherwise: where they would not outlive all that, a claim puts
-/// them anew.
-pub const BEYOND: i64 = 41 * DAY;
+/// Seconds that an object lives in the bucket beyond those for which jobs are kept (`OutputsBucket` in `template.yaml`): 64 days. What a report
+/// brings, its job needs for the latter, and the time of its uploads. Arguments are needed for longer: their miner may run for 30 days, and lose
+/// the job, which then waits again, for 30 days at most. A claim puts those anew that have waited before and would not outlive that.
+pub const BEYOND: i64 = 64 * DAY;
 
 /// JSON that only passes through. It is kept as the text that came: numbers of any size, the order of keys and the spelling come out as
 /// they went in, and nobody parses it twice.
@@ -46,7 +45,7 @@ pub enum Payload {
 }
 
 /// A reference to an object that holds a payload. Each put has a key of its own, so that it is nobody else's to remove or to overwrite: the
-/// bucket keeps what was overwritten for less than half as long. The version is named for whoever else can write to the bucket.
+/// bucket keeps what was overwritten for a shorter time. The version is named for whoever else can write to the bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     /// The last part of its key.

@@ -39,10 +39,12 @@ pub(super) fn as_held(change: Transition, job: &Job) -> Transition {
         .when(Condition::unchanged_time("uploads_until", job.uploads_until))
 }
 
-/// Only if the job's files are still as they were read: neither a declaration in between is lost, nor a form. The time of the last change
-/// tells, since each of them is one; and where the list is, which no two of one millisecond share.
+/// Only if the job's files are still as they were read: neither a declaration in between is lost, nor a form. Each of them counts; what an
+/// earlier release does changes the time.
 pub fn as_listed(change: Transition, job: &Job) -> Result<Transition> {
-    let change = change.when(Condition::Is("updated_at", number(job.updated_at.millis())));
+    let change = change
+        .when(Condition::unchanged(FILE_CHANGES, job.file_changes.map(|count| number(count.into()))))
+        .when(Condition::Is("updated_at", number(job.updated_at.millis())));
     Ok(match &job.file_list {
         Some(stored) => change.when(Condition::Is("file_list", attribute(stored)?)),
         None => change,
@@ -63,11 +65,19 @@ pub(super) fn last_token(job: &Job, now: Timestamp) -> Timestamp {
     }
 }
 
+/// How often the files have changed since the report.
+const FILE_CHANGES: &str = "file_changes";
+
 pub(super) fn attribute(value: &impl Serialize) -> Result<AttributeValue> {
     serde_dynamo::to_attribute_value(value).map_err(|error| Error::internal("write: attribute", error))
 }
 
 impl Transition {
+    /// A file has come, or was declared anew.
+    pub(super) fn changing_files(self, now: Timestamp) -> Self {
+        self.set("updated_at", number(now.millis())).set_sum(FILE_CHANGES, 1, FILE_CHANGES, 0)
+    }
+
     /// With the job's list of files, in the item or apart from it.
     pub(super) fn listing(self, job: &Job) -> Result<Self> {
         Ok(match (&job.file_list, &job.files) {

@@ -60,9 +60,10 @@ fn end(job: &Job, gone: Timestamp, tokens_end: Timestamp, now: Timestamp) -> Tra
 }
 
 /// What a job holds beside what tells that it was there.
-const HELD: [&str; 13] = [
+const HELD: [&str; 14] = [
     "checking_until",
     "error_detail",
+    "file_changes",
     "file_list",
     "files",
     "inputs",

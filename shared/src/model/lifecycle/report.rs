@@ -134,12 +134,12 @@ pub fn file_arrived(attempt: u32, file_id: &str, now: Timestamp) -> Transition {
     reported_by(attempt)
         .when(Condition::Exists(format!("files.{file_id}")))
         .set(format!("files.{file_id}.{}", OutputFile::UPLOADED), AttributeValue::Bool(true))
-        .set("updated_at", number(now.millis()))
+        .changing_files(now)
 }
 
 /// The same, of a file whose list is stored apart, and is not written again for that: S3 knows what has arrived, and completing looks.
 pub fn file_arrived_in_list(attempt: u32, now: Timestamp) -> Transition {
-    reported_by(attempt).when(Condition::Exists("file_list".to_owned())).set("updated_at", number(now.millis()))
+    reported_by(attempt).when(Condition::Exists("file_list".to_owned())).changing_files(now)
 }
 
 /// The miner declares, or declares anew, what one file will be.
@@ -147,13 +147,13 @@ pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timest
     Ok(reported_by(attempt)
         .when(Condition::Exists(format!("files.{file_id}")))
         .set(format!("files.{file_id}"), attribute(file)?)
-        .set("updated_at", number(now.millis())))
+        .changing_files(now))
 }
 
 /// The same, of a file whose list is stored apart: the new list of `listed` takes the place of the one that was read, if that is still there.
 pub fn list_replaced(listed: &Job, read: &Job, now: Timestamp) -> Result<Transition> {
     reported_by(read.attempt)
         .when(Condition::unchanged("file_list", read.file_list.as_ref().map(attribute).transpose()?))
-        .set("updated_at", number(now.millis()))
+        .changing_files(now)
         .listing(listed)
 }

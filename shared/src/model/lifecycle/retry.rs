@@ -55,7 +55,7 @@ pub fn retry(
 }
 
 /// What tells of the former run, and when the job would have expired.
-const FORMER: [&str; 21] = [
+const FORMER: [&str; 22] = [
     "cancel_requested_at",
     "checking_until",
     "closed",
@@ -64,6 +64,7 @@ const FORMER: [&str; 21] = [
     "errors",
     "expires_at",
     "failure",
+    "file_changes",
     "file_list",
     "files",
     "finished_at",

@@ -74,7 +74,7 @@ impl Jobs {
                 }
             }
             // A slice is full, which another shard's need not be. Counts only grow: when all slices are full, so is the quota.
-            let rows = self.usage(quota).await?;
+            let rows = self.usage(quota).await.map_err(Error::unwritten)?;
             shards = quota.next(&rows);
             if shards.is_none() {
                 let usage = Usage::sum(&rows, job.chute_id);

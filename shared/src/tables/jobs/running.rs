@@ -55,7 +55,7 @@ impl Jobs {
                     return self.change_once(job, claim, guard, "claim job").await.map(Some);
                 }
                 (None, Some(row)) => {
-                    if !self.take_out_ended(job.user_id, &row).await? {
+                    if !self.take_out_ended(job.user_id, &row).await.map_err(Error::unwritten)? {
                         return Ok(None);
                     }
                 }
