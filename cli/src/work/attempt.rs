@@ -29,7 +29,7 @@ use crate::{
 pub(crate) enum Outcome {
     /// With this status of the job.
     Ended(String),
-    /// A signal came before the command's end.
+    /// A signal came before the command's end, or a second one.
     Stopped,
 }
 
@@ -47,18 +47,13 @@ pub(crate) async fn run(
         done = attempt(api, signals, assignment, &folder, command, &log, &cancelled) => done,
         // Dropping the attempt kills its command.
         lost = lease::hold(api, assignment, &folder, lease, &log, &cancelled) => Err(lost),
+        () = signals.second() => Ok(None),
     };
-    match done {
-        Ok(None) => Ok(Outcome::Stopped),
-        Ok(Some(delivered)) => Ok(settle(delivered, folder)),
-        Err(error) => {
-            if let Some(fault) = error.downcast_ref::<OwnFault>() {
-                lease::give_back(api, assignment, &fault.to_string(), log.was_sent()).await;
-                // It begins anew elsewhere, and the room is needed here.
-                folder.remove();
-            }
-            Err(error)
-        }
+    // What can be told at once is told also then.
+    tokio::select! {
+        biased;
+        outcome = settle(api, assignment, &log, done, folder) => outcome,
+        () = signals.second() => Ok(Outcome::Stopped),
     }
 }
 
@@ -66,22 +61,40 @@ pub(crate) async fn run(
 pub(crate) async fn resume(api: &Api, signals: &Signals, assignment: &Assignment, folder: Folder) -> Result<Outcome> {
     // Its command has ended: there is nothing left to stop.
     let (cancelled, log) = (Notify::new(), Log::left());
-    let delivered = tokio::select! {
-        done = deliver(api, assignment, &folder, &log, "the command", "") => done?,
+    let done = tokio::select! {
+        done = deliver(api, assignment, &folder, &log, "the command", "") => done.map(Some),
         never = announce(signals) => match never {},
-        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &log, &cancelled) => return Err(lost),
+        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &log, &cancelled) => Err(lost),
+        () = signals.second() => Ok(None),
     };
-    Ok(settle(delivered, folder))
+    settle(api, assignment, &log, done, folder).await
 }
 
-/// Removes the folder when the API has confirmed all that is in it. Otherwise the folder says itself that it stays.
-fn settle(delivered: Delivered, folder: Folder) -> Outcome {
-    match (delivered.confirmed, delivered.lacks) {
-        (true, false) => folder.remove(),
-        (true, true) => folder.set_delivered(),
-        (false, _) => {}
+/// Removes the folder when nothing in it is wanted any more, as when the API has confirmed all that is in it. Otherwise it is left, and
+/// its words say so.
+async fn settle(
+    api: &Api,
+    assignment: &Assignment,
+    log: &Log,
+    done: Result<Option<Delivered>>,
+    folder: Folder,
+) -> Result<Outcome> {
+    let fault = done.as_ref().err().and_then(|error| error.downcast_ref::<OwnFault>());
+    if let Some(fault) = fault {
+        lease::give_back(api, assignment, &fault.to_string(), log.was_sent()).await;
     }
-    Outcome::Ended(delivered.status)
+    let is_confirmed = matches!(&done, Ok(Some(delivered)) if delivered.confirmed);
+    let lacks = matches!(&done, Ok(Some(delivered)) if delivered.lacks);
+    // A job that goes back begins anew elsewhere, and the room is needed here.
+    if fault.is_some() || is_confirmed && !lacks {
+        folder.remove().await;
+    } else {
+        if is_confirmed {
+            folder.set_delivered();
+        }
+        folder.leave().await;
+    }
+    done.map(|done| done.map_or(Outcome::Stopped, |delivered| Outcome::Ended(delivered.status)))
 }
 
 /// Runs the command and delivers what it leaves. None: a signal came before its end, and the job was given back.

@@ -10,6 +10,7 @@ mod folder;
 mod lease;
 mod log;
 mod outputs;
+mod removal;
 mod report;
 mod room;
 mod state;
@@ -59,12 +60,11 @@ pub(crate) async fn work(
     let program = command.first().context("no command")?;
     ensure!(is_program(program), "can't run {}: no such program", program.display());
     process::adopt_orphans()?;
-    Folder::tell_of_left_behind();
     tokio::select! {
-        done = every(api, signals, chutes, once, command) => done,
-        // Dropping the work ends the command.
-        () = signals.second() => Ok(stopped(signals)),
+        () = Folder::tell_of_left_behind() => {}
+        () = signals.second() => return Ok(stopped(signals)),
     }
+    every(api, signals, chutes, once, command).await
 }
 
 /// Delivers what another process has left of a job whose command has ended.
@@ -77,10 +77,10 @@ pub(crate) async fn resume(api: &Api, signals: &Signals, path: &Path) -> Result<
             folder.output().display()
         );
     }
-    let outcome = tokio::select! {
-        outcome = attempt::resume(api, signals, &assignment, folder) => outcome,
-        () = signals.second() => return Ok(stopped(signals)),
-    };
+    let outcome = attempt::resume(api, signals, &assignment, folder).await;
+    if let Ok(Outcome::Stopped) = outcome {
+        return Ok(stopped(signals));
+    }
     Ok(if told(&assignment, outcome) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -102,7 +102,17 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
     loop {
         // Before there is a job that it could fail.
         let folder = Folder::create()?;
-        let Some((assignment, lease)) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
+        let found = tokio::select! {
+            found = next(&mut search, api, signals) => found,
+            () = signals.second() => Ok(None),
+        };
+        let (assignment, lease) = match found {
+            Ok(Some(found)) => found,
+            nothing => {
+                folder.leave().await;
+                return nothing.map(|_| stopped(signals));
+            }
+        };
         let job_id = &assignment.job_id;
         events::tell(&Event::Claimed { job_id }, format_args!("claimed {job_id}"));
         let complete = match attempt::run(api, signals, &assignment, lease, folder, command).await {

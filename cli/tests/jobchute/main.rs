@@ -5,6 +5,7 @@ mod claims;
 mod command_line;
 mod commands;
 mod download;
+mod folders;
 mod inputs;
 mod logs;
 mod outputs;
