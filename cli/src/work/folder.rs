@@ -19,6 +19,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -54,6 +55,8 @@ const REMOVED: &str = "jobchute-work-removed";
 const OPEN_TO_PASS: Mode = Mode::RWXU.union(Mode::XGRP).union(Mode::XOTH);
 /// The file that says that nothing is left to be delivered.
 const DELIVERED: &str = "private/delivered.json";
+/// The file that says that the job is another miner's to run.
+const GIVEN_BACK: &str = "private/given_back.json";
 
 /// What a miner's client needs to run a job, as the API answers a claim.
 #[derive(Deserialize, Serialize)]
@@ -75,6 +78,7 @@ pub(crate) struct Folder {
     path: PathBuf,
     handle: OwnedFd,
     private: OwnedFd,
+    is_given_back: AtomicBool,
     /// The marker, locked as long as a process works in it.
     _lock: File,
 }
@@ -132,7 +136,7 @@ impl Folder {
         }
         // Who had it locked may have removed it.
         ensure!(fstat(&lock)?.st_nlink > 0, "{} is not there any more", path.display());
-        Ok(Self { path, handle, private, _lock: lock })
+        Ok(Self { path, handle, private, is_given_back: AtomicBool::new(false), _lock: lock })
     }
 
     /// Says what former processes have left among the temporary files and can still be delivered, and removes what they have left that
@@ -191,7 +195,16 @@ impl Folder {
 
     /// Whether there is something to report, or was reported.
     pub(crate) fn has_ended(&self) -> bool {
-        self.end_file().exists() || self.path.join("private/report.json").exists()
+        let is_given_back = self.is_given_back.load(Ordering::Relaxed) || self.path.join(GIVEN_BACK).exists();
+        !is_given_back && (self.end_file().exists() || self.path.join("private/report.json").exists())
+    }
+
+    /// Remembers that the job was given back while its command ran: how that ends says nothing.
+    pub(crate) fn set_given_back(&self) {
+        self.is_given_back.store(true, Ordering::Relaxed);
+        if let Err(error) = state::write(&self.path.join(GIVEN_BACK), &()) {
+            tell(format_args!("{} can't be written: {error}", self.path.display()));
+        }
     }
 
     /// Remembers what is to be done, before it is begun.

@@ -28,6 +28,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::StatusCode;
+use rustix::process::Pid;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -60,6 +61,7 @@ pub(crate) async fn work(
     let program = command.first().context("no command")?;
     ensure!(is_program(program), "can't run {}: no such program", program.display());
     process::adopt_orphans()?;
+    process::spare_children();
     tokio::select! {
         () = Folder::tell_of_left_behind() => {}
         () = signals.second() => return Ok(stopped(signals)),
@@ -115,7 +117,8 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
         };
         let job_id = &assignment.job_id;
         events::tell(&Event::Claimed { job_id }, format_args!("claimed {job_id}"));
-        let complete = match attempt::run(api, signals, &assignment, lease, folder, command).await {
+        let (outcome, left) = attempt::run(api, signals, &assignment, lease, folder, command).await;
+        let complete = match outcome {
             Err(error) if error.is::<OwnFault>() => {
                 faults.count(error.downcast()?)?;
                 false
@@ -125,6 +128,13 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
                 told(&assignment, outcome)
             }
         };
+        if !left.is_empty() {
+            let why = outlived(job_id, &left);
+            match signals.exit_code() {
+                Some(_) => tell(why),
+                None => bail!("no more jobs can be run here: {why}"),
+            }
+        }
         if once && signals.exit_code().is_none_or(|_| complete) {
             return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -132,6 +142,12 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
             return Ok(stopped(signals));
         }
     }
+}
+
+/// Whom the next job would have to share this machine with.
+fn outlived(job_id: &str, left: &[Pid]) -> String {
+    let left: Vec<_> = left.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    format!("what {job_id} has started can't be ended: {}", left.join(", "))
 }
 
 /// Says how a job ended; whether it is complete.
