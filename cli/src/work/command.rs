@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
     process::{Child, Command},
     task::{JoinHandle, spawn_blocking},
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    printer::{self, Stream},
     process,
     screen::{self, Filter},
     secrets::HANDED_OVER,
@@ -89,12 +90,10 @@ impl Running {
         let errors = Arc::default();
         let stdout = supervisor.stdout.take().context("no standard output")?;
         let stderr = supervisor.stderr.take().context("no standard error")?;
+        let output = if screen::is_json() { Stream::Error } else { Stream::Output };
         let passing_on = vec![
-            match screen::is_json() {
-                true => tokio::spawn(pass_on(stdout, tokio::io::stderr(), None, Arc::clone(log))),
-                false => tokio::spawn(pass_on(stdout, tokio::io::stdout(), None, Arc::clone(log))),
-            },
-            tokio::spawn(pass_on(stderr, tokio::io::stderr(), Some(Arc::clone(&errors)), Arc::clone(log))),
+            tokio::spawn(pass_on(stdout, output, None, Arc::clone(log))),
+            tokio::spawn(pass_on(stderr, Stream::Error, Some(Arc::clone(&errors)), Arc::clone(log))),
         ];
         Ok(Self { control: UnixStream::from_std(control).ok(), supervisor, passing_on, errors })
     }
@@ -181,12 +180,7 @@ impl Running {
 }
 
 /// Shows what the command writes, so that a terminal obeys none of it, and keeps the last of it.
-async fn pass_on(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    keep: Option<Arc<Mutex<Vec<u8>>>>,
-    log: Arc<Log>,
-) {
+async fn pass_on(mut from: impl AsyncRead + Unpin, to: Stream, keep: Option<Arc<Mutex<Vec<u8>>>>, log: Arc<Log>) {
     let (mut filter, mut buffer) = (Filter::default(), vec![0; DETAIL]);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         log.print(&buffer[..read]);
@@ -196,8 +190,8 @@ async fn pass_on(
             let beyond = kept.len().saturating_sub(DETAIL);
             kept.drain(..beyond);
         }
-        // Nobody may read it.
-        let _ = to.write_all(filter.pass(&buffer[..read]).as_bytes()).await;
-        let _ = to.flush().await;
+        if let Some(printer) = printer::started() {
+            printer.pass_on(to, filter.pass(&buffer[..read]).into()).await;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `jobchute work`: a miner that runs a command for every job of some chutes.
 
 mod attempt;
+mod bars;
 mod claim;
 pub(crate) mod command;
 mod delivery;

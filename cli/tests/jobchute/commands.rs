@@ -104,7 +104,8 @@ async fn processes_that_start_one_another_and_end_do_not_outrun_the_miner() -> R
     let job = created(&variables).await?;
     let folder = tempfile::tempdir()?;
     let pid = folder.path().join("pid");
-    let script = r#"setsid sh -c 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec perl -e "1 while \$n++ < 9999 && !fork"' "#.to_owned();
+    let script = r#"setsid sh -c 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec perl -e "1 while \$n++ < 9999 && !fork"' "#
+        .to_owned();
     let script = script
         + &format!(
             "{0} 2>&- &
