@@ -2,6 +2,10 @@
 
 use std::{
     collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -90,11 +94,22 @@ pub(crate) async fn deliver(
     send(api, assignment, folder, report).await
 }
 
+/// Says, when it is dropped, that nobody waits any more: a thread goes on by itself.
+#[derive(Default)]
+struct Unwanted(Arc<AtomicBool>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The report of a command that has ended.
 async fn made(folder: &Folder, program: &str, last_words: &str) -> Result<Report> {
     let end = folder.end()?.context("its command did not end")?;
-    let job = folder.job();
-    let (files, skipped) = spawn_blocking(move || outputs::find(&job)).await?;
+    let (job, unwanted) = (folder.job(), Unwanted::default());
+    let is_stopped = Arc::clone(&unwanted.0);
+    let (files, skipped) = spawn_blocking(move || outputs::find(&job, &is_stopped)).await?;
     Ok(match end.failure(program) {
         Some(why) => Report::failure(&format!("{why}\n{last_words}"), files, &skipped),
         None => {
