@@ -1,6 +1,6 @@
 //! The command that a job runs.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio};
 
 use anyhow::{Context, Result};
 
@@ -115,6 +115,40 @@ async fn processes_that_start_one_another_and_end_do_not_outrun_the_miner() -> R
     let (code, told) = worked(&variables, &script).await?;
     assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
     session_ends(&pid).await
+}
+
+#[tokio::test]
+async fn a_miner_takes_no_more_jobs_beside_what_it_cannot_end() -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can make a process that another user's miner can't end");
+        return Ok(());
+    }
+    let variables = keys(stack()).await?;
+    let (first, second) = (created(&variables).await?, created(&variables).await?);
+    let (nobody, folder) = ("65534", tempfile::tempdir()?);
+    for path in [Path::new(&variables["TMPDIR"]), folder.path()] {
+        chown(path, Some(nobody.parse()?), None)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let becomes_root = folder.path().join("setpriv");
+    std::fs::copy("/usr/bin/setpriv", &becomes_root)?;
+    std::fs::set_permissions(&becomes_root, std::fs::Permissions::from_mode(0o4755))?;
+    let pid = folder.path().join("pid");
+    let start = format!("{} --reuid 0 setsid sleep 600 >&- 2>&-", becomes_root.display());
+    let is_root = format!("grep -qE '^Uid:\\s+0\\s+0' /proc/$(cat {})/status", pid.display());
+    let script = starts(&start, &pid).replace("; wait", &format!("; until {is_root}; do sleep 0.05; done"));
+    let mut miner = tokio::process::Command::new("setpriv");
+    miner.args(["--reuid", nobody, "--regid", nobody, "--clear-groups", env!("CARGO_BIN_EXE_jobchute"), "work"]);
+    miner.args(["--chute", &variables["JOBCHUTE_CHUTE"], "--", "sh", "-c", &script]).envs(&variables);
+    let miner = miner.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let (code, told) = end_of(miner).await?;
+    let id = std::fs::read_to_string(&pid).with_context(|| told.clone())?;
+    let why = format!("no more jobs can be run here: what {first} has started can't be ended: {id}");
+    assert!(code == 1 && told.contains(&format!("{first}: complete\n")) && told.contains(&why), "{code}: {told}");
+    assert!(!told.contains(&second), "{told}");
+    signal(id.trim().parse()?, "KILL")
 }
 
 #[tokio::test]
