@@ -14,6 +14,8 @@ use crate::printer::{self, Stream};
 
 /// How often a bar is drawn in a second.
 const RATE: u8 = 20;
+/// Columns of a terminal that says that it has fewer, or none, as one does that is not told.
+const NARROWEST: u16 = 40;
 /// Bytes before it that a reader has soon.
 const FEW: usize = 4 << 10;
 
@@ -50,11 +52,11 @@ impl Terminal {
 
 impl TermLike for Terminal {
     fn width(&self) -> u16 {
-        tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col)
+        tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col).max(NARROWEST)
     }
 
     fn height(&self) -> u16 {
-        tcgetwinsize(io::stderr()).map_or(24, |size| size.ws_row)
+        tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_row).max(1)
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {

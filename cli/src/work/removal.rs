@@ -154,7 +154,7 @@ mod tests {
     fn a_tree_deeper_than_any_path_goes_with_few_open_folders() -> io::Result<()> {
         let outer = tempfile::tempdir()?;
         let mut here: OwnedFd = File::open(outer.path())?.into();
-        for name in std::iter::once("job").chain(std::iter::repeat_n("d", 20_000)) {
+        for name in std::iter::once("job").chain(std::iter::repeat_n("d", 5_000)) {
             rustix::fs::mkdirat(&here, name, Mode::RWXU)?;
             here = openat(&here, name, FOLDER, Mode::empty())?;
         }
