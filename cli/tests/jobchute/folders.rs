@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
-    processes::{signal, until},
-    run::{Variables, created, end_of, ended, keys, stack, worked, working},
+    processes::signal,
+    run::{Variables, created, ended, keys, stack, worked, working},
 };
 
 /// A folder of the user's that looks a little like a job's.
@@ -32,11 +33,14 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 /// A folder that a miner has left which was killed before it had a job.
 async fn left_behind(variables: &Variables) -> Result<PathBuf> {
     let temporary = Path::new(&variables["TMPDIR"]);
-    let is_made = || names(temporary).is_ok_and(|names| names.iter().any(|name| name.starts_with("jobchute-")));
-    let worker = working(variables, "true")?;
-    until("no folder is made", is_made).await?;
+    let mut worker = working(variables, "true")?;
+    let mut told = BufReader::new(worker.stdout.take().context("its output")?);
+    let mut line = String::new();
+    // Its claim is answered then: it gets no job of those that come.
+    told.read_line(&mut line).await?;
+    assert!(line.starts_with("looking for jobs"), "{line}");
     signal(worker.id().context("it runs")?, "KILL")?;
-    assert!(end_of(worker).await.is_err(), "killed");
+    worker.wait().await?;
     Ok(temporary.join(names(temporary)?.pop().context("a folder")?))
 }
 
