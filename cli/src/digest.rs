@@ -13,15 +13,11 @@ use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
 /// Bytes of the largest file that S3 stores: 5 TiB.
-const LARGEST_FILE: u64 = 5 << 40;
+pub(crate) const LARGEST_FILE: u64 = 5 << 40;
 
-/// Size and SHA-256 of a file, as large as it is now.
-pub(crate) fn digest(file: File) -> io::Result<(u64, String)> {
-    digest_unless(file, &AtomicBool::new(false))
-}
-
-/// The same, as long as nobody says to stop: that is an error, within as little time as it takes to read 64 KiB.
-pub(crate) fn digest_unless(file: File, stop: &AtomicBool) -> io::Result<(u64, String)> {
+/// Size and SHA-256 of a file, as large as it is now, as long as nobody says to stop: that is an error, within as little time as it takes to
+/// read 64 KiB.
+pub(crate) fn digest(file: File, stop: &AtomicBool) -> io::Result<(u64, String)> {
     let size = file.metadata()?.len();
     if size > LARGEST_FILE {
         return Err(io::Error::other("larger than 5 TiB"));
@@ -44,18 +40,19 @@ pub(crate) fn digest_unless(file: File, stop: &AtomicBool) -> io::Result<(u64, S
 
 /// The same on a thread that keeps nobody waiting: it stops when what this returns is dropped.
 pub(crate) async fn digest_aside(file: File) -> io::Result<(u64, String)> {
-    /// Says so when it is dropped.
-    struct Stop(Arc<AtomicBool>);
+    let unwanted = Unwanted::default();
+    let stop = Arc::clone(&unwanted.0);
+    spawn_blocking(move || digest(file, &stop)).await?
+}
 
-    impl Drop for Stop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
+/// Says, when it is dropped, that nobody waits any more: a thread goes on by itself.
+#[derive(Default)]
+pub(crate) struct Unwanted(pub(crate) Arc<AtomicBool>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-
-    let stop = Stop(Arc::default());
-    let flag = Arc::clone(&stop.0);
-    spawn_blocking(move || digest_unless(file, &flag)).await?
 }
 
 #[cfg(test)]
@@ -75,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_hash_that_nobody_waits_for_is_not_computed_to_its_end() -> Result<()> {
-        assert!(digest_unless(endless()?, &AtomicBool::new(true)).is_err());
+        assert!(digest(endless()?, &AtomicBool::new(true)).is_err());
         let file = endless()?;
         let mut same = file.try_clone()?;
         let (send, receive) = mpsc::channel();

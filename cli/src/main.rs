@@ -21,6 +21,7 @@ mod keys;
 mod logs;
 mod pace;
 mod pages;
+mod printer;
 #[cfg(all(unix, not(portable)))]
 mod process;
 mod refusal;
@@ -36,7 +37,7 @@ mod watch;
 #[cfg(all(unix, not(portable)))]
 mod work;
 
-use std::{collections::BTreeMap, env, ffi::OsString, io, process::ExitCode};
+use std::{collections::BTreeMap, env, ffi::OsString, io, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 #[cfg(all(unix, not(portable)))]
@@ -53,6 +54,9 @@ use watch::Jobs;
 #[cfg(all(unix, not(portable)))]
 use work::command::SUPERVISE;
 
+/// How long the last words may take. Whoever reads has them at once.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
     // What `work` starts for itself.
@@ -63,7 +67,7 @@ fn main() -> ExitCode {
         return work::supervisor::run(input.as_ref(), end.as_ref(), command);
     }
     let is_json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
-    start(&words, is_json).unwrap_or_else(|error| {
+    let code = start(&words, is_json).unwrap_or_else(|error| {
         let broken = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         };
@@ -72,7 +76,11 @@ fn main() -> ExitCode {
         }
         exit::complain(&error);
         exit::of_error(&error).into()
-    })
+    });
+    if let Some(printer) = printer::started() {
+        printer.finish(LAST_WORDS);
+    }
+    code
 }
 
 fn start(words: &[OsString], is_json: bool) -> Result<ExitCode> {
@@ -138,11 +146,13 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
         Command::Work(Work { resume: Some(folder), .. }) => {
             // The folder holds the job's token, and where it goes.
             let api = Api::new(settings.url()?, Identity::Nobody)?;
+            printer::start();
             return work::resume(&api, &Signals::take()?, &folder).await;
         }
         #[cfg(all(unix, not(portable)))]
         Command::Work(Work { chutes, once, command, .. }) => {
             let api = Api::new(settings.url()?, settings.miner()?)?;
+            printer::start();
             return work::work(&api, &Signals::take()?, &chutes, once, &command).await;
         }
         #[cfg(any(windows, portable))]

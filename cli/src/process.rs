@@ -3,7 +3,12 @@
 use std::{
     env, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
+#[cfg(target_os = "linux")]
+use std::{fs, sync::OnceLock, thread, time::Instant};
+
+use rustix::process::Pid;
 
 /// This program, to be started again: also when its file was replaced meanwhile.
 pub(crate) fn this_program() -> io::Result<PathBuf> {
@@ -17,32 +22,75 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// Kills every process that descends from this one, whatever group or session it has moved to.
+/// What is a child of this process before there is a job is no job's: whoever started this program has started it, too.
 #[cfg(target_os = "linux")]
-pub(crate) fn end_descendants() {
-    use rustix::process::{Signal, WaitOptions, kill_process, wait};
-    use std::{thread, time::Duration};
+static SPARED: OnceLock<Vec<Pid>> = OnceLock::new();
 
-    // What a killed one leaves becomes a child of this process, and is found the next time.
-    for _ in 0..500 {
-        let children = children();
-        if children.is_empty() {
-            return;
+/// From now on the children that this process has already are let alone.
+#[cfg(target_os = "linux")]
+pub(crate) fn spare_children() {
+    SPARED.get_or_init(children);
+}
+
+/// Kills every process that descends from this one, whatever group or session it has moved to, but for `child`, whom somebody else waits
+/// for. Takes its time, and `most` when something does not end: what that is.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
+    use rustix::process::{Signal, WaitOptions, getpgid, getsid, kill_process, kill_process_group, waitpid};
+
+    let spared = SPARED.get().map_or(&[][..], Vec::as_slice);
+    let (end, mut last, mut empty) = (Instant::now() + most, Vec::new(), 0);
+    loop {
+        let mut left = children();
+        left.retain(|pid| !spared.contains(pid) && Some(*pid) != child);
+        // What a thread has that ends goes to another one, which may have been looked at before.
+        empty = if left.is_empty() { empty + 1 } else { 0 };
+        if empty == 2 || Instant::now() > end {
+            return left;
         }
-        for child in children {
+        for pid in &left {
             // One of another user cannot be killed by a miner that is not root.
-            let _ = kill_process(child, Signal::KILL);
+            let _ = kill_process(*pid, Signal::KILL);
+            // A group is killed in one step, also one whose processes start one another and end. Another session is nobody's but the job's.
+            if let (Ok(session), Ok(group)) = (getsid(Some(*pid)), getpgid(Some(*pid)))
+                && getsid(None).is_ok_and(|own| own != session)
+            {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            // What it leaves becomes a child of this process, and is found the next time.
+            let _ = waitpid(Some(*pid), WaitOptions::NOHANG);
         }
-        thread::sleep(Duration::from_millis(2));
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        // Where each has a group of its own, only who is faster catches them.
+        if left == last {
+            thread::sleep(Duration::from_millis(1));
+        }
+        last = left;
     }
 }
 
-/// The processes whose parent is this one.
+/// The processes whose parent is this one, also those that have ended and are not waited for.
 #[cfg(target_os = "linux")]
-fn children() -> Vec<rustix::process::Pid> {
-    use std::fs;
+fn children() -> Vec<Pid> {
+    listed().unwrap_or_else(sought)
+}
 
+/// As the kernel lists them, if it does. (`CONFIG_PROC_CHILDREN`; `/proc/<pid>/task/<tid>/children` in proc(5))
+#[cfg(target_os = "linux")]
+fn listed() -> Option<Vec<Pid>> {
+    let mut all = None;
+    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        // Whose thread has ended meanwhile is listed with another one.
+        if let Ok(pids) = fs::read_to_string(thread.path().join("children")) {
+            let pids = pids.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+            all.get_or_insert_with(Vec::new).extend(pids);
+        }
+    }
+    all
+}
+
+/// The same, found among all processes.
+#[cfg(target_os = "linux")]
+fn sought() -> Vec<Pid> {
     let parent = format!("PPid:\t{}", std::process::id());
     let is_child = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -50,7 +98,7 @@ fn children() -> Vec<rustix::process::Pid> {
     };
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| is_child(*pid)).filter_map(rustix::process::Pid::from_raw).collect()
+    pids.filter(|pid| is_child(*pid)).filter_map(Pid::from_raw).collect()
 }
 
 /// Elsewhere a process that leaves its group gets away.
@@ -59,6 +107,12 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
 
+/// Elsewhere none are ended.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn spare_children() {}
+
 /// Elsewhere a process that leaves its group gets away.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn end_descendants() {}
+pub(crate) fn end_descendants(_: Option<Pid>, _: Duration) -> Vec<Pid> {
+    Vec::new()
+}

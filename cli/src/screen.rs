@@ -9,6 +9,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::printer::{self, Stream};
+
 /// A progress bar of a file.
 pub(crate) const BAR: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
 
@@ -25,30 +27,42 @@ pub(crate) fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
+/// Prints as it is. Where a printer was started, that has it to do, and there is no error.
+fn put(stream: Stream, text: Vec<u8>) -> io::Result<()> {
+    match (printer::started(), stream) {
+        (Some(printer), stream) => {
+            printer.print(stream, text);
+            Ok(())
+        }
+        (None, Stream::Output) => io::stdout().lock().write_all(&text),
+        (None, Stream::Error) => io::stderr().lock().write_all(&text),
+    }
+}
+
 /// Prints a line to standard output. An error of the kind `BrokenPipe` says that nobody reads any more.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", harmless(&text.to_string()))
+    put(Stream::Output, (harmless(&text.to_string()) + "\n").into())
 }
 
 /// The same for a command that goes on when nobody reads. For scripts words go to standard error.
 pub(crate) fn tell(text: impl Display) {
     // The work is worth more than the words about it.
-    let _ = if is_json() { writeln!(io::stderr().lock(), "{}", harmless(&text.to_string())) } else { line(text) };
+    let _ = if is_json() { put(Stream::Error, (harmless(&text.to_string()) + "\n").into()) } else { line(text) };
 }
 
 /// Prints what this program has made itself, as it is.
 pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
-    io::stdout().lock().write_all(bytes)
+    put(Stream::Output, bytes.to_owned())
 }
 
 /// Prints a JSON document to standard output, on one line.
 pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", one_line(&serde_json::to_string(value)?))
+    put(Stream::Output, (one_line(&serde_json::to_string(value)?) + "\n").into())
 }
 
 /// Prints a JSON text of somebody else's to standard output, with its own line breaks.
 pub(crate) fn json_text(text: &str) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", json_escaped(text, |char| matches!(char, '\n' | '\t')))
+    put(Stream::Output, (json_escaped(text, |char| matches!(char, '\n' | '\t')) + "\n").into())
 }
 
 /// A JSON text on one line: a line break in it stands between two tokens.
@@ -73,7 +87,7 @@ fn json_escaped(text: &str, stays: fn(char) -> bool) -> String {
 
 /// Prints a line to standard error, if somebody reads it.
 pub(crate) fn complain(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{}", harmless(&text.to_string()));
+    let _ = put(Stream::Error, (harmless(&text.to_string()) + "\n").into());
 }
 
 /// Text without what a terminal obeys: control characters, and those that turn the direction of writing, are shown as escapes.

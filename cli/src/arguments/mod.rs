@@ -224,8 +224,9 @@ pub(crate) struct Download {
 /// What COMMAND prints goes to the job's owner, too: `jobchute logs`. Of more than 95 MiB the middle is left out.
 ///
 /// COMMAND ends when its own process ends: on Linux what it has started ends then, too, and all of it ends with `work`, however that
-/// ends. It does not get the keys of `work`, but whatever runs as root can read them in memory: run COMMAND as another user. As the same
-/// user it can read its own job's token. What it prints is shown with control characters escaped; with --json on standard error.
+/// ends. Where something of it cannot be ended, `work` takes no more jobs. It does not get the keys of `work`, but whatever runs as root
+/// can read them in memory: run COMMAND as another user. As the same user it can read its own job's token. What it prints is shown with
+/// control characters escaped; with --json on standard error.
 ///
 /// The first SIGINT, SIGTERM or SIGHUP: a job whose COMMAND has ended is delivered; one whose COMMAND runs is given back at once, so that
 /// another miner gets it, and COMMAND is stopped (SIGTERM, SIGKILL after 10 s). The second one ends `work` at once. Files that are not

@@ -155,7 +155,7 @@ impl Drop for Draft<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{io::Write as _, sync::atomic::AtomicBool};
 
     use sha2::{Digest, Sha256};
 
@@ -214,7 +214,7 @@ mod tests {
         put(&Target::open(folder.path())?, "a", b"second", true)?;
         let place = Target::open(folder.path())?.place("a", "id", &HashSet::new())?;
         assert!(place.is_taken() && place.file(5).is_none());
-        let found = digest(place.file(6).context("a file")?)?;
+        let found = digest(place.file(6).context("a file")?, &AtomicBool::new(false))?;
         assert_eq!(found, (6, hex::encode(Sha256::digest(b"second"))));
         assert_eq!(folder.path().read_dir()?.count(), 1, "no draft is left");
         Ok(())

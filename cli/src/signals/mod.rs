@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use portable::Asked;
 #[cfg(all(unix, not(portable)))]
 use unix::Asked;
+#[cfg(all(unix, not(portable)))]
+pub(crate) use unix::is_ignored;
 
 /// What was asked so far. Clones see the same.
 #[derive(Clone)]
@@ -39,6 +41,11 @@ impl Signals {
     /// Ends at the second signal.
     pub(crate) async fn second(&self) {
         self.nth(2).await;
+    }
+
+    /// Whether there were two.
+    pub(crate) fn are_two(&self) -> bool {
+        self.0.borrow().len() >= 2
     }
 
     async fn nth(&self, number: usize) {

@@ -28,7 +28,7 @@ impl Asked {
 }
 
 /// Whether this process was started with a signal ignored. Linux tells.
-fn is_ignored(number: u32) -> bool {
+pub(crate) fn is_ignored(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (number - 1) & 1 == 1)

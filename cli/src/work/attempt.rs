@@ -4,12 +4,12 @@ use std::{convert::Infallible, ffi::OsString, sync::Arc};
 
 use anyhow::{Context, Error, Result};
 use reqwest::Method;
+use rustix::process::Pid;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::{
     api::Api,
-    process,
     screen::tell,
     signals::Signals,
     work::{
@@ -29,11 +29,11 @@ use crate::{
 pub(crate) enum Outcome {
     /// With this status of the job.
     Ended(String),
-    /// A signal came before the command's end.
+    /// A signal came before the command's end, or a second one.
     Stopped,
 }
 
-/// Runs one job to its end, while heartbeats hold it.
+/// Runs one job to its end, while heartbeats hold it. Also says which processes of it do not end.
 pub(crate) async fn run(
     api: &Api,
     signals: &Signals,
@@ -41,80 +41,147 @@ pub(crate) async fn run(
     lease: Lease,
     folder: Folder,
     command: &[OsString],
-) -> Result<Outcome> {
+) -> (Result<Outcome>, Vec<Pid>) {
     let (cancelled, log) = (Notify::new(), Arc::new(Log::new(&folder.private())));
+    let job = Job { api, signals, assignment, folder: &folder, log: &log };
+    let mut running = None;
     let done = tokio::select! {
-        done = attempt(api, signals, assignment, &folder, command, &log, &cancelled) => done,
-        // Dropping the attempt kills its command.
+        done = job.attempt(command, &cancelled, &mut running) => done,
         lost = lease::hold(api, assignment, &folder, lease, &log, &cancelled) => Err(lost),
+        () = signals.second() => Ok(None),
     };
-    match done {
-        Ok(None) => Ok(Outcome::Stopped),
-        Ok(Some(delivered)) => Ok(settle(delivered, folder)),
-        Err(error) => {
-            if let Some(fault) = error.downcast_ref::<OwnFault>() {
-                lease::give_back(api, assignment, &fault.to_string(), log.was_sent()).await;
-                // It begins anew elsewhere, and the room is needed here.
-                folder.remove();
-            }
-            Err(error)
-        }
-    }
+    // The next job has this machine for itself, and nobody writes to the folder any more.
+    let left = match &mut running {
+        Some(running) => running.kill(signals).await,
+        None => Vec::new(),
+    };
+    let outcome = tokio::select! {
+        // What can be told at once is told also after a second signal.
+        biased;
+        outcome = settle(api, assignment, &log, done, folder) => outcome,
+        () = signals.second() => Ok(Outcome::Stopped),
+    };
+    (outcome, left)
 }
 
 /// Delivers what another process has left of a job whose command has ended.
 pub(crate) async fn resume(api: &Api, signals: &Signals, assignment: &Assignment, folder: Folder) -> Result<Outcome> {
     // Its command has ended: there is nothing left to stop.
     let (cancelled, log) = (Notify::new(), Log::left());
-    let delivered = tokio::select! {
-        done = deliver(api, assignment, &folder, &log, "the command", "") => done?,
+    let done = tokio::select! {
+        done = deliver(api, assignment, &folder, &log, "the command", "") => done.map(Some),
         never = announce(signals) => match never {},
-        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &log, &cancelled) => return Err(lost),
+        lost = lease::hold(api, assignment, &folder, Lease::left(assignment), &log, &cancelled) => Err(lost),
+        () = signals.second() => Ok(None),
     };
-    Ok(settle(delivered, folder))
+    settle(api, assignment, &log, done, folder).await
 }
 
-/// Removes the folder when the API has confirmed all that is in it. Otherwise the folder says itself that it stays.
-fn settle(delivered: Delivered, folder: Folder) -> Outcome {
-    match (delivered.confirmed, delivered.lacks) {
-        (true, false) => folder.remove(),
-        (true, true) => folder.set_delivered(),
-        (false, _) => {}
-    }
-    Outcome::Ended(delivered.status)
-}
-
-/// Runs the command and delivers what it leaves. None: a signal came before its end, and the job was given back.
-async fn attempt(
+/// Removes the folder when nothing in it is wanted any more, as when the API has confirmed all that is in it. Otherwise it is left, and
+/// its words say so.
+async fn settle(
     api: &Api,
-    signals: &Signals,
     assignment: &Assignment,
-    folder: &Folder,
-    command: &[OsString],
-    log: &Arc<Log>,
-    cancelled: &Notify,
-) -> Result<Option<Delivered>> {
-    let stored = tokio::select! {
-        stored = stored(api, assignment) => {
-            stored.map_err(|error| OwnFault::passing(error.context("the job's arguments can't be had")))?
-        }
-        () = signals.first() => {
-            lease::give_back(api, assignment, lease::STOPPED, false).await;
-            return Ok(None);
-        }
-    };
-    let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
-    let begun = folder.begin(assignment, arguments).context("the job's folder can't be written");
-    begun.map_err(OwnFault::passing)?;
-    let executed = execute(api, signals, assignment, folder, command, log, cancelled).await;
-    let Some(last_words) = executed.map_err(OwnFault::passing)? else { return Ok(None) };
-    let program = command[0].to_string_lossy();
-    if let Some(fault) = own_fault(folder, arguments, &program) {
-        return Err(fault.into());
+    log: &Log,
+    done: Result<Option<Delivered>>,
+    folder: Folder,
+) -> Result<Outcome> {
+    let fault = done.as_ref().err().and_then(|error| error.downcast_ref::<OwnFault>());
+    if let Some(fault) = fault {
+        lease::give_back(api, assignment, &fault.to_string(), log.was_sent()).await;
     }
-    tokio::select! {
-        delivered = deliver(api, assignment, folder, log, &program, &last_words) => delivered.map(Some),
-        never = announce(signals) => match never {},
+    let is_confirmed = matches!(&done, Ok(Some(delivered)) if delivered.confirmed);
+    let lacks = matches!(&done, Ok(Some(delivered)) if delivered.lacks);
+    // A job that goes back begins anew elsewhere, and the room is needed here.
+    if fault.is_some() || is_confirmed && !lacks {
+        folder.remove().await;
+    } else {
+        if is_confirmed {
+            folder.set_delivered();
+        }
+        folder.leave().await;
+    }
+    done.map(|done| done.map_or(Outcome::Stopped, |delivered| Outcome::Ended(delivered.status)))
+}
+
+/// A job that is run.
+struct Job<'a> {
+    api: &'a Api,
+    signals: &'a Signals,
+    assignment: &'a Assignment,
+    folder: &'a Folder,
+    log: &'a Arc<Log>,
+}
+
+impl Job<'_> {
+    /// Runs the command and delivers what it leaves. None: a signal came before its end, and the job was given back.
+    async fn attempt(
+        &self,
+        command: &[OsString],
+        cancelled: &Notify,
+        running: &mut Option<Running>,
+    ) -> Result<Option<Delivered>> {
+        let Self { api, signals, assignment, folder, log } = *self;
+        let stored = tokio::select! {
+            stored = stored(api, assignment) => {
+                stored.map_err(|error| OwnFault::passing(error.context("the job's arguments can't be had")))?
+            }
+            () = signals.first() => {
+                lease::give_back(api, assignment, lease::STOPPED, false).await;
+                return Ok(None);
+            }
+        };
+        let arguments = stored.as_deref().unwrap_or(&assignment.job_data);
+        let begun = folder.begin(assignment, arguments).context("the job's folder can't be written");
+        begun.map_err(OwnFault::passing)?;
+        let started = Running::start(folder, assignment, command, log).map_err(OwnFault::passing)?;
+        let executed = self.execute(running.insert(started), cancelled).await;
+        let Some(last_words) = executed.map_err(OwnFault::passing)? else { return Ok(None) };
+        let program = command[0].to_string_lossy();
+        if let Some(fault) = own_fault(folder, arguments, &program) {
+            return Err(fault.into());
+        }
+        tokio::select! {
+            delivered = deliver(api, assignment, folder, log, &program, &last_words) => delivered.map(Some),
+            never = announce(signals) => match never {},
+        }
+    }
+
+    /// Waits for the command's end: the last of its error output. None: a signal came before.
+    async fn execute(&self, running: &mut Running, cancelled: &Notify) -> Result<Option<String>> {
+        let Self { assignment, folder, .. } = *self;
+        tokio::select! {
+            ended = running.ended() => ended?,
+            () = cancelled.notified() => {
+                let job_id = &assignment.job_id;
+                let words = format_args!("{job_id}: cancelled by its owner; delivering what there is");
+                events::tell(&Event::Cancelled { job_id }, words);
+                running.cancel().await;
+            }
+            () = self.signals.first() => {
+                if !running.has_ended_or_stops(folder).await {
+                    self.give_back(running).await;
+                    return Ok(None);
+                }
+                // It came before the signal, and is delivered.
+                running.ended().await?;
+            }
+        }
+        if !folder.has_ended() {
+            running.kill(self.signals).await;
+            folder.set_end(&End::Lost)?;
+        }
+        Ok(Some(running.last_words()))
+    }
+
+    /// Gives the job back at once: whoever gets it next does not wait for this command's end.
+    async fn give_back(&self, running: &mut Running) {
+        let Self { api, assignment, log, .. } = *self;
+        self.folder.set_given_back();
+        tokio::join!(running.wait_patiently(), async {
+            lease::send_log(api, assignment, log, lease::STOPPED_LOG).await;
+            lease::give_back(api, assignment, lease::STOPPED, log.was_sent()).await;
+        });
     }
 }
 
@@ -143,39 +210,4 @@ async fn announce(signals: &Signals) -> Infallible {
     signals.first().await;
     tell("delivering what was reported, and then no more; another signal stops at once");
     std::future::pending().await
-}
-
-/// Runs the command to its end: the last of its error output. None: a signal came before.
-async fn execute(
-    api: &Api,
-    signals: &Signals,
-    assignment: &Assignment,
-    folder: &Folder,
-    command: &[OsString],
-    log: &Arc<Log>,
-    cancelled: &Notify,
-) -> Result<Option<String>> {
-    let mut running = Running::start(folder, assignment, command, log)?;
-    tokio::select! {
-        ended = running.ended() => ended?,
-        () = cancelled.notified() => {
-            let job_id = &assignment.job_id;
-            let words = format_args!("{job_id}: cancelled by its owner; delivering what there is");
-            events::tell(&Event::Cancelled { job_id }, words);
-            running.stop().await;
-        }
-        () = signals.first() => {
-            // Whoever gets the job next does not wait for this command's end.
-            tokio::join!(running.stop(), async {
-                lease::send_log(api, assignment, log, lease::STOPPED_LOG).await;
-                lease::give_back(api, assignment, lease::STOPPED, log.was_sent()).await;
-            });
-            return Ok(None);
-        }
-    }
-    if !folder.has_ended() {
-        process::end_descendants();
-        folder.set_end(&End::Lost)?;
-    }
-    Ok(Some(running.last_words()))
 }

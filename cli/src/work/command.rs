@@ -3,27 +3,32 @@
 use std::{
     ffi::OsString,
     io,
+    os::{fd::OwnedFd, unix::net},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    process::{Child, ChildStdin, Command},
-    task::JoinHandle,
-    time::timeout,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    process::{Child, Command},
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
 };
 
 use crate::{
+    printer::{self, Stream},
     process,
     screen::{self, Filter},
     secrets::HANDED_OVER,
+    signals::Signals,
     work::{
         folder::{Assignment, Folder},
         log::Log,
-        supervisor::TERMINATE,
+        supervisor::{CANCEL, HAS_ENDED, STOP},
     },
 };
 
@@ -36,11 +41,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long its last words may take after its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A command that runs below its supervisor. Dropped, it is killed with all that it has started.
+/// How long its supervisor may take to say whether it has ended. One that the job has stopped never does.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long the supervisor may take to end all that is left; and the same when nothing is waited for any more.
+const ORDER: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(1));
+/// How long what is left may take to end once the supervisor is killed.
+const REST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(2));
+/// How long that is looked after at once.
+const TURN: Duration = Duration::from_millis(100);
+
+/// A command that runs below its supervisor. Dropped, it is killed with all that it has started, if the supervisor can do that.
 pub(crate) struct Running {
     supervisor: Child,
-    /// The supervisor kills when this is closed.
-    control: Option<ChildStdin>,
+    /// The supervisor obeys what is written here, and kills when it is closed.
+    control: Option<UnixStream>,
     passing_on: Vec<JoinHandle<()>>,
     errors: Arc<Mutex<Vec<u8>>>,
 }
@@ -53,6 +67,8 @@ impl Running {
         command: &[OsString],
         log: &Arc<Log>,
     ) -> Result<Self> {
+        let (control, its_end) = net::UnixStream::pair().context("can't start the command's supervisor")?;
+        control.set_nonblocking(true).context("can't start the command's supervisor")?;
         let mut supervisor = Command::new(process::this_program()?);
         supervisor
             .arg0("jobchute")
@@ -66,7 +82,7 @@ impl Running {
             .env("JOBCHUTE_RESULT", folder.job().join("result.json"))
             .env("JOBCHUTE_PROGRESS", folder.job().join("progress"))
             .env_remove(HANDED_OVER)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::from(OwnedFd::from(its_end)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -74,37 +90,85 @@ impl Running {
         let errors = Arc::default();
         let stdout = supervisor.stdout.take().context("no standard output")?;
         let stderr = supervisor.stderr.take().context("no standard error")?;
+        let output = if screen::is_json() { Stream::Error } else { Stream::Output };
         let passing_on = vec![
-            match screen::is_json() {
-                true => tokio::spawn(pass_on(stdout, tokio::io::stderr(), None, Arc::clone(log))),
-                false => tokio::spawn(pass_on(stdout, tokio::io::stdout(), None, Arc::clone(log))),
-            },
-            tokio::spawn(pass_on(stderr, tokio::io::stderr(), Some(Arc::clone(&errors)), Arc::clone(log))),
+            tokio::spawn(pass_on(stdout, output, None, Arc::clone(log))),
+            tokio::spawn(pass_on(stderr, Stream::Error, Some(Arc::clone(&errors)), Arc::clone(log))),
         ];
-        Ok(Self { control: supervisor.stdin.take(), supervisor, passing_on, errors })
+        Ok(Self { control: UnixStream::from_std(control).ok(), supervisor, passing_on, errors })
     }
 
-    /// Waits for its end, and for nothing that outlives it.
+    /// Waits for its end, and for nothing that outlives it. May be called again.
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
         self.supervisor.wait().await?;
-        for task in &mut self.passing_on {
-            if timeout(LAST_WORDS, &mut *task).await.is_err() {
-                task.abort();
-            }
-        }
+        self.pass_on_the_rest().await;
         Ok(())
     }
 
-    /// Asks it to end, and kills it if it does not.
-    pub(crate) async fn stop(&mut self) {
+    async fn pass_on_the_rest(&mut self) {
+        while let Some(task) = self.passing_on.first_mut() {
+            if timeout(LAST_WORDS, &mut *task).await.is_err() {
+                task.abort();
+            }
+            self.passing_on.remove(0);
+        }
+    }
+
+    /// Asks it to end, since its owner wants that. Then `kill` ends what has not.
+    pub(crate) async fn cancel(&mut self) {
         if let Some(control) = &mut self.control {
             // An error says that it has ended.
-            let _ = control.write_all(&[TERMINATE]).await;
+            let _ = control.write_all(&[CANCEL]).await;
         }
-        if timeout(PATIENCE, self.ended()).await.is_err() {
-            self.control = None;
-            let _ = timeout(PATIENCE, self.ended()).await;
+        self.wait_patiently().await;
+    }
+
+    /// Asks it to end, unless it has by itself: whether it has. If so, its end is written to the folder.
+    pub(crate) async fn has_ended_or_stops(&mut self, folder: &Folder) -> bool {
+        let Some(control) = &mut self.control else { return false };
+        let answer = async {
+            control.write_all(&[STOP]).await?;
+            control.read_u8().await
+        };
+        match timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => answer == HAS_ENDED,
+            // Its supervisor has ended, after it.
+            Ok(Err(_)) => folder.has_ended(),
+            Err(_) => false,
         }
+    }
+
+    /// Waits as long as one may take that is asked to end.
+    pub(crate) async fn wait_patiently(&mut self) {
+        let _ = timeout(PATIENCE, self.ended()).await;
+    }
+
+    /// Makes sure that nothing of the job runs any more, also where it has stopped its supervisor or got away from it: the processes that
+    /// do all the same.
+    pub(crate) async fn kill(&mut self, signals: &Signals) -> Vec<Pid> {
+        self.control = None;
+        tokio::select! {
+            _ = timeout(ORDER.0, self.supervisor.wait()) => {}
+            () = async { signals.second().await; sleep(ORDER.1).await } => {}
+        }
+        // An error says that it has ended.
+        let _ = self.supervisor.start_kill();
+        let begun = Instant::now();
+        let left = loop {
+            // It alone is waited for by the runtime. What was below it is found once it has ended.
+            let has_ended = !matches!(self.supervisor.try_wait(), Ok(None));
+            let supervisor = self.supervisor.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+            let mut left = spawn_blocking(move || process::end_descendants(supervisor, TURN)).await.unwrap_or_default();
+            left.extend(supervisor.filter(|_| !has_ended));
+            let most = if signals.are_two() { REST.1 } else { REST.0 };
+            if left.is_empty() || begun.elapsed() > most {
+                break left;
+            }
+            // The time in which a signal makes a process end.
+            sleep(Duration::from_millis(1)).await;
+        };
+        self.pass_on_the_rest().await;
+        left
     }
 
     /// The last of its error output.
@@ -116,12 +180,7 @@ impl Running {
 }
 
 /// Shows what the command writes, so that a terminal obeys none of it, and keeps the last of it.
-async fn pass_on(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    keep: Option<Arc<Mutex<Vec<u8>>>>,
-    log: Arc<Log>,
-) {
+async fn pass_on(mut from: impl AsyncRead + Unpin, to: Stream, keep: Option<Arc<Mutex<Vec<u8>>>>, log: Arc<Log>) {
     let (mut filter, mut buffer) = (Filter::default(), vec![0; DETAIL]);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         log.print(&buffer[..read]);
@@ -131,8 +190,8 @@ async fn pass_on(
             let beyond = kept.len().saturating_sub(DETAIL);
             kept.drain(..beyond);
         }
-        // Nobody may read it.
-        let _ = to.write_all(filter.pass(&buffer[..read]).as_bytes()).await;
-        let _ = to.flush().await;
+        if let Some(printer) = printer::started() {
+            printer.pass_on(to, filter.pass(&buffer[..read]).into()).await;
+        }
     }
 }

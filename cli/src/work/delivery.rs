@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     api::Api,
     beneath::{Root, Unusable},
+    digest::Unwanted,
     pace,
     refusal::{refused, wait},
     screen::tell,
@@ -93,8 +95,9 @@ pub(crate) async fn deliver(
 /// The report of a command that has ended.
 async fn made(folder: &Folder, program: &str, last_words: &str) -> Result<Report> {
     let end = folder.end()?.context("its command did not end")?;
-    let job = folder.job();
-    let (files, skipped) = spawn_blocking(move || outputs::find(&job)).await?;
+    let (job, unwanted) = (folder.job(), Unwanted::default());
+    let is_stopped = Arc::clone(&unwanted.0);
+    let (files, skipped) = spawn_blocking(move || outputs::find(&job, &is_stopped)).await?;
     Ok(match end.failure(program) {
         Some(why) => Report::failure(&format!("{why}\n{last_words}"), files, &skipped),
         None => {

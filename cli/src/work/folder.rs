@@ -3,27 +3,40 @@
 //! `private/` is the miner's: it says what is to be done about the job, so that another process can go on from there. `job/` is
 //! the command's. A command that runs as another user can read the second when its wrapper gives it to that user, and never the
 //! first.
+//!
+//! A file in `private/` with a name of its own says that a miner made the folder: nothing else is ever taken for one, or removed.
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, DirBuilder, File, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, PermissionsExt},
+        },
+    },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, renameat, unlinkat},
+    io::Errno,
     process::geteuid,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::task::spawn_blocking;
 
 use crate::{
     screen::tell,
     work::{
         events::{self, Event},
+        removal::{self, FOLDER},
         report::Report,
         state,
         supervisor::End,
@@ -34,8 +47,16 @@ use crate::{
 const PREFIX: &str = "jobchute-";
 /// How they begin until they are locked.
 const UNREADY: &str = "new-jobchute-";
+/// The file in `private/` by which a miner's folder is known. Whoever works in the folder has it locked.
+const MARKER: &str = "jobchute-work";
+/// Its name from the time on when the folder is removed: what is left then is no job.
+const REMOVED: &str = "jobchute-work-removed";
+/// How a folder may be used: by everybody on the way to `job/`.
+const OPEN_TO_PASS: Mode = Mode::RWXU.union(Mode::XGRP).union(Mode::XOTH);
 /// The file that says that nothing is left to be delivered.
 const DELIVERED: &str = "private/delivered.json";
+/// The file that says that the job is another miner's to run.
+const GIVEN_BACK: &str = "private/given_back.json";
 
 /// What a miner's client needs to run a job, as the API answers a claim.
 #[derive(Deserialize, Serialize)]
@@ -52,52 +73,99 @@ pub(crate) struct Assignment {
     pub(crate) next_heartbeat_at: Option<String>,
 }
 
-/// The folder. Unless it is removed, its end says what is kept in it.
+/// The folder. Whoever has it either removes it or leaves it, which says what is kept in it.
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Held as long as a process works in it.
+    handle: OwnedFd,
+    private: OwnedFd,
+    is_given_back: AtomicBool,
+    /// The marker, locked as long as a process works in it.
     _lock: File,
 }
 
 impl Folder {
     /// A new one, among the temporary files.
     pub(crate) fn create() -> Result<Self> {
+        Self::make().context("no temporary folder")
+    }
+
+    fn make() -> Result<Self> {
         let mut builder = tempfile::Builder::new();
-        let made = builder.prefix(UNREADY).permissions(Permissions::from_mode(0o711)).tempdir();
+        let made = builder.prefix(UNREADY).permissions(Permissions::from_mode(0o711)).tempdir()?;
         // Without links, as a link into it will be read.
-        let made = made.context("no temporary folder")?.keep().canonicalize()?;
+        let made = made.keep().canonicalize()?;
         for name in ["private", "job"] {
-            DirBuilder::new().mode(0o700).create(made.join(name)).context("no temporary folder")?;
+            DirBuilder::new().mode(0o700).create(made.join(name))?;
         }
-        fs::create_dir(made.join("job/output")).context("no temporary folder")?;
-        let lock = lock(&made)?;
+        fs::create_dir(made.join("job/output"))?;
+        File::create_new(made.join("private").join(MARKER))?;
+        let mut folder = Self::known(made, MARKER)?;
         // Nobody takes it for one that was left behind.
-        let name =
-            made.file_name().and_then(|name| name.to_str()?.strip_prefix(UNREADY)).context("no temporary folder")?;
-        let path = made.with_file_name(format!("{PREFIX}{name}"));
-        fs::rename(&made, &path).context("no temporary folder")?;
-        Ok(Self { _lock: lock, path })
+        let name = folder.path.file_name().and_then(|name| name.to_str()?.strip_prefix(UNREADY)).context("its name")?;
+        let path = folder.path.with_file_name(format!("{PREFIX}{name}"));
+        fs::rename(&folder.path, &path)?;
+        folder.path = path;
+        Ok(folder)
     }
 
     /// One that another process has left.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let path = path.canonicalize().with_context(|| format!("{} can't be opened", path.display()))?;
-        // Whoever wrote it says where the files go.
-        ensure!(is_own(&path), "{} is not a job's folder of this user's", path.display());
-        Ok(Self { _lock: lock(&path)?, path })
+        let real = path.canonicalize().with_context(|| format!("{} can't be opened", path.display()))?;
+        Self::known(real, MARKER)
+    }
+
+    /// One that a miner of this user's has made, which alone has this marker in it. Whoever wrote it says where the files go.
+    fn known(path: PathBuf, marker: &str) -> Result<Self> {
+        let opened = || -> rustix::io::Result<_> {
+            let handle = rustix::fs::open(&path, FOLDER, Mode::empty())?;
+            let private = openat(&handle, "private", FOLDER, Mode::empty())?;
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let lock = openat(&private, marker, flags, Mode::empty())?;
+            let is_ours = is_own(&fstat(&handle)?, FileType::Directory)
+                && is_own(&fstat(&private)?, FileType::Directory)
+                && permissions(&fstat(&private)?) == Mode::RWXU
+                && is_own(&fstat(&lock)?, FileType::RegularFile);
+            Ok(is_ours.then_some((handle, private, File::from(lock))))
+        };
+        let Ok(Some((handle, private, lock))) = opened() else {
+            bail!("{} is not a job's folder of this user's", path.display());
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => bail!("another process works in {}", path.display()),
+            locked => locked?,
+        }
+        // Who had it locked may have removed it.
+        ensure!(fstat(&lock)?.st_nlink > 0, "{} is not there any more", path.display());
+        Ok(Self { path, handle, private, is_given_back: AtomicBool::new(false), _lock: lock })
     }
 
     /// Says what former processes have left among the temporary files and can still be delivered, and removes what they have left that
     /// is nothing.
-    pub(crate) fn tell_of_left_behind() {
+    pub(crate) async fn tell_of_left_behind() {
         let all = env::temp_dir().read_dir().into_iter().flatten().flatten();
         let named = all.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
-        let undelivered = named.map(|entry| entry.path()).filter(|path| !path.join(DELIVERED).exists());
-        for left in undelivered.filter_map(|path| Self::open(&path).ok()) {
-            if left.is_worth_keeping() {
-                tell("a former process has left a job:");
+        // What another user's link leads to was never left here.
+        for entry in named.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let path = entry.path();
+            if let Ok(left) = Self::open(&path) {
+                left.leave_again().await;
+            } else if let Ok(removed) = Self::known(path.clone(), REMOVED) {
+                removed.remove().await;
+            } else {
+                remove_empty(&path);
             }
         }
+    }
+
+    /// Leaves what a former process has left.
+    async fn leave_again(self) {
+        if self.path.join(DELIVERED).exists() {
+            return;
+        }
+        if self.is_worth_keeping() {
+            tell("a former process has left a job:");
+        }
+        self.leave().await;
     }
 
     /// The part of it that is the miner's.
@@ -127,7 +195,16 @@ impl Folder {
 
     /// Whether there is something to report, or was reported.
     pub(crate) fn has_ended(&self) -> bool {
-        self.end_file().exists() || self.path.join("private/report.json").exists()
+        let is_given_back = self.is_given_back.load(Ordering::Relaxed) || self.path.join(GIVEN_BACK).exists();
+        !is_given_back && (self.end_file().exists() || self.path.join("private/report.json").exists())
+    }
+
+    /// Remembers that the job was given back while its command ran: how that ends says nothing.
+    pub(crate) fn set_given_back(&self) {
+        self.is_given_back.store(true, Ordering::Relaxed);
+        if let Err(error) = state::write(&self.path.join(GIVEN_BACK), &()) {
+            tell(format_args!("{} can't be written: {error}", self.path.display()));
+        }
     }
 
     /// Remembers what is to be done, before it is begun.
@@ -170,10 +247,39 @@ impl Folder {
     }
 
     /// Removes it with all that is in it: the API has confirmed that it has everything.
-    pub(crate) fn remove(self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tell(format_args!("{} can't be removed: {error}", self.path.display()));
+    pub(crate) async fn remove(self) {
+        let path = self.path.display().to_string();
+        // A command may have left a million files.
+        let removed = spawn_blocking(move || self.try_remove()).await;
+        if let Err(error) = removed.map_err(io::Error::other).flatten() {
+            tell(format_args!("{path} can't be removed: {error}"));
         }
+    }
+
+    /// What a miner has not put into it stays.
+    fn try_remove(&self) -> io::Result<()> {
+        // From here on it is no job, so that the rest of one is never delivered: who finds it goes on with this.
+        unless_gone(renameat(&self.private, MARKER, &self.private, REMOVED))?;
+        removal::remove(&self.handle, OsStr::new("job"))?;
+        self.empty_private()?;
+        unless_gone(unlinkat(&self.private, REMOVED, AtFlags::empty()))?;
+        unless_gone(unlinkat(&self.handle, "private", AtFlags::REMOVEDIR))?;
+        match rustix::fs::rmdir(&self.path) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            removed => Ok(unless_gone(removed)?),
+        }
+    }
+
+    /// Removes all but the marker.
+    fn empty_private(&self) -> io::Result<()> {
+        let names = Dir::read_from(&self.private)?.map(|entry| Ok(entry?.file_name().to_bytes().to_owned()));
+        for name in names.collect::<io::Result<Vec<_>>>()? {
+            let name = OsStr::from_bytes(&name);
+            if ![".", "..", REMOVED].iter().any(|stays| name == *stays) {
+                removal::remove(&self.private, name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is something in it that may be nowhere else.
@@ -185,17 +291,11 @@ impl Folder {
         };
         self.has_ended() || has_files
     }
-}
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.path.exists() {
-            return;
-        }
+    /// Ends the work in it: says what is kept in it, and removes it where nothing of a job is.
+    pub(crate) async fn leave(self) {
         if !self.is_worth_keeping() {
-            // Nothing of the job is in it.
-            let _ = fs::remove_dir_all(&self.path);
-            return;
+            return self.remove().await;
         }
         if self.path.join(DELIVERED).exists() {
             let folder = &self.job().display().to_string();
@@ -218,21 +318,28 @@ fn quoted(path: &Path) -> String {
     if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
-/// Whether this user's miner made it.
-fn is_own(folder: &Path) -> bool {
-    let private = fs::symlink_metadata(folder.join("private"));
-    private.is_ok_and(|it| it.is_dir() && it.uid() == geteuid().as_raw() && it.mode() & 0o077 == 0)
+/// Whether it is this user's, and of this kind.
+fn is_own(stat: &Stat, kind: FileType) -> bool {
+    stat.st_uid == geteuid().as_raw() && FileType::from_raw_mode(stat.st_mode) == kind
 }
 
-/// Makes sure that no other process works in the folder.
-fn lock(path: &Path) -> Result<File> {
-    let file = File::options().create(true).append(true).open(path.join("private/lock"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(error) if io::Error::from(error).kind() == io::ErrorKind::WouldBlock => {
-            bail!("another process works in {}", path.display())
-        }
-        Err(error) => Err(error.into()),
+/// What its owner, its group and all others may do.
+fn permissions(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO))
+}
+
+/// What is gone is removed.
+fn unless_gone(removed: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    removed.or_else(|error| if error == Errno::NOENT { Ok(()) } else { Err(error) })
+}
+
+/// Removes what a removal has left that was interrupted before its very end: an empty folder, perhaps with an empty `private/`.
+fn remove_empty(path: &Path) {
+    let Ok(handle) = rustix::fs::open(path, FOLDER, Mode::empty()) else { return };
+    if fstat(&handle).is_ok_and(|it| is_own(&it, FileType::Directory) && permissions(&it) == OPEN_TO_PASS) {
+        // What is not empty stays, and so does what another process has just made.
+        let _ = unlinkat(handle.as_fd(), "private", AtFlags::REMOVEDIR);
+        let _ = rustix::fs::rmdir(path);
     }
 }
 

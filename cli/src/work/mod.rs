@@ -1,6 +1,7 @@
 //! `jobchute work`: a miner that runs a command for every job of some chutes.
 
 mod attempt;
+mod bars;
 mod claim;
 pub(crate) mod command;
 mod delivery;
@@ -10,6 +11,7 @@ mod folder;
 mod lease;
 mod log;
 mod outputs;
+mod removal;
 mod report;
 mod room;
 mod state;
@@ -27,6 +29,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::StatusCode;
+use rustix::process::Pid;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -59,12 +62,12 @@ pub(crate) async fn work(
     let program = command.first().context("no command")?;
     ensure!(is_program(program), "can't run {}: no such program", program.display());
     process::adopt_orphans()?;
-    Folder::tell_of_left_behind();
+    process::spare_children();
     tokio::select! {
-        done = every(api, signals, chutes, once, command) => done,
-        // Dropping the work ends the command.
-        () = signals.second() => Ok(stopped(signals)),
+        () = Folder::tell_of_left_behind() => {}
+        () = signals.second() => return Ok(stopped(signals)),
     }
+    every(api, signals, chutes, once, command).await
 }
 
 /// Delivers what another process has left of a job whose command has ended.
@@ -77,10 +80,10 @@ pub(crate) async fn resume(api: &Api, signals: &Signals, path: &Path) -> Result<
             folder.output().display()
         );
     }
-    let outcome = tokio::select! {
-        outcome = attempt::resume(api, signals, &assignment, folder) => outcome,
-        () = signals.second() => return Ok(stopped(signals)),
-    };
+    let outcome = attempt::resume(api, signals, &assignment, folder).await;
+    if let Ok(Outcome::Stopped) = outcome {
+        return Ok(stopped(signals));
+    }
     Ok(if told(&assignment, outcome) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -102,10 +105,21 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
     loop {
         // Before there is a job that it could fail.
         let folder = Folder::create()?;
-        let Some((assignment, lease)) = next(&mut search, api, signals).await? else { return Ok(stopped(signals)) };
+        let found = tokio::select! {
+            found = next(&mut search, api, signals) => found,
+            () = signals.second() => Ok(None),
+        };
+        let (assignment, lease) = match found {
+            Ok(Some(found)) => found,
+            nothing => {
+                folder.leave().await;
+                return nothing.map(|_| stopped(signals));
+            }
+        };
         let job_id = &assignment.job_id;
         events::tell(&Event::Claimed { job_id }, format_args!("claimed {job_id}"));
-        let complete = match attempt::run(api, signals, &assignment, lease, folder, command).await {
+        let (outcome, left) = attempt::run(api, signals, &assignment, lease, folder, command).await;
+        let complete = match outcome {
             Err(error) if error.is::<OwnFault>() => {
                 faults.count(error.downcast()?)?;
                 false
@@ -115,6 +129,13 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
                 told(&assignment, outcome)
             }
         };
+        if !left.is_empty() {
+            let why = outlived(job_id, &left);
+            match signals.exit_code() {
+                Some(_) => tell(why),
+                None => bail!("no more jobs can be run here: {why}"),
+            }
+        }
         if once && signals.exit_code().is_none_or(|_| complete) {
             return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -122,6 +143,12 @@ async fn every(api: &Api, signals: &Signals, chutes: &[Uuid], once: bool, comman
             return Ok(stopped(signals));
         }
     }
+}
+
+/// Whom the next job would have to share this machine with.
+fn outlived(job_id: &str, left: &[Pid]) -> String {
+    let left: Vec<_> = left.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    format!("what {job_id} has started can't be ended: {}", left.join(", "))
 }
 
 /// Says how a job ended; whether it is complete.

@@ -1,17 +1,24 @@
 //! What a command has left in its output folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cmp::Reverse,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     beneath::{Entry, Root, Unusable},
-    digest::digest,
+    digest::{LARGEST_FILE, digest},
     screen,
 };
 
 /// Files of one job.
 const MOST_FILES: usize = 1000;
+/// Bytes of all files of one job, whatever the API takes: 1 PiB. To be read twice, as they are to be hashed and sent, in the 30 days that a
+/// job has at most, they would have to be read at 870 MB/s.
+const MOST_BYTES: u64 = 1 << 50;
 /// Entries of the folder that are looked at.
 const MOST_ENTRIES: usize = 100_000;
 /// Bytes of a path that no name of an output can have, so that nothing below it is one either.
@@ -56,8 +63,8 @@ pub(crate) fn open(job: &Path) -> Result<Root, Unusable> {
     Root::open(job).map_err(Unusable::Failed)?.below(OUTPUT)
 }
 
-/// Every file in the output folder and below, and what there is that is none. Hashes them: it takes its time.
-pub(crate) fn find(job: &Path) -> (Vec<Output>, Vec<Skipped>) {
+/// Every file in the output folder and below, and what there is that is none. Hashes them: it takes its time, until it is stopped.
+pub(crate) fn find(job: &Path, is_stopped: &AtomicBool) -> (Vec<Output>, Vec<Skipped>) {
     let root = match open(job) {
         Ok(root) => root,
         Err(why) => return (Vec::new(), vec![Skipped::unusable(Path::new("JOBCHUTE_OUTPUT"), why)]),
@@ -67,16 +74,42 @@ pub(crate) fn find(job: &Path) -> (Vec<Output>, Vec<Skipped>) {
     for name in names.split_off(names.len().min(MOST_FILES)) {
         skipped.push(Skipped::files(Path::new(&name), format_args!("a job has at most {MOST_FILES} files")));
     }
+    leave_out_largest(&mut names, &mut skipped, |name| {
+        let size = root.file(Path::new(name)).ok().and_then(|file| Some(file.metadata().ok()?.len()));
+        // What is larger than a file may be is not hashed.
+        size.filter(|size| *size <= LARGEST_FILE).unwrap_or(0)
+    });
     let mut found = Vec::new();
     for filename in names {
+        if is_stopped.load(Ordering::Relaxed) {
+            break;
+        }
         // The same rules hold again when it is sent. Its handle is not kept: a thousand are more than a process may have open.
-        match root.file(Path::new(&filename)).and_then(|file| digest(file).map_err(Unusable::Failed)) {
+        let hashed = root.file(Path::new(&filename));
+        match hashed.and_then(|file| digest(file, is_stopped).map_err(Unusable::Failed)) {
             Ok((size, sha256)) => found.push(Output { filename, size, sha256 }),
             Err(why) => skipped.push(Skipped::unusable(Path::new(&filename), why)),
         }
     }
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
     (found, skipped)
+}
+
+/// Takes out as many of the largest files as it takes for the others to be no more than can be delivered.
+fn leave_out_largest(names: &mut Vec<String>, skipped: &mut Vec<Skipped>, size: impl Fn(&str) -> u64) {
+    let mut sizes: Vec<_> = names.drain(..).map(|name| (size(&name), name)).collect();
+    sizes.sort_by_key(|(size, _)| Reverse(*size));
+    let mut all: u64 = sizes.iter().map(|(size, _)| size).sum();
+    for (size, name) in sizes {
+        if all > MOST_BYTES {
+            let reason = format_args!("the files have more than {MOST_BYTES} bytes together");
+            skipped.push(Skipped::files(Path::new(&name), reason));
+            all -= size;
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
 }
 
 /// The names of what can be opened, and what cannot.
@@ -145,7 +178,7 @@ mod tests {
     use super::*;
 
     fn names_and_reasons(folder: &Path) -> (Vec<String>, Vec<(String, String)>) {
-        let (found, skipped) = find(folder);
+        let (found, skipped) = find(folder, &AtomicBool::new(false));
         let skipped = skipped.into_iter().map(|Skipped { path, reason, .. }| (path, reason));
         (found.into_iter().map(|output| output.filename).collect(), skipped.collect())
     }
@@ -221,11 +254,35 @@ mod tests {
         for number in 0..1003 {
             fs::write(folder.join(format!("{number:04}")), "")?;
         }
-        let (found, skipped) = find(outer.path());
+        let (found, skipped) = find(outer.path(), &AtomicBool::new(false));
         assert_eq!((found.len(), found[999].filename.as_str()), (1000, "0999"));
         let told = told(&skipped);
         assert!(told.starts_with("not delivered: 1000: a job has at most 1000 files\n"), "{told}");
         assert_eq!(told.lines().count(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn of_more_than_anybody_can_deliver_the_largest_are_left_out() {
+        let sizes = |name: &str| if name.starts_with("small") { 1 } else { 1 << 40 };
+        let mut names: Vec<_> = (0..1000).map(|number| format!("{number:03}")).collect();
+        let mut skipped = Vec::new();
+        leave_out_largest(&mut names, &mut skipped, sizes);
+        assert_eq!((names.len(), skipped.len()), (1000, 0));
+        names.extend((0..30).flat_map(|number| [format!("large{number:02}"), format!("small{number:02}")]));
+        leave_out_largest(&mut names, &mut skipped, sizes);
+        assert_eq!((names.len(), skipped.len()), (1053, 7), "1,024 and the small ones are a byte too much for each");
+        assert!(
+            names.is_sorted() && skipped.iter().all(|it| it.is_file && it.reason.contains("1125899906842624 bytes"))
+        );
+    }
+
+    #[test]
+    fn nothing_is_hashed_that_nobody_waits_for() -> io::Result<()> {
+        let outer = tempfile::tempdir()?;
+        fs::create_dir(outer.path().join(OUTPUT))?;
+        fs::write(outer.path().join(OUTPUT).join("file"), "")?;
+        assert_eq!(find(outer.path(), &AtomicBool::new(true)), (Vec::new(), Vec::new()));
         Ok(())
     }
 

@@ -11,7 +11,10 @@ use crate::{
     api::Api,
     screen::{self, tell},
     upload::{self, Source, Target},
-    work::outputs::{self, Output},
+    work::{
+        bars,
+        outputs::{self, Output},
+    },
 };
 
 /// Sends every file where finish's answer says. One that fails does not keep the others: whether all arrived, the API knows.
@@ -20,6 +23,7 @@ pub(crate) async fn all(api: &Api, job_url: &str, targets: Vec<Target>, job: &Pa
     for file in files {
         let shown = screen::name(&file.filename);
         let bar = upload::bar(shown.clone(), file.size);
+        bar.set_draw_target(bars::target());
         let sent = one(api, job_url, targets.remove(&file.filename), job, file, &bar).await;
         bar.finish_and_clear();
         match sent {

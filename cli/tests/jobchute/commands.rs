@@ -1,13 +1,13 @@
 //! The command that a job runs.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::{
-    processes::{appears, ends, starts, until},
+    processes::{appears, ends, session_ends, signal, starts, until},
     proxy::{Way, bodies, due, first, through},
-    run::{created, ended, jobchute, keys, printed, stack, worked},
+    run::{created, end_of, ended, jobchute, keys, printed, stack, worked, working},
 };
 
 #[tokio::test]
@@ -72,6 +72,97 @@ async fn a_deleted_job_ends_its_command_and_all_that_it_started() -> Result<()> 
     let (code, told) = ended?;
     assert!(code == 1 && told.contains("given up") && !told.contains("kept in"), "{code}: {told}");
     ends(&pid).await
+}
+
+#[tokio::test]
+async fn the_next_job_does_not_begin_beside_a_command_that_has_stopped_its_supervisor() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    through(stack(), &mut variables, |request| if request.ends_with("/claim") { Way::Change(due) } else { Way::Pass })
+        .await?;
+    let (first, second) = (created(&variables).await?, created(&variables).await?);
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let script = format!(
+        r#"if [ -e {0} ]; then kill -0 $(cat {0}) && echo beside >"$JOBCHUTE_RESULT"; exit 0; fi; kill -STOP $PPID; {1}"#,
+        pid.display(),
+        starts("setsid sleep 600", &pid)
+    );
+    let worker = working(&variables, &script)?;
+    appears(&pid).await?;
+    printed(&variables, &["delete", &first]).await?;
+    let (code, told) = ended(&variables, &["watch", &second]).await?;
+    assert!(code == 0 && told.ends_with("complete\n"), "{code}: {told}");
+    signal(worker.id().context("it runs")?, "TERM")?;
+    end_of(worker).await?;
+    ends(&pid).await
+}
+
+#[tokio::test]
+// The chain ends by itself, should nobody end it: an endless one takes the machine down (it has).
+async fn processes_that_start_one_another_and_end_do_not_outrun_the_miner() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let script = r#"setsid sh -c 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec perl -e "1 while \$n++ < 9999 && !fork"' "#
+        .to_owned();
+    let script = script
+        + &format!(
+            "{0} 2>&- &
+        until [ -e {0} ]; do sleep 0.01; done; while readlink /proc/$(cat {0})/exe; do :; done",
+            pid.display()
+        );
+    let (code, told) = worked(&variables, &script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    session_ends(&pid).await
+}
+
+#[tokio::test]
+async fn a_miner_takes_no_more_jobs_beside_what_it_cannot_end() -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can make a process that another user's miner can't end");
+        return Ok(());
+    }
+    let variables = keys(stack()).await?;
+    let (first, second) = (created(&variables).await?, created(&variables).await?);
+    let (nobody, folder) = ("65534", tempfile::tempdir()?);
+    for path in [Path::new(&variables["TMPDIR"]), folder.path()] {
+        chown(path, Some(nobody.parse()?), None)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let becomes_root = folder.path().join("setpriv");
+    std::fs::copy("/usr/bin/setpriv", &becomes_root)?;
+    std::fs::set_permissions(&becomes_root, std::fs::Permissions::from_mode(0o4755))?;
+    let pid = folder.path().join("pid");
+    let start = format!("{} --reuid 0 setsid sleep 600 >&- 2>&-", becomes_root.display());
+    let is_root = format!("grep -qE '^Uid:\\s+0\\s+0' /proc/$(cat {})/status", pid.display());
+    let script = starts(&start, &pid).replace("; wait", &format!("; until {is_root}; do sleep 0.05; done"));
+    let mut miner = tokio::process::Command::new("setpriv");
+    miner.args(["--reuid", nobody, "--regid", nobody, "--clear-groups", env!("CARGO_BIN_EXE_jobchute"), "work"]);
+    miner.args(["--chute", &variables["JOBCHUTE_CHUTE"], "--", "sh", "-c", &script]).envs(&variables);
+    let miner = miner.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let (code, told) = end_of(miner).await?;
+    let id = std::fs::read_to_string(&pid).with_context(|| told.clone())?;
+    let why = format!("no more jobs can be run here: what {first} has started can't be ended: {id}");
+    assert!(code == 1 && told.contains(&format!("{first}: complete\n")) && told.contains(&why), "{code}: {told}");
+    assert!(!told.contains(&second), "{told}");
+    signal(id.trim().parse()?, "KILL")
+}
+
+#[tokio::test]
+async fn what_runs_beside_a_miner_from_the_beginning_is_let_alone() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    // It is a child of the miner's process, which was a shell.
+    let mut shell = tokio::process::Command::new("sh");
+    let script = r#"sleep 600 >&- 2>&- & echo $!; exec "$0" work --once --chute "$1" -- true"#;
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_jobchute"), &variables["JOBCHUTE_CHUTE"]]).envs(&variables);
+    let (code, told) = crate::run::told(shell.output().await?)?;
+    assert!(code == 0 && told.contains(&format!("{job}: complete\n")), "{code}: {told}");
+    // There is something to end.
+    signal(told.lines().next().context("an id")?.parse()?, "KILL")
 }
 
 #[tokio::test]

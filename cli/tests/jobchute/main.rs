@@ -6,6 +6,7 @@ mod command_line;
 mod commands;
 mod creating;
 mod download;
+mod folders;
 mod inputs;
 mod logs;
 mod outputs;

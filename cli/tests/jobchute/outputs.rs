@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 use local::{EngineCall, Fault, Stack};
 
 use crate::{
+    processes::{PATIENCE, signal},
     proxy::{Way, first, through},
-    run::{command, created, ended, kept, keys, printed, stack, worked},
+    run::{command, created, ended, kept, keys, printed, stack, worked, working},
 };
 
 /// The files of a job as its owner gets them, and what `watch` tells of it.
@@ -194,6 +195,33 @@ async fn work_goes_on_when_nobody_reads() -> Result<()> {
         command(&variables, &arguments).stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null()).status();
     assert_eq!(ended.await?.code(), Some(0));
     assert_eq!(delivered(&variables, &job).await?.0["a"], "precious\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_is_away_holds_up_neither_jobs_nor_signals() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let script = r#"head -c 2000000 /dev/zero | tr '\0' x; head -c 2000000 /dev/zero | tr '\0' y >&2; echo 1 >"$JOBCHUTE_RESULT""#;
+    // Nobody reads its pipes before it has ended.
+    let mut worker = working(&variables, script)?;
+    assert_eq!(ended(&variables, &["watch", &job]).await?.0, 0);
+    signal(worker.id().context("it runs")?, "TERM")?;
+    let ended = tokio::time::timeout(PATIENCE, worker.wait()).await.context("it does not end")?;
+    assert_eq!(ended?.code(), Some(143));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_reads_gets_all_that_is_printed_and_the_last_words() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let (code, told) = worked(&variables, "seq 300000; seq 300000 >&2").await?;
+    assert_eq!(code, 0);
+    let numbers: Vec<_> = (1..=300_000).map(|number| format!("{number}\n")).collect();
+    let numbers = numbers.concat();
+    assert!(told.ends_with(&format!("{job}: complete\n{numbers}")), "its error output");
+    assert!(told.contains(&format!("claimed {job}\n{numbers}")), "its output");
     Ok(())
 }
 

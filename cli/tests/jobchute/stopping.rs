@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    processes::{appears, ends, signal, starts, until},
+    processes::{appears, ends, is_zombie, signal, starts, until},
     proxy::{Way, bodies, through},
     run::{Variables, command, created, end_of, ended, kept, keys, printed, stack, working},
 };
@@ -335,4 +335,134 @@ async fn a_job_that_cannot_be_given_back_is_told_of() -> Result<()> {
     let (code, told) = end_of(worker).await?;
     assert!(code == 143 && told.contains(&format!("{job}: can't be given back")), "{code}: {told}");
     Ok(())
+}
+
+/// The process whose id is in the file.
+fn id_in(file: &Path) -> Result<u32> {
+    Ok(fs::read_to_string(file)?.trim().parse()?)
+}
+
+/// The folder of the one job that a miner has.
+fn folder_of(variables: &Variables) -> Result<String> {
+    let mut entries = Path::new(&variables["TMPDIR"]).read_dir()?;
+    let entry = entries.next().context("no folder")??;
+    entry.path().into_os_string().into_string().map_err(|path| anyhow::anyhow!("{path:?}"))
+}
+
+#[tokio::test]
+async fn what_a_signal_cut_short_is_never_complete() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    created(&variables).await?;
+    through(
+        stack(),
+        &mut variables,
+        |request| if request.ends_with("/release") { Way::Refuse(400) } else { Way::Pass },
+    )
+    .await?;
+    let temporary = tempfile::tempdir()?;
+    let ready = temporary.path().join("ready");
+    let script = format!(
+        r#"trap 'echo half >"$JOBCHUTE_OUTPUT/checkpoint"; exit 0' TERM; : >{}; while :; do sleep 0.05; done"#,
+        ready.display()
+    );
+    let worker = working(&variables, &script)?;
+    appears(&ready).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && told.contains("can't be given back") && !told.contains("--resume"), "{code}: {told}");
+    let folder = folder_of(&variables)?;
+    assert_eq!(fs::read_to_string(Path::new(&folder).join("job/output/checkpoint"))?, "half\n");
+    let (code, told) = ended(&variables, &["work", "--resume", &folder]).await?;
+    assert!(code == 1 && told.contains("did not end"), "{code}: {told}");
+    Ok(())
+}
+
+/// A script of a command that ends before its supervisor knows: that one is stopped.
+fn ends_unseen(folder: &Path) -> String {
+    let (supervisor, own) = (folder.join("supervisor"), folder.join("own"));
+    let script = r#"echo whole >"$JOBCHUTE_OUTPUT/a"; kill -STOP $PPID; echo $PPID >"#.to_owned();
+    script + &format!("{0}; echo $$ >{1}.new; mv {1}.new {1}", supervisor.display(), own.display())
+}
+
+#[tokio::test]
+async fn a_job_whose_command_has_ended_as_a_signal_comes_is_delivered() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let worker = working(&variables, &ends_unseen(folder.path()))?;
+    appears(&folder.path().join("own")).await?;
+    is_zombie(&folder.path().join("own")).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    signal(id_in(&folder.path().join("supervisor"))?, "CONT")?;
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    assert_eq!(files_of(&variables, &job).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_whose_command_has_ended_as_its_miner_is_killed_can_be_delivered() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let worker = working(&variables, &ends_unseen(folder.path()))?;
+    appears(&folder.path().join("own")).await?;
+    is_zombie(&folder.path().join("own")).await?;
+    signal(worker.id().context("it runs")?, "KILL")?;
+    assert!(end_of(worker).await.is_err(), "killed");
+    // The kernel may have done that already.
+    let _ = signal(id_in(&folder.path().join("supervisor"))?, "CONT");
+    ends(&folder.path().join("supervisor")).await?;
+    let (code, told) = ended(&variables, &["work", "--resume", &folder_of(&variables)?]).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    assert_eq!(files_of(&variables, &job).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_while_the_last_words_are_waited_for_does_no_harm() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let (own, supervisor, go) = (folder.path().join("own"), folder.path().join("supervisor"), folder.path().join("go"));
+    let script = format!(
+        "echo $PPID >{}; echo $$ >{1}.new; mv {1}.new {1}; until [ -e {2} ]; do sleep 0.05; done",
+        supervisor.display(),
+        own.display(),
+        go.display()
+    );
+    let worker = working(&variables, &script)?;
+    appears(&own).await?;
+    // Somebody else has its error output open.
+    let _held = fs::File::options().write(true).open(format!("/proc/{}/fd/2", id_in(&own)?))?;
+    fs::write(go, "")?;
+    ends(&supervisor).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_has_stopped_its_supervisor_ends_with_the_miner() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    created(&variables).await?;
+    let released = Arc::new(AtomicUsize::new(0));
+    let releases = released.clone();
+    through(stack(), &mut variables, move |request| {
+        releases.fetch_add(request.ends_with("/release").into(), Ordering::Relaxed);
+        Way::Pass
+    })
+    .await?;
+    let folder = tempfile::tempdir()?;
+    let pid = folder.path().join("pid");
+    let worker = working(&variables, &format!("kill -STOP $PPID; {}", starts("setsid sleep 600", &pid)))?;
+    let id = worker.id().context("it runs")?;
+    appears(&pid).await?;
+    signal(id, "TERM")?;
+    until("it is not given back", || released.load(Ordering::Relaxed) > 0).await?;
+    signal(id, "TERM")?;
+    let (code, told) = end_of(worker).await?;
+    assert!(code == 143 && !told.contains("--resume"), "{code}: {told}");
+    ends(&pid).await
 }
