@@ -301,7 +301,7 @@ async fn a_long_list_of_inputs_outlives_a_job_that_has_waited_for_weeks() {
     let create = night.url(&format!("/jobs/{}/serve", night.chute_id));
     let job_id = text(&night.user.post(&create, json!({"a": uris})).await.ok()["job_id"]);
     let before = tests::item(&night.stack, "JobsTable", "job_id", &job_id).await;
-    night.stack.clock().advance(Duration::from_secs(10 * 86_400));
+    night.stack.clock().advance(Duration::from_secs(25 * 86_400));
     let claimed = night.try_claim(&night.miner().await, &job_id).await.ok();
     let after = tests::item(&night.stack, "JobsTable", "job_id", &job_id).await;
     for attribute in ["job_args", "inputs"] {
