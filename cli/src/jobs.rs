@@ -19,11 +19,10 @@ use crate::{
     arguments::{Create, Which},
     exit::{GoesOn, MayExist, Stopped},
     inputs::{LARGEST_ARGUMENTS, in_place},
-    pace,
+    pace::{self, late},
     refusal::{refused, refused_with},
     screen,
     signals::Signals,
-    wait::late,
 };
 
 /// How long the answer to a create that was sent is waited for when this command has to end: it says which job goes on.

@@ -170,7 +170,7 @@ async fn watched(api: &Api, Watch { jobs, which, timeout, logs }: Watch) -> Resu
             _ => watch::until_all_are_over(api, &Jobs::These(jobs)).await,
         }
     };
-    let late = wait::late(timeout);
+    let late = pace::late(timeout);
     tokio::select! {
         code = watch => code.map(ExitCode::from),
         () = late() => Err(Stopped::Late.into()),

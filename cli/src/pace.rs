@@ -1,8 +1,8 @@
-//! How long to wait before a request is sent again. Where the API, or S3, says it, that holds.
+//! How long to wait: before a request is sent again, where what the API, or S3, says holds; and at most.
 
-use std::{env, sync::LazyLock, time::Duration};
+use std::{env, future::pending, sync::LazyLock, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How many times as fast as usual time goes by for whoever waits: for a stack whose clock runs fast.
 static SPEED: LazyLock<u32> =
@@ -21,6 +21,15 @@ pub(crate) async fn pause(said: Duration) {
 /// As long as that takes here.
 pub(crate) fn here(time: Duration) -> Duration {
     time / *SPEED
+}
+
+/// Ends when this time is over, counted from the call; never without one.
+pub(crate) fn late(timeout: Option<Duration>) -> impl AsyncFn() {
+    let deadline = timeout.map(|time| Instant::now() + here(time));
+    async move || match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
 }
 
 /// Waits after a failure: as long as its answer says, or longer each time.

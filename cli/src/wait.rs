@@ -1,30 +1,21 @@
 //! `jobchute create --wait`: a job from its creation to its result.
 
-use std::{future::pending, process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 use reqwest::StatusCode;
-use tokio::time::{Instant, sleep_until};
 
 use crate::{
     api::Api,
     arguments::Create,
     exit::{self, GoesOn, Stopped},
-    jobs, pace,
+    jobs,
+    pace::late,
     refusal::refused_with,
     screen,
     signals::Signals,
     watch,
 };
-
-/// Ends when this time is over, counted from the call; never without one.
-pub(crate) fn late(timeout: Option<Duration>) -> impl AsyncFn() {
-    let deadline = timeout.map(|time| Instant::now() + pace::here(time));
-    async move || match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
-    }
-}
 
 /// Creates a job, waits until it is over, and prints its result; for scripts the whole job.
 pub(crate) async fn create(api: &Api, signals: &Signals, order: &Create) -> Result<ExitCode> {

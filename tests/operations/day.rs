@@ -376,7 +376,7 @@ impl Day {
         user.get(&route(much)).await.ok();
 
         // So late that the arguments are put anew.
-        self.stack.clock().advance(Duration::from_secs(10 * 86_400));
+        self.stack.clock().advance(Duration::from_secs(25 * 86_400));
         let claim = |worker: &str| {
             let ports = json!([{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]);
             json!({"worker": worker, "port_mappings": ports})
@@ -420,7 +420,7 @@ impl Day {
         self.stack.clock().advance(Duration::from_secs(1));
         let (_, _) = (create().await, create().await);
         // So late that the arguments are put anew.
-        self.stack.clock().advance(Duration::from_secs(10 * 86_400));
+        self.stack.clock().advance(Duration::from_secs(25 * 86_400));
         let next = format!("/jobs/claim?chute_id={chute_id}");
         let claim = |worker: &str| {
             let ports = json!([{"internal_port": 2222, "external_port": 40000, "proto": "tcp"}]);
@@ -444,7 +444,7 @@ impl Day {
         let create = self.at(&format!("/jobs/{}/train", self.chute_id));
         let job_id = text(&user.post(&create, json!({"a": "x".repeat(10_000)})).await.ok()["job_id"]);
         let url = |route: &str| self.at(&format!("/jobs/{job_id}/{route}"));
-        self.stack.clock().advance(Duration::from_secs(25 * 86_400));
+        self.stack.clock().advance(Duration::from_secs(60 * 86_400));
         user.put(&url("cancel"), Value::Null).await.ok();
         user.put(&url("retry"), Value::Null).await.ok();
         user.put(&url("cancel"), Value::Null).await.ok();

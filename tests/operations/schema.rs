@@ -122,8 +122,8 @@ async fn items_are_made_as_the_first_release_made_them() {
 }
 
 /// Attributes of jobs that this release adds: which account and which of its workers has the job, when which account lost it, until when
-/// upload URLs work, and how long it waits.
-const ADDED: [&str; 5] = ["miner_account", "worker", "lost", "uploads_until", "wait"];
+/// upload URLs work, how long it waits, and how often its files have changed.
+const ADDED: [&str; 6] = ["miner_account", "worker", "lost", "uploads_until", "wait", "file_changes"];
 /// And what it does not write any more: which keys lost the job, and what heartbeats tell. It still reads that, and the first release
 /// needs none.
 const LEFT_OUT: [&str; 2] = ["lost_by", "progress"];
