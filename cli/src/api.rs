@@ -204,7 +204,8 @@ impl Api {
             body => Bytes::from(body.unwrap_or_default().to_owned()),
         };
         for try_ in 1.. {
-            let http = if signed.is_some() { &self.own } else { &self.http };
+            // A redirect would have another request made of it, and told to somebody else.
+            let http = if signed.is_some() || method != Method::GET { &self.own } else { &self.http };
             let mut request = http.request(method.clone(), url).header(ACCEPT, "application/json");
             // The largest job's answer comes in gzip, or not at all.
             request = request.header(ACCEPT_ENCODING, "gzip");

@@ -63,10 +63,10 @@ pub(crate) async fn created(
     let once = Once::new(order.idempotency_key.clone().unwrap_or_else(|| Uuid::new_v4().to_string()));
     let last = async {
         let ended = ended().await;
-        tokio::select! {
-            () = sleep(pace::here(LAST_ANSWER)), if once.is_open() => {}
-            () = signals.second(), if once.is_open() => {}
-            else => {}
+        let by_signal = signals.exit_code().is_some();
+        let asked = async { if by_signal { signals.second().await } else { signals.first().await } };
+        if once.is_open() {
+            tokio::select! { () = sleep(pace::here(LAST_ANSWER)) => {}, () = asked => {} }
         }
         ended
     };

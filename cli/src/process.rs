@@ -22,27 +22,42 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// What is a child of this process before there is a job is no job's: whoever started this program has started it, too.
+/// What is a child of this process before there is a job is no job's: whoever started this program has started it, too. Each with its session,
+/// which is not a job's either.
 #[cfg(target_os = "linux")]
-static SPARED: OnceLock<Vec<Pid>> = OnceLock::new();
+static SPARED: OnceLock<Vec<(Pid, Option<Pid>)>> = OnceLock::new();
 
-/// From now on the children that this process has already are let alone.
+/// From now on the children that this process has already are let alone, and what runs in sessions of theirs.
 #[cfg(target_os = "linux")]
 pub(crate) fn spare_children() {
-    SPARED.get_or_init(children);
+    SPARED.get_or_init(|| children().into_iter().map(|pid| (pid, session_beside(pid))).collect());
+}
+
+/// A process's session, unless it is this one's, or is not known.
+#[cfg(target_os = "linux")]
+fn session_beside(pid: Pid) -> Option<Pid> {
+    use rustix::process::getsid;
+
+    getsid(Some(pid)).ok().filter(|session| getsid(None).is_ok_and(|own| own != *session))
+}
+
+#[cfg(target_os = "linux")]
+fn is_spared(pid: Pid) -> bool {
+    let session = session_beside(pid);
+    let is_known = |(spared, of): &(Pid, Option<Pid>)| *spared == pid || of.is_some() && *of == session;
+    SPARED.get().is_some_and(|all| all.iter().any(is_known))
 }
 
 /// Kills every process that descends from this one, whatever group or session it has moved to, but for `child`, whom somebody else waits
 /// for. Takes its time, and `most` when something does not end: what that is.
 #[cfg(target_os = "linux")]
 pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
-    use rustix::process::{Signal, WaitOptions, getpgid, getsid, kill_process, kill_process_group, waitpid};
+    use rustix::process::{Signal, WaitOptions, getpgid, kill_process, kill_process_group, waitpid};
 
-    let spared = SPARED.get().map_or(&[][..], Vec::as_slice);
     let (end, mut last, mut empty) = (Instant::now() + most, Vec::new(), 0);
     loop {
         let mut left = children();
-        left.retain(|pid| !spared.contains(pid) && Some(*pid) != child);
+        left.retain(|pid| Some(*pid) != child && !is_spared(*pid));
         // What a thread has that ends goes to another one, which may have been looked at before.
         empty = if left.is_empty() { empty + 1 } else { 0 };
         if empty == 2 || Instant::now() > end {
@@ -51,9 +66,11 @@ pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
         for pid in &left {
             // One of another user cannot be killed by a miner that is not root.
             let _ = kill_process(*pid, Signal::KILL);
-            // A group is killed in one step, also one whose processes start one another and end. Another session is nobody's but the job's.
-            if let (Ok(session), Ok(group)) = (getsid(Some(*pid)), getpgid(Some(*pid)))
-                && getsid(None).is_ok_and(|own| own != session)
+            // A group is killed in one step, also one whose processes start one another and end. Another session is nobody's but the job's; but
+            // below the first process of a container are also those that others have started in it.
+            if std::process::id() != 1
+                && session_beside(*pid).is_some()
+                && let Ok(group) = getpgid(Some(*pid))
             {
                 let _ = kill_process_group(group, Signal::KILL);
             }

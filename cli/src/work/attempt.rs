@@ -150,9 +150,11 @@ impl Job<'_> {
     /// Waits for the command's end: the last of its error output. None: a signal came before.
     async fn execute(&self, running: &mut Running, cancelled: &Notify) -> Result<Option<String>> {
         let Self { assignment, folder, .. } = *self;
+        let mut end = End::Lost;
         tokio::select! {
             ended = running.ended() => ended?,
             () = cancelled.notified() => {
+                end = End::Unwilling;
                 let job_id = &assignment.job_id;
                 let words = format_args!("{job_id}: cancelled by its owner; delivering what there is");
                 events::tell(&Event::Cancelled { job_id }, words);
@@ -167,9 +169,18 @@ impl Job<'_> {
                 running.ended().await?;
             }
         }
+        // Who stops a whole machine asks the command to end, and this program, and neither is first for sure.
+        let is_stopped = |end: Option<End>| end.is_none_or(|end| end.is_of_a_stop());
+        if self.signals.exit_code().is_some() && is_stopped(folder.end()?) {
+            self.give_back(running).await;
+            return Ok(None);
+        }
         if !folder.has_ended() {
             running.kill(self.signals).await;
-            folder.set_end(&End::Lost)?;
+        }
+        // It may have ended after all.
+        if !folder.has_ended() {
+            folder.set_end(&end)?;
         }
         Ok(Some(running.last_words()))
     }
@@ -191,7 +202,7 @@ fn own_fault(folder: &Folder, arguments: &RawValue, program: &str) -> Option<Own
     let why = end.failure(program)?;
     match end {
         End::CannotRun(_) => Some(OwnFault::lasting(Error::msg(why))),
-        End::Ended(_) | End::Lost => {
+        End::Ended(_) | End::Lost | End::Unwilling => {
             room::is_short(&folder.job(), arguments).then(|| OwnFault::passing(Error::msg("the disk is full")))
         }
     }

@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
     process::{Child, Command},
+    sync::watch,
     task::{JoinHandle, spawn_blocking},
     time::{sleep, timeout},
 };
@@ -56,6 +57,8 @@ pub(crate) struct Running {
     /// The supervisor obeys what is written here, and kills when it is closed.
     control: Option<UnixStream>,
     passing_on: Vec<JoinHandle<()>>,
+    /// Whether it has ended: what it has printed is then for the log, and waits for no reader here.
+    is_over: watch::Sender<bool>,
     errors: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -91,11 +94,12 @@ impl Running {
         let stdout = supervisor.stdout.take().context("no standard output")?;
         let stderr = supervisor.stderr.take().context("no standard error")?;
         let output = if screen::is_json() { Stream::Error } else { Stream::Output };
+        let (is_over, over) = watch::channel(false);
         let passing_on = vec![
-            tokio::spawn(pass_on(stdout, output, None, Arc::clone(log))),
-            tokio::spawn(pass_on(stderr, Stream::Error, Some(Arc::clone(&errors)), Arc::clone(log))),
+            tokio::spawn(pass_on(stdout, output, None, Arc::clone(log), over.clone())),
+            tokio::spawn(pass_on(stderr, Stream::Error, Some(Arc::clone(&errors)), Arc::clone(log), over)),
         ];
-        Ok(Self { control: UnixStream::from_std(control).ok(), supervisor, passing_on, errors })
+        Ok(Self { control: UnixStream::from_std(control).ok(), supervisor, passing_on, is_over, errors })
     }
 
     /// Waits for its end, and for nothing that outlives it. May be called again.
@@ -106,6 +110,7 @@ impl Running {
     }
 
     async fn pass_on_the_rest(&mut self) {
+        self.is_over.send_replace(true);
         while let Some(task) = self.passing_on.first_mut() {
             if timeout(LAST_WORDS, &mut *task).await.is_err() {
                 task.abort();
@@ -180,7 +185,13 @@ impl Running {
 }
 
 /// Shows what the command writes, so that a terminal obeys none of it, and keeps the last of it.
-async fn pass_on(mut from: impl AsyncRead + Unpin, to: Stream, keep: Option<Arc<Mutex<Vec<u8>>>>, log: Arc<Log>) {
+async fn pass_on(
+    mut from: impl AsyncRead + Unpin,
+    to: Stream,
+    keep: Option<Arc<Mutex<Vec<u8>>>>,
+    log: Arc<Log>,
+    mut over: watch::Receiver<bool>,
+) {
     let (mut filter, mut buffer) = (Filter::default(), vec![0; DETAIL]);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         log.print(&buffer[..read]);
@@ -191,7 +202,11 @@ async fn pass_on(mut from: impl AsyncRead + Unpin, to: Stream, keep: Option<Arc<
             kept.drain(..beyond);
         }
         if let Some(printer) = printer::started() {
-            printer.pass_on(to, filter.pass(&buffer[..read]).into()).await;
+            tokio::select! {
+                biased;
+                () = printer.pass_on(to, filter.pass(&buffer[..read]).into()) => {}
+                _ = over.wait_for(|is_over| *is_over) => {}
+            }
         }
     }
 }

@@ -26,7 +26,10 @@ use rustix::{
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{runtime::Builder, signal::unix::SignalKind};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal as SignalStream, SignalKind, signal},
+};
 
 use crate::{process, signals::is_ignored, work::state};
 
@@ -51,9 +54,20 @@ pub(crate) enum End {
     CannotRun(String),
     /// Its supervisor was killed, and so was it: by the miner.
     Lost,
+    /// Its owner had cancelled the job, and it did not end: the miner has killed it.
+    Unwilling,
 }
 
 impl End {
+    /// Whether it may be a signal's doing that the miner got, too: by its death, or by the code with which a shell tells of one.
+    pub(crate) fn is_of_a_stop(&self) -> bool {
+        const ASK: [i32; 3] = [1, 2, 15];
+        let Self::Ended(status) = self else { return false };
+        let status = ExitStatus::from_raw(*status);
+        status.signal().is_some_and(|signal| ASK.contains(&signal))
+            || status.code().is_some_and(|code| ASK.contains(&(code - 128)))
+    }
+
     /// Why it failed, in one line; None when it succeeded.
     pub(crate) fn failure(&self, program: &str) -> Option<String> {
         match self {
@@ -61,18 +75,20 @@ impl End {
             Self::Ended(status) => Some(ExitStatus::from_raw(*status).to_string()),
             Self::CannotRun(why) => Some(format!("can't run {program}: {why}")),
             Self::Lost => Some("its supervisor was killed".to_owned()),
+            Self::Unwilling => Some("it did not end when the job was cancelled, and was killed".to_owned()),
         }
     }
 }
 
 /// Runs a command with a file as its standard input, and writes to the file `end` how it ended by itself.
 pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
-    outlive_the_miner();
+    let asked = Asked::listen();
     let (ended, code) = match start(input, command) {
         Ok(mut child) => {
             let watched = Arc::new(Watched { pid: Pid::from_child(&child), fate: Mutex::new(Fate::Runs) });
-            let obeying = Arc::clone(&watched);
+            let (obeying, asking) = (Arc::clone(&watched), Arc::clone(&watched));
             thread::spawn(move || obey(&obeying));
+            thread::spawn(move || asked.map(|asked| asked.pass_on(&asking)));
             let is_its_own_end = watched.wait();
             // What it left running would hold the miner's pipes open.
             watched.signal(Signal::KILL);
@@ -93,14 +109,37 @@ pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
     code
 }
 
-/// Survives SIGHUP. Linux sends it, with SIGCONT, to a process that the job has stopped when the miner dies: this one then ends the job.
-fn outlive_the_miner() {
-    let runtime = Builder::new_current_thread().enable_io().build();
-    // Where `nohup` has it ignored, the command has it so, too; a handler would end that.
-    if let Some(runtime) = runtime.ok().filter(|_| !is_ignored(1)) {
-        let _entered = runtime.enter();
-        // Once there is a handler, it stays.
-        let _ = tokio::signal::unix::signal(SignalKind::hangup());
+/// Signals that do not end this process. Linux sends SIGHUP, with SIGCONT, to a process that the job has stopped when the miner dies: this one
+/// then ends the job. Who stops all of a machine, or of a unit of systemd, sends SIGTERM to all of it: what the command ends with is then
+/// not an end by itself.
+struct Asked {
+    runtime: Runtime,
+    terminate: SignalStream,
+    interrupt: SignalStream,
+}
+
+impl Asked {
+    /// From now on. Once there is a handler, it stays.
+    fn listen() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let entered = runtime.enter();
+        // Where `nohup` has it ignored, the command has it so, too; a handler would end that.
+        if !is_ignored(1) {
+            let _ = signal(SignalKind::hangup())?;
+        }
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Passes each request to end on to the command.
+    fn pass_on(mut self, watched: &Watched) {
+        self.runtime.block_on(async {
+            loop {
+                tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+                watched.stop(Signal::TERM);
+            }
+        });
     }
 }
 

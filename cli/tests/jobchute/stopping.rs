@@ -466,3 +466,21 @@ async fn a_command_that_has_stopped_its_supervisor_ends_with_the_miner() -> Resu
     assert!(code == 143 && !told.contains("--resume"), "{code}: {told}");
     ends(&pid).await
 }
+
+#[tokio::test]
+async fn a_job_whose_machine_is_stopped_goes_back_whichever_process_is_asked_first() -> Result<()> {
+    // The command alone, as a shell tells of its end; or its supervisor first. Then the miner, as systemd asks all of a unit.
+    for (first, ends) in [("0", "trap 'exit 143' TERM"), ("$PPID", "trap 'exit 0' TERM")] {
+        let variables = keys(stack()).await?;
+        let job = created(&variables).await?;
+        let folder = tempfile::tempdir()?;
+        let ready = folder.path().join("ready");
+        let miner = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)";
+        let script = format!("{ends}; : >{}; kill -TERM {miner} {first}; while :; do sleep 0.05; done", ready.display());
+        let worker = working(&variables, &script)?;
+        let (code, told) = end_of(worker).await?;
+        assert!(code == 143 && told.contains(&format!("{job}: given back")), "{code}: {told}");
+        assert!(printed(&variables, &["list"]).await?.contains("pending"));
+    }
+    Ok(())
+}
