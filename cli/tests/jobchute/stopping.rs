@@ -476,7 +476,8 @@ async fn a_job_whose_machine_is_stopped_goes_back_whichever_process_is_asked_fir
         let folder = tempfile::tempdir()?;
         let ready = folder.path().join("ready");
         let miner = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)";
-        let script = format!("{ends}; : >{}; kill -TERM {miner} {first}; while :; do sleep 0.05; done", ready.display());
+        let script =
+            format!("{ends}; : >{}; kill -TERM {miner} {first}; while :; do sleep 0.05; done", ready.display());
         let worker = working(&variables, &script)?;
         let (code, told) = end_of(worker).await?;
         assert!(code == 143 && told.contains(&format!("{job}: given back")), "{code}: {told}");
