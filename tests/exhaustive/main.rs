@@ -186,9 +186,10 @@ fn stored_row(item: Item, job: &Job) -> String {
     serde_json::to_string(&row).unwrap()
 }
 
-/// The job as the checker keeps it: without the times that decide nothing, so that fewer worlds differ.
+/// The job as the checker keeps it: without the times that decide nothing, and without how often its files have changed, so that fewer worlds
+/// differ.
 fn stored(mut job: Job) -> String {
-    job.updated_at = Timestamp::from_millis(0);
+    (job.updated_at, job.file_changes) = (Timestamp::from_millis(0), None);
     job.started_at = None;
     job.finished_at = None;
     job.gone_at = None;
