@@ -278,8 +278,8 @@ async fn complete(app: &App, job: Job, lease: Option<&Lease>, now: Timestamp, st
     };
     let ended = end(app, &checked, seen, lease, now).await;
     if !matches!(ended, Ok(Reaped::Completed)) && checked.checked_for(moment).is_some() {
-        // The miner may be back, and need not wait for a check that is over.
-        let give_up = lifecycle::give_up_check(&checked, moment);
+        // The miner may be back, and need not wait for a check that is over: for its clock, too.
+        let give_up = lifecycle::give_up_check(&checked, now);
         let _ = app.jobs.change(checked.job_id, give_up, "give up check: UpdateItem").await;
     }
     ended
