@@ -51,10 +51,14 @@ async fn create(night: &Night, method: &str) -> String {
     text(&night.user.post(&path, object(LARGE)).await.ok()["job_id"])
 }
 
+/// So many names of files.
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("frames/{number:04}.png")).collect()
+}
+
 /// A report with a large result and a long list of files.
 fn report() -> Value {
-    let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
-    json!({"status": "complete", "result": object(LARGE), "output_filenames": names})
+    json!({"status": "complete", "result": object(LARGE), "output_filenames": names(200)})
 }
 
 /// The keys of a job's payloads in the bucket, one for each version.
@@ -273,6 +277,13 @@ async fn reported(night: &Night) -> (String, String) {
     (job_id, url)
 }
 
+/// The URL of a miner that has reported so many files and nothing else.
+async fn reported_files(night: &Night, count: usize) -> String {
+    let url = night.claim(&night.miner().await, &night.create("train").await).await;
+    Client::nobody().post(&url, json!({"status": "complete", "output_filenames": names(count)})).await.ok();
+    url
+}
+
 /// Declares the size of one file of [`report`].
 async fn declare(url: &str, number: usize) -> Answer {
     let body = json!({"path": format!("frames/{number:04}.png"), "size": number});
@@ -354,10 +365,7 @@ async fn a_declaration_while_the_job_is_completed_is_kept() {
     let night = Night::begin().await;
     // A list that is stored apart, before its check begins and after it, and one in the item.
     for (count, before, status) in [(200, "UpdateItem", 200), (200, "PutObject", 503), (8, "UpdateItem", 503)] {
-        let names: Vec<_> = (0..count).map(|number| format!("frames/{number:04}.png")).collect();
-        let job_id = night.create("train").await;
-        let (nobody, url) = (Client::nobody(), night.claim(&night.miner().await, &job_id).await);
-        nobody.post(&url, json!({"status": "complete", "output_filenames": names})).await.ok();
+        let (nobody, url) = (Client::nobody(), reported_files(&night, count).await);
         declare(&url, 3).await.ok();
         assert_eq!(send_form(&url, 5).await.status, 200);
         declared_before(&night, "complete-job", before, &url, 7);
@@ -376,10 +384,7 @@ async fn a_form_while_the_job_is_completed_is_not_left_out() {
     let night = Night::begin().await;
     // A list that is stored apart, before its check begins and after it, and one in the item.
     for (count, before, status) in [(200, "UpdateItem", 200), (200, "PutObject", 503), (8, "UpdateItem", 503)] {
-        let names: Vec<_> = (0..count).map(|number| format!("frames/{number:04}.png")).collect();
-        let job_id = night.create("train").await;
-        let (nobody, url) = (Client::nobody(), night.claim(&night.miner().await, &job_id).await);
-        nobody.post(&url, json!({"status": "complete", "output_filenames": names})).await.ok();
+        let (nobody, url) = (Client::nobody(), reported_files(&night, count).await);
         assert_eq!(send_form(&url, 5).await.status, 200);
         let form = url.clone();
         sent_before(&night, "complete-job", before, move || {
