@@ -48,10 +48,12 @@ impl App {
             Outcome::Gone => return Err(Error::no_job(job.job_id)),
         }
         let give_up = lifecycle::give_up_check(&job, now);
-        if self.payloads()?.load(&mut job, &[PayloadKind::Files]).await?.is_some() {
-            return Err(Error::unavailable("check", "the list of files was replaced twice"));
-        }
-        let checking = check_files(self.bucket()?, &mut job, threshold, most);
+        let checking = async {
+            if self.payloads()?.load(&mut job, &[PayloadKind::Files]).await?.is_some() {
+                return Err(Error::unavailable("check", "the list of files was replaced twice"));
+            }
+            check_files(self.bucket()?, &mut job, threshold, most).await
+        };
         let checked = match limit {
             Some(limit) => tokio::time::timeout(limit, checking).await,
             None => Ok(checking.await),
