@@ -36,9 +36,25 @@ pub(crate) fn spare_children() {
 /// A process's session, unless it is this one's, or is not known.
 #[cfg(target_os = "linux")]
 fn session_beside(pid: Pid) -> Option<Pid> {
-    use rustix::process::getsid;
+    session(Some(pid)).filter(|beside| Some(*beside) != session(None))
+}
 
-    getsid(Some(pid)).ok().filter(|session| getsid(None).is_ok_and(|own| own != *session))
+/// A process's session, or this one's. None where its leader is outside of this process's PID namespace, as where a container was entered:
+/// the kernel says 0, which rustix's `getsid` takes for an id. (pid_namespaces(7))
+#[cfg(target_os = "linux")]
+fn session(pid: Option<Pid>) -> Option<Pid> {
+    Pid::from_raw(nix::unistd::getsid(pid.map(named)).ok()?.as_raw())
+}
+
+/// A process's group, unless that is of another PID namespace.
+#[cfg(target_os = "linux")]
+fn group(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(nix::unistd::getpgid(Some(named(pid))).ok()?.as_raw())
+}
+
+#[cfg(target_os = "linux")]
+fn named(pid: Pid) -> nix::unistd::Pid {
+    nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get())
 }
 
 #[cfg(target_os = "linux")]
@@ -52,7 +68,7 @@ fn is_spared(pid: Pid) -> bool {
 /// for. Takes its time, and `most` when something does not end: what that is.
 #[cfg(target_os = "linux")]
 pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
-    use rustix::process::{Signal, WaitOptions, getpgid, kill_process, kill_process_group, waitpid};
+    use rustix::process::{Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 
     let (end, mut last, mut empty) = (Instant::now() + most, Vec::new(), 0);
     loop {
@@ -70,7 +86,7 @@ pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
             // below the first process of a container are also those that others have started in it.
             if std::process::id() != 1
                 && session_beside(*pid).is_some()
-                && let Ok(group) = getpgid(Some(*pid))
+                && let Some(group) = group(*pid)
             {
                 let _ = kill_process_group(group, Signal::KILL);
             }

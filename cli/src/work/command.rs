@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::net},
+    panic::resume_unwind,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -163,7 +164,8 @@ impl Running {
             // It alone is waited for by the runtime. What was below it is found once it has ended.
             let has_ended = !matches!(self.supervisor.try_wait(), Ok(None));
             let supervisor = self.supervisor.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-            let mut left = spawn_blocking(move || process::end_descendants(supervisor, TURN)).await.unwrap_or_default();
+            let ending = spawn_blocking(move || process::end_descendants(supervisor, TURN)).await;
+            let mut left = ending.unwrap_or_else(|failed| resume_unwind(failed.into_panic()));
             left.extend(supervisor.filter(|_| !has_ended));
             let most = if signals.are_two() { REST.1 } else { REST.0 };
             if left.is_empty() || begun.elapsed() > most {
