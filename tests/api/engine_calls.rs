@@ -141,7 +141,7 @@ async fn what_a_job_carries_costs_a_call_to_s3_where_it_is_made_and_where_it_is_
     assert_eq!(loser.put(&format!("{path}/claim"), Value::Null).await.engine_calls().1, 0);
     counted.is("heartbeat-job", &Client::nobody().put(&url.replace("?token=", "/heartbeat?token="), Value::Null).await, 1, 0);
 
-    // A large report is put where the job says; its repeat is not put again, and costs the read of the list.
+    // A large report is put where the job says, which counts it; its repeat is not put again, and costs the read of the list.
     let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
     let report = json!({"status": "complete", "result": large(), "output_filenames": names});
     counted.is("finish-job", &Client::nobody().post(&url, report.clone()).await, 2, 2);

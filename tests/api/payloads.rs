@@ -606,6 +606,77 @@ async fn a_result_is_taken_back_when_the_list_of_files_cannot_be_put() {
 }
 
 #[tokio::test]
+async fn what_a_report_has_put_that_never_came_to_its_write_goes_with_its_job() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    for is_deleted in [true, false] {
+        let job_id = night.create("train").await;
+        let url = night.claim(&miner, &job_id).await;
+        night.fail(Some("PutObject"), Fault::KillAfter);
+        assert!(Client::nobody().post(&url, report()).await.is_failure());
+        night.fail(None, Fault::None);
+        assert_eq!(payloads(&night.stack, &job_id).await.len(), 1);
+        if is_deleted {
+            night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+        } else {
+            Client::nobody().post(&url, json!({"status": "complete"})).await.ok();
+            night.stack.clock().advance(Duration::from_secs(30 * 86_400));
+            assert_eq!(night.reap().await["retired"], 1);
+        }
+        assert_eq!(objects(&night.stack, &job_id).await, [""; 0], "{is_deleted}");
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_large_report_that_is_settled_leaves_nothing_to_look_for() {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    let done = Client::nobody().post(&url, json!({"status": "complete", "result": object(LARGE)})).await.ok();
+    assert_eq!(done["terminal"], true);
+    night.stack.clock().advance(Duration::from_secs(30 * 86_400));
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lists);
+    night.stack.set_faults(move |call| {
+        counted.fetch_add(usize::from(call.operation.starts_with("List")), Ordering::SeqCst);
+        Fault::None
+    });
+    assert_eq!(night.reap().await, json!({"retired": 1}));
+    assert_eq!(lists.load(Ordering::SeqCst), 0);
+    assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
+    night.stack.shutdown().await;
+}
+
+/// Write units and calls of S3 of what was answered 200.
+fn cost(answer: &Answer) -> (f64, u32) {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let units = text(&json!(answer.header("x-local-engine-units").unwrap()));
+    (units.split_once(" write=").unwrap().1.parse().unwrap(), answer.engine_calls().1)
+}
+
+#[tokio::test]
+async fn what_a_job_carries_adds_a_unit_to_a_step() {
+    let night = Night::on(Stack::builder().capacity(true).start().await.unwrap()).await;
+    let (nobody, miner) = (Client::nobody(), night.miner().await);
+    let mut seen = Vec::new();
+    for (arguments, files) in [(object(100), 1), (object(100 << 10), 1_000), (object((4 << 20) - 100), 1_000)] {
+        let created = try_create(&night, &arguments, None).await;
+        let job_id = text(&created.body["job_id"]);
+        let claimed = night.try_claim(&miner, &job_id).await;
+        let url = text(&claimed.body["job_status_url"]);
+        let beat = nobody.put(&url.replace("?token=", "/heartbeat?token="), json!({"progress": 0.5})).await;
+        let declared: Vec<_> = names(files).into_iter().map(|name| json!({"filename": name, "size": 1})).collect();
+        let report = json!({"status": "complete", "result": arguments, "output_files": declared});
+        let finished = nobody.post(&url, report).await;
+        let completed = nobody.put(&url, Value::Null).await;
+        seen.push([&created, &claimed, &beat, &finished, &completed].map(|answer| cost(answer)));
+    }
+    assert_eq!(seen, [[(0.0, 0); 5]; 3]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_payload_that_was_replaced_is_never_answered() {
     // In a bucket without versions yet, another object can take its place; with them, it cannot.
     for unversioned in [u64::MAX, 0] {

@@ -156,11 +156,49 @@ async fn a_miner_that_sends_its_first_heartbeat_late_and_dies_is_found() {
         night.stack.clock().advance(Duration::from_secs(91));
         assert_eq!(night.reap().await, json!({"held": 1}));
         Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
-        // As long as the longest lease is.
-        night.stack.clock().advance(Duration::from_secs(901));
+        night.stack.clock().advance(Duration::from_secs(89));
+        assert_eq!(night.reap().await, json!({}));
+        // The lease is over.
+        night.stack.clock().advance(Duration::from_secs(1));
         assert_eq!(night.reap().await, json!({"requeued": 1}));
         night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
     }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_miner_that_sends_its_first_heartbeat_late_and_dies_is_found() {
+    let night = Night::begin().await;
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    night.stack.clock().advance(Duration::from_secs(1200));
+    assert_eq!(night.reap().await, json!({"held": 1}));
+    night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+    let told = Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
+    assert_eq!(told["cancelled"], true);
+    night.stack.clock().advance(Duration::from_secs(90));
+    assert_eq!(night.reap().await, json!({"cancelled": 1}));
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_heartbeat_that_is_late_and_comes_while_the_reaper_looks_is_not_overlooked() {
+    let night = Night::begin().await;
+    let job_id = night.create("serve").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    night.stack.clock().advance(Duration::from_secs(91));
+    // It comes between what the reaper reads and what it writes.
+    let (beat, first) = (heartbeat(&url), AtomicBool::new(true));
+    night.stack.set_faults(move |call| {
+        let writes = call.function.as_deref() == Some("reap-jobs") && call.operation == "UpdateItem";
+        if writes && first.swap(false, Ordering::SeqCst) {
+            block_in_place(|| Handle::current().block_on(Client::nobody().put(&beat, Value::Null)).ok());
+        }
+        Fault::None
+    });
+    assert_eq!(night.reap().await, json!({"unchanged": 1}));
+    night.stack.clock().advance(Duration::from_secs(90));
+    assert_eq!(night.reap().await, json!({"requeued": 1}));
     night.stack.shutdown().await;
 }
 

@@ -190,6 +190,7 @@ impl What {
             files: &BTreeMap::new(),
             file_list: None,
             logs: false,
+            is_begun: false,
             digest: "failed",
             now: at(now),
         };

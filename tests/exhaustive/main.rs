@@ -309,6 +309,7 @@ impl World {
             lease_expires_at: deadline.map_or(until, |deadline| deadline.min(until)),
             uploads_until: now.plus_seconds(WINDOW),
             tokens_end: Timestamp::from_millis(TOKENS_END * 1000),
+            is_late: false,
             progress: None,
             log_bytes: None,
         };
@@ -388,6 +389,7 @@ fn report_of<'a>(
         files,
         file_list: None,
         logs: false,
+        is_begun: false,
         digest: MINERS[miner],
         now,
     }
@@ -825,6 +827,7 @@ fn write(world: &mut World, intent: Intent, (read, row): (Job, Option<Lease>), a
                 files: &BTreeMap::new(),
                 file_list: None,
                 logs: false,
+                is_begun: false,
                 digest: MINERS[miner],
                 now,
             };

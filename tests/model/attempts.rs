@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::oracle::{
-    Beats, Expected, Job, LAST_WORDS, LONGEST_LEASE, METHODS, PAUSES, Report, Token, URLS_GIVEN, WINDOW, WITHHELD,
-    status,
+    Beats, Expected, FIRST_LEASE, Job, LAST_WORDS, LONGEST_LEASE, METHODS, PAUSES, Part, Report, Token, URLS_GIVEN,
+    WINDOW, WITHHELD, status,
 };
 
 impl Job {
@@ -56,9 +56,13 @@ impl Job {
                 (true, Some((running, _))) => running,
                 _ => until.0.min(now + LAST_WORDS),
             };
+            let is_first = beats.until.is_none();
             beats.until = Some((running, until.1));
             beats.ends = ends;
             *told = true;
+            if is_first {
+                self.look_at(token, running, now);
+            }
             return stop;
         }
         // Nobody tells a miner of what it has done itself.
@@ -68,8 +72,25 @@ impl Job {
                 held => status(held.err().unwrap_or(503)),
             };
         }
+        self.look_in_time(token, until.0, now);
         self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None, ends });
         Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
+    }
+
+    /// An attempt's first heartbeat, which comes when the reaper may have looked, has it look again at the lease's end.
+    fn look_in_time(&mut self, token: Token, lease_end: i64, now: i64) {
+        let before = self.beats.filter(|beats| beats.attempt == token.attempt && beats.until.is_some());
+        if before.is_none() {
+            self.look_at(token, lease_end, now);
+        }
+    }
+
+    fn look_at(&mut self, token: Token, lease_end: i64, now: i64) {
+        let is_late = now.div_euclid(1000) - token.claimed >= FIRST_LEASE / 1000;
+        let runs = self.status == "running" && self.gone.is_none() && self.attempt == token.attempt;
+        if is_late && runs {
+            (self.due, self.due_within) = (Some(lease_end), 0);
+        }
     }
 
     pub(crate) fn cancel(&mut self, now: i64) {
@@ -99,6 +120,8 @@ impl Job {
         (self.miner, self.worker, self.report, self.deadline, self.due) = (None, None, None, None, Some(now));
         (self.errors, self.failure) = (0, None);
         self.waits(now);
+        self.removed.clear();
+        self.ended_without = None;
         self.files.clear();
         self.is_long = false;
         self.objects.clear();
@@ -145,6 +168,9 @@ impl Job {
         }
         if let Err(refused) = self.held(token, now) {
             return status(refused);
+        }
+        if self.report == Some(report) && self.lacks(Part::List) {
+            return status(500);
         }
         let is_tried_again = report.status == "error" && METHODS[self.made.method].2 && !self.cancel;
         if self.status == "running" && self.report.is_none() {
@@ -215,6 +241,7 @@ impl Job {
                 let silent = (!self.has_beaten(now)).then_some(now + LONGEST_LEASE);
                 self.due = [self.held_until(now), cancelled, silent].into_iter().flatten().min();
             }
+            None if self.is_lost().is_some() => self.is_lost().into_iter().for_each(|part| self.end_without(part)),
             None if self.report.is_some() => {
                 self.complete();
                 self.close();
@@ -234,6 +261,12 @@ impl Job {
                 self.requeue(now);
             }
         }
+    }
+
+    /// What is gone without which it is of no use to anybody.
+    fn is_lost(&self) -> Option<Part> {
+        let needed: &[_] = if self.report.is_some() { &[Part::Result, Part::List] } else { &[Part::Arguments] };
+        needed.iter().copied().find(|part| self.lacks(*part))
     }
 
     /// Until when the last heartbeat of this attempt holds it, whatever its state.

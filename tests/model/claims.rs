@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::oracle::{Call, Expected, FIRST_LEASE, Job, MINUTE, TIMEOUT, WINDOW, WITHHELD, content, status};
+use crate::oracle::{Call, Expected, FIRST_LEASE, Job, MINUTE, Part, TIMEOUT, WINDOW, WITHHELD, content, status};
 
 /// What a worker calls itself.
 pub(crate) fn name_of(worker: u8) -> String {
@@ -71,8 +71,14 @@ impl Job {
         self.beats_of(now).is_some()
     }
 
-    /// What its miner is told.
-    pub(crate) fn assigned(&self) -> Expected {
+    /// What its miner is told. A job that cannot be run ends.
+    pub(crate) fn assigned(&mut self) -> Expected {
+        if self.lacks(Part::Arguments) {
+            if self.report.is_none() {
+                self.end_without(Part::Arguments);
+            }
+            return status(500);
+        }
         let arguments = content(self.made.body)["text"].take();
         Expected { status: 200, fields: vec![("/attempt", json!(self.attempt)), ("/job_data/text", arguments)] }
     }

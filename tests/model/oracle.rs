@@ -1,6 +1,6 @@
 //! The model: a job as a few plain fields, and what a request does to it. It shares no code with what it is compared to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -32,9 +32,33 @@ pub(crate) fn content(number: u8) -> Value {
     json!({"n": number, "text": "x".repeat(size)})
 }
 
+/// The number of what is stored apart with so many bytes.
+pub(crate) fn number_of(size: usize) -> u8 {
+    [1, 1_000_000].into_iter().filter(|least| size >= *least).count() as u8
+}
+
 /// Whether it is stored apart from its job.
 pub(crate) fn is_apart(number: u8) -> bool {
     number > 0
+}
+
+/// What of a job is an object of its own in the bucket, where it is large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Arguments,
+    Result,
+    List,
+}
+
+impl Part {
+    /// The item's attribute that refers to it.
+    pub(crate) fn attribute(self) -> &'static str {
+        match self {
+            Self::Arguments => "job_args",
+            Self::Result => "result",
+            Self::List => "file_list",
+        }
+    }
 }
 
 /// What a job was created with.
@@ -103,6 +127,9 @@ pub(crate) struct Job {
     pub(crate) objects: BTreeMap<&'static str, u32>,
     /// What the owner downloads, once the job is at its end.
     pub(crate) outputs: BTreeMap<&'static str, u32>,
+    /// What somebody has removed from the bucket; and for what of that the job has ended.
+    pub(crate) removed: BTreeSet<Part>,
+    pub(crate) ended_without: Option<Part>,
 }
 
 /// A miner's report.
@@ -259,6 +286,8 @@ impl Job {
             gone: None,
             objects: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            ended_without: None,
         }
     }
 
@@ -292,6 +321,17 @@ impl Job {
                 states.push(Self { objects: whole.objects, ..held.clone() });
                 states.push(held);
             }
+            // The reaper will look in time, and the heartbeat does not count.
+            Call::Heartbeat { .. } => states.push(Self { due: whole.due, ..self.clone() }),
+            // It runs, and nobody has found that it cannot.
+            Call::Claim { miner, worker } | Call::Next { miner, worker } if self.lacks(Part::Arguments) => {
+                let mut claimed = Self { removed: BTreeSet::new(), ..self.clone() };
+                match call {
+                    Call::Claim { .. } => claimed.claim(*miner, *worker, now),
+                    _ => claimed.next(*miner, *worker, now),
+                };
+                states.push(Self { removed: self.removed.clone(), ..claimed });
+            }
             // It has an alarm already, and does not wait.
             Call::Release { .. } | Call::Finish { .. } | Call::Retry { .. } if whole.alarm != self.alarm => {
                 states.push(Self { alarm: whole.alarm, ..self.clone() });
@@ -306,6 +346,7 @@ impl Job {
         match call {
             Call::Create { made } if *made != self.made => status(422),
             Call::Create { .. } if self.gone.is_some() => status(409),
+            Call::Create { .. } if self.lacks_any() => status(500),
             Call::Create { .. } => self.shown_to_owner(),
             Call::Claim { miner, worker } => self.claim(*miner, *worker, now),
             Call::Next { miner, worker } => self.next(*miner, *worker, now),
@@ -314,6 +355,7 @@ impl Job {
             Call::Finish { token, report } => self.finish(*token, *report, now),
             Call::Upload { token, file, content } => match self.held(*token, now) {
                 Err(refused) => status(refused),
+                Ok(()) if self.lacks(Part::List) => status(500),
                 Ok(()) if !self.files.contains_key(file) => status(404),
                 Ok(()) if self.terminal => status(400),
                 Ok(()) => {
@@ -326,6 +368,7 @@ impl Job {
             Call::Complete { token } if self.has_failed(*token, now) => self.shown_to_miner(),
             Call::Complete { token } => match self.held(*token, now) {
                 Err(refused) => status(refused),
+                Ok(()) if self.lacks(Part::List) => status(500),
                 Ok(()) if self.report.is_none() => status(400),
                 Ok(()) => {
                     self.complete();
@@ -347,6 +390,7 @@ impl Job {
             }
             Call::Retry { user } if *user != self.user || self.gone.is_some() => status(404),
             Call::Retry { .. } if !self.terminal || self.status == "complete" => status(409),
+            Call::Retry { .. } if self.removed.contains(&Part::Arguments) => status(409),
             Call::Retry { .. } => {
                 self.retry(now);
                 let mut answer = self.shown(None);
@@ -369,8 +413,10 @@ impl Job {
                 Expected { status: 200, fields: vec![("/deleted", json!(true))] }
             }
             Call::Get { user } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Get { .. } if self.lacks_any() => status(500),
             Call::Get { .. } => self.shown_to_owner(),
             Call::Download { user, .. } if *user != self.user || self.gone.is_some() => status(404),
+            Call::Download { .. } if self.lacks(Part::List) => status(500),
             Call::Download { file, .. } => match self.outputs.get(file) {
                 Some(content) => Expected { status: 200, fields: vec![("/content", json!(content))] },
                 None => status(404),
@@ -386,6 +432,26 @@ impl Job {
     /// Whether it has, or may have, something in S3.
     pub(crate) fn has_objects(&self) -> bool {
         self.report.is_some() || self.run > 0 || is_apart(self.made.body)
+    }
+
+    /// Whether it refers to this, and that is not there.
+    pub(crate) fn lacks(&self, part: Part) -> bool {
+        self.removed.contains(&part) && self.ended_without != Some(part)
+    }
+
+    fn lacks_any(&self) -> bool {
+        [Part::Arguments, Part::Result, Part::List].into_iter().any(|part| self.lacks(part))
+    }
+
+    /// It ends, since nobody can run it, or answer it, without this.
+    pub(crate) fn end_without(&mut self, part: Part) {
+        (self.status, self.ended_without) = ("error", Some(part));
+        if part == Part::List {
+            self.is_long = false;
+            self.files.clear();
+        }
+        self.end();
+        self.close();
     }
 
     /// What a JobResponse says of it.
@@ -406,9 +472,10 @@ impl Job {
 
     /// To its owner. Without gzip, an answer has room for one of the largest.
     fn shown_to_owner(&self) -> Expected {
-        let result = self.report.map(|report| report.result);
+        let result = self.report.map(|report| report.result).filter(|_| self.ended_without != Some(Part::Result));
         let mut answer = self.shown(result);
         answer.fields.push(match (self.made.body, result) {
+            _ if self.ended_without == Some(Part::Arguments) => ("/job_args", Value::Null),
             (2, Some(2)) => ("/job_args", Value::Null),
             (arguments, _) => ("/job_args/text", content(arguments)["text"].take()),
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use local::Fault;
 use proptest::{collection::vec, prelude::*};
 
-use crate::oracle::Report;
+use crate::oracle::{Part, Report};
 
 /// One thing that somebody does, or two at the same time, and what goes wrong meanwhile.
 #[derive(Clone, Debug)]
@@ -34,10 +34,11 @@ pub(crate) enum What {
         /// Seconds that it waits, where that is a time of its own.
         wait: Option<i64>,
     },
-    /// Two creates with one `Idempotency-Key` at the same time.
+    /// Two creates with one `Idempotency-Key` at the same time, of the same arguments or of others.
     CreateTwice {
         user: usize,
         key: u8,
+        bodies: [u8; 2],
     },
     Claim {
         miner: usize,
@@ -96,6 +97,11 @@ pub(crate) enum What {
         miner: usize,
     },
     Reap,
+    /// Somebody removes what a job carries from the bucket.
+    Remove {
+        job: usize,
+        part: Part,
+    },
     /// The very same request, with the very same signature.
     Again {
         request: usize,
@@ -145,7 +151,8 @@ fn what() -> impl Strategy<Value = What> {
     prop_oneof![
         5 => (0_usize..2, prop_oneof![1 => Just(0_usize), 2 => Just(1), 2 => Just(2)], prop::option::of(0_u8..2), size(), wait())
             .prop_map(|(user, method, key, body, wait)| What::Create { user, method, key, body, wait }),
-        1 => (0_usize..2, 2_u8..5).prop_map(|(user, key)| What::CreateTwice { user, key }),
+        1 => (0_usize..2, 2_u8..5, size(), size()).prop_map(|(user, key, one, other)| What::CreateTwice { user, key, bodies: [one, other] }),
+        1 => (recent(), part()).prop_map(|(job, part)| What::Remove { job, part }),
         10 => (0_usize..3, worker(), recent()).prop_map(|(miner, worker, job)| What::Claim { miner, worker, job }),
         10 => (0_usize..3, worker()).prop_map(|(miner, worker)| What::Next { miner, worker }),
         12 => Just(What::NextAgain),
@@ -182,6 +189,10 @@ fn wait() -> impl Strategy<Value = Option<i64>> {
 
 fn worker() -> impl Strategy<Value = Option<u8>> {
     prop_oneof![1 => Just(None), 3 => Just(Some(0)), 1 => Just(Some(1))]
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![Just(Part::Arguments), Just(Part::Result), Just(Part::List)]
 }
 
 /// Small ones and those that are stored apart, and now and then the largest.

@@ -104,12 +104,19 @@ async fn functions_of_users_and_miners_write_counters_and_signatures_but_no_othe
 }
 
 #[tokio::test]
-async fn heartbeats_write_rows_of_their_own_and_no_job() {
+async fn heartbeats_write_rows_of_their_own_and_jobs_and_no_others() {
     let stack = Stack::start().await.unwrap();
     let table = stack.resource("JobsTable").unwrap().to_owned();
     let beat = format!("{}/jobs/{}/heartbeat?token=x", stack.url(), uuid::Uuid::nil());
     assert_eq!(Client::nobody().put(&beat, json!({})).await.status, 401);
-    for (key, done) in [("a#lease", true), ("a", false), ("a#lease#b", false)] {
+    let job = uuid::Uuid::nil().to_string();
+    for (key, done) in [
+        (format!("{job}#lease"), true),
+        (job.clone(), true),
+        (format!("{job}#delivery"), false),
+        (format!("{job}#lease#b"), false),
+        ("a".to_owned(), false),
+    ] {
         let update = json!({
             "TableName": table, "Key": {"job_id": {"S": key}}, "UpdateExpression": "SET n = :n",
             "ExpressionAttributeValues": {":n": {"N": "1"}},

@@ -122,8 +122,8 @@ async fn items_are_made_as_the_first_release_made_them() {
 }
 
 /// Attributes of jobs that this release adds: which account and which of its workers has the job, when which account lost it, until when
-/// upload URLs work, how long it waits, and how often its files have changed.
-const ADDED: [&str; 6] = ["miner_account", "worker", "lost", "uploads_until", "wait", "file_changes"];
+/// upload URLs work, how long it waits, how often its files have changed, and whether a report may have left something in the bucket.
+const ADDED: [&str; 7] = ["miner_account", "worker", "lost", "uploads_until", "wait", "file_changes", "unsettled"];
 /// And what it does not write any more: which keys lost the job, and what heartbeats tell. It still reads that, and the first release
 /// needs none.
 const LEFT_OUT: [&str; 2] = ["lost_by", "progress"];
@@ -249,6 +249,61 @@ async fn the_first_releases_items_go_through_every_route_and_are_this_releases_t
     assert_eq!(stack.run_schedule("reap-jobs").await.unwrap()["swept"], 1);
     client.delete(&url(&format!("/jobs/{}", id("uploading")))).await.ok();
     client.get(&url(&format!("/jobs/{}", id("uploading")))).await.error();
+}
+
+#[tokio::test]
+async fn the_first_releases_items_go_through_the_routes_that_it_did_not_have() {
+    let (stack, client, made) = deployed().await;
+    let id = |name: &str| text(&made["jobs"][name]["job_id"]["S"]);
+    let url = |path: &str| format!("{}{path}", stack.url());
+    let job = |name: &str, rest: &str| url(&format!("/jobs/{}{rest}", id(name)));
+    let miners =
+        |name: &str, route: &str| url(&text(&made["paths"][name])).replace("?token=", &format!("{route}?token="));
+    let nobody = Client::nobody();
+
+    // The create is repeated with its key.
+    let chute_id = text(&made["jobs"]["pending"]["chute_id"]["S"]);
+    let create = url(&format!("/jobs/{chute_id}/train"));
+    let again = client.send("POST".parse().unwrap(), &create, b"{}".to_vec(), &[("idempotency-key", "k")]).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.ok()["job_id"], id("pending"));
+
+    for (name, status) in [("pending", "pending"), ("running", "running"), ("complete", "complete")] {
+        let seen = client.get(&job(name, "?view=status")).await.ok();
+        assert_eq!((&seen["status"], &seen["result"]), (&json!(status), &Value::Null), "{name}");
+        assert_eq!(client.get(&job(name, "/logs")).await.ok()["chunks"], json!([]), "{name}");
+    }
+    assert_eq!(client.get(&job("complete", "/webhook")).await.status, 404);
+
+    let waits = client.put(&job("running", "/cancel"), Value::Null).await.ok();
+    assert_eq!(waits["status"], "running");
+    let told = nobody.put(&miners("running", "/heartbeat"), Value::Null).await.ok();
+    assert_eq!(told["cancelled"], true);
+    assert_eq!(nobody.put(&miners("running", "/release"), Value::Null).await.ok()["released"], true);
+    assert_eq!(client.get(&job("running", "")).await.ok()["status"], "cancelled");
+
+    for name in ["failed", "timeout", "running"] {
+        assert_eq!(client.put(&job(name, "/retry"), Value::Null).await.ok()["status"], "pending", "{name}");
+    }
+    // All of them, and the one that was lost, are given to who asks for the next.
+    let mut given = Vec::new();
+    loop {
+        let next = client
+            .put(
+                &url(&format!("/jobs/claim?chute_id={chute_id}")),
+                json!({"port_mappings": [
+            {"internal_port": 2222, "external_port": 1, "proto": "tcp"}]}),
+            )
+            .await;
+        if next.status == 204 {
+            break;
+        }
+        given.push(text(&next.ok()["job_id"]));
+    }
+    given.sort_unstable();
+    let mut expected = ["pending", "lost", "failed", "timeout", "running"].map(id);
+    expected.sort_unstable();
+    assert_eq!(given, expected);
 }
 
 #[tokio::test]

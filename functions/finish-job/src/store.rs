@@ -41,8 +41,9 @@ impl Put {
     }
 }
 
-/// Stores the report. A large one costs a read more: it tells where to put it, and spares to put what is there, or comes too late. So does
-/// one that declares too much, which is 413 unless it is a repeat.
+/// Stores the report. A large one costs a write more. That tells where to put it, and spares to put what is there, or comes too late; and it
+/// counts the report, so that what this puts goes with the job though it never comes to the write that refers to it. One that declares too
+/// much costs a read more: it is 413 unless it is a repeat.
 pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now: Timestamp) -> Result<Outcome> {
     let payloads = app.payloads()?;
     let result = report.result.take();
@@ -53,7 +54,10 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
     let put = match is_large || allowed.is_err() {
         false => Put { result: result.map(Payload::Inline), ..Put::default() },
         true => {
-            let job = app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?;
+            let (job, is_begun) = match allowed.is_ok() {
+                true => begin(app, claims, report.status, false).await?,
+                false => (app.jobs.get(claims.sub).await?.ok_or_else(|| Error::no_job(claims.sub))?, false),
+            };
             if is_failure(&job, claims, &report) {
                 return Ok(Outcome::ToBeTriedAgain(job));
             }
@@ -67,6 +71,10 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
                 Put { lacks: true, ..Put::default() }
             } else {
                 allowed?;
+                // An error that is not tried again is kept.
+                if !is_begun && !begin(app, claims, report.status, true).await?.1 {
+                    return Err(Error::unavailable("finish job", "it changed meanwhile").unwritten());
+                }
                 put_apart(payloads, job.file_keys(), result, list).await?
             }
         }
@@ -92,6 +100,16 @@ pub(crate) async fn store(app: &App, claims: &JobClaims, mut report: Report, now
 fn is_tried_again(job: &Job, report: &Report) -> bool {
     let is_tried = report.status == Status::Error && job.retry_errors && job.attempt < job.max_attempts;
     is_tried && job.status == Status::Running && job.cancel_requested_at.is_none()
+}
+
+/// Begins a large report: the job, and whether it has begun.
+async fn begin(app: &App, claims: &JobClaims, status: Status, is_kept: bool) -> Result<(Job, bool)> {
+    let begin = lifecycle::begin_report(claims.att, status, is_kept);
+    match app.jobs.change(claims.sub, begin, "begin report: UpdateItem").await? {
+        jobs::Outcome::Changed(job) => Ok((*job, true)),
+        jobs::Outcome::Refused(job) => Ok((*job, false)),
+        jobs::Outcome::Gone => Err(Error::no_job(claims.sub)),
+    }
 }
 
 /// Puts what is too large for the item: all of it, or nothing.
@@ -151,6 +169,7 @@ async fn finish(app: &App, claims: &JobClaims, report: &Report, put: &Put, now: 
         files: &report.files,
         file_list: put.file_list.as_ref(),
         logs: report.logs,
+        is_begun: put.keys.is_some(),
         digest: &report.digest,
         now,
     };

@@ -60,7 +60,7 @@ pub struct LogUpload {
 }
 
 /// Extends the lease, in a row beside the job: one round trip to the database and one write unit, however much the job carries. Where
-/// the row refuses, and past the deadline, the job tells why; and of one that has a log it is read, beside the write, for where that goes.
+/// the row refuses, and past the deadline, the job tells why; an attempt's first one, where it is late, has the reaper look in time; and of one that has a log it is read, beside the write, for where that goes.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}/heartbeat",
@@ -107,6 +107,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         lease_expires_at: deadline.map_or(until, |deadline| deadline.min(until)),
         uploads_until: now.plus_seconds(window.max(held_for)),
         tokens_end: claims.ends_at(),
+        is_late: age >= pace::FIRST_LEASE,
         progress,
         log_bytes,
     };

@@ -148,6 +148,9 @@ pub struct Job {
     /// Digest of the miner's report, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// Large reports that may have left something in the bucket: each has put something, or was about to, and has not come to its write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<u32>,
     /// How often its files have changed since the report: by forms, and by declarations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_changes: Option<u32>,
@@ -314,6 +317,7 @@ impl Job {
             files: None,
             file_list: None,
             report: None,
+            unsettled: None,
             file_changes: None,
             checking_until: None,
             released: None,
@@ -495,7 +499,12 @@ impl Job {
     /// Whether there is, or may come, something of it in the bucket.
     pub fn has_objects(&self) -> bool {
         // What came before a retry is removed then, but for what arrives later.
-        self.report.is_some() || self.run > 0 || self.logged || self.stored().next().is_some()
+        self.report.is_some() || self.run > 0 || self.logged || self.is_unsettled() || self.stored().next().is_some()
+    }
+
+    /// Whether there may be something of a report of which nobody can tell where it is.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.unsettled.is_some_and(|reports| reports > 0)
     }
 
     /// The S3 keys of its files and payloads.

@@ -62,6 +62,8 @@ pub struct Heartbeat {
     pub uploads_until: Timestamp,
     /// When no token of the attempt is valid any more.
     pub tokens_end: Timestamp,
+    /// The reaper may have looked at the job before it, and does not look again for long, unless it is told to.
+    pub is_late: bool,
     /// How far the job is, 0 to 1. None: as before.
     pub progress: Option<f64>,
     /// Bytes of the log's next chunk, if there is one.
@@ -73,6 +75,23 @@ impl Heartbeat {
     pub fn leave_out_log(&mut self, row: &Lease) -> bool {
         let (attempt, counted) = (self.attempt, row.log_bytes.unwrap_or(0));
         self.log_bytes.take_if(|bytes| is_too_much(attempt, counted, *bytes)).is_some()
+    }
+
+    /// Whether it is its attempt's first, by the row as it is.
+    pub fn is_first(&self, row: Option<&Lease>) -> bool {
+        let is_before = |row: &Lease| row.attempt == self.attempt && row.lease_expires_at.is_none();
+        row.is_none_or(|row| row.attempt < self.attempt || is_before(row))
+    }
+
+    /// Until when it holds a running job, by the row as it is: one that was cancelled it holds for less.
+    pub fn holds_until(&self, row: Option<&Lease>) -> Timestamp {
+        let is_cancelled = row.is_some_and(|row| row.attempt == self.attempt && row.cancelled == Some(self.attempt));
+        if is_cancelled { self.last_lease() } else { self.lease_expires_at }
+    }
+
+    /// Until when the first one that is told of a cancel holds the job.
+    pub(super) fn last_lease(&self) -> Timestamp {
+        self.lease_expires_at.min(self.now.plus_seconds(pace::LAST_WORDS))
     }
 }
 
@@ -116,6 +135,13 @@ pub fn heartbeat(beat: &Heartbeat) -> Transition {
         .set("attempt", number(beat.attempt.into()))
         .set("lease_expires_at", number(beat.lease_expires_at.millis()))
         .set("uploads_until", number(beat.uploads_until.millis()));
+    // Unless it is the attempt's first: the reaper goes by those that it has seen.
+    let change = match beat.is_late {
+        true => change
+            .when(Condition::Is("attempt", number(beat.attempt.into())))
+            .when(Condition::Exists("lease_expires_at".to_owned())),
+        false => change,
+    };
     let change = match beat.progress {
         Some(progress) => change
             .set("progress", AttributeValue::N(progress.to_string()))

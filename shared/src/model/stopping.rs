@@ -5,7 +5,6 @@ use super::{
     job::Job,
     lease::{Heartbeat, Lease, row_of},
     log::with_chunk,
-    pace,
 };
 use crate::{
     item::{Condition, Transition, number},
@@ -41,10 +40,11 @@ pub fn heartbeat_of_cancelled(beat: &Heartbeat, row: &Lease) -> Option<Transitio
         .when(Condition::Is("cancelled", number(beat.attempt.into())))
         .when(Condition::unchanged_time("told_at", row.told_at))
         .set("uploads_until", number(beat.uploads_until.millis()));
-    let last = beat.lease_expires_at.min(beat.now.plus_seconds(pace::LAST_WORDS));
     let change = match row.told_at {
         Some(_) => change,
-        None => change.set("told_at", number(beat.now.millis())).set("lease_expires_at", number(last.millis())),
+        None => {
+            change.set("told_at", number(beat.now.millis())).set("lease_expires_at", number(beat.last_lease().millis()))
+        }
     };
     Some(with_chunk(change, beat.attempt, beat.log_bytes))
 }

@@ -9,8 +9,13 @@ impl Job {
     /// that nobody can ask for. Those are the reaper's, which lists what there is once nothing can arrive any more, or the bucket's
     /// lifecycle's: a listing here as well would not spare that one. None when nobody has checked what there is.
     pub fn known_versions(&self) -> Option<Vec<(String, String)>> {
-        // What arrived late for a run before a retry, nobody knows, nor what was put anew, nor which chunks of a log arrived.
-        if self.run > 0 || self.logged || self.stored().any(|(_, stored)| stored.put_at.is_some()) {
+        // What arrived late for a run before a retry, nobody knows, nor what was put anew, nor which chunks of a log arrived, nor what a
+        // report has left that did not come to its write.
+        if self.run > 0
+            || self.logged
+            || self.is_unsettled()
+            || self.stored().any(|(_, stored)| stored.put_at.is_some())
+        {
             return None;
         }
         let keys = self.file_keys();

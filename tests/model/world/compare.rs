@@ -9,7 +9,7 @@ use tests::{dynamodb, item, text};
 use super::{About, Case, Request, Result, Seen, Signature, alarm_of, is_old, whole_seconds};
 use crate::{
     claims,
-    oracle::{Call, Expected, Job},
+    oracle::{self, Call, Expected, Job},
 };
 
 impl Case<'_> {
@@ -153,15 +153,20 @@ impl Case<'_> {
             _ => None,
         });
         let new: Vec<_> = new.collect();
-        let Some((user, key, what, ..)) = new.first().copied() else { return Ok(None) };
-        let mut answered = BTreeSet::new();
+        let Some((user, key, ..)) = new.first().copied() else { return Ok(None) };
+        let (mut answered, mut whats) = (BTreeSet::new(), new.iter().map(|(_, _, made, ..)| *made).collect::<Vec<_>>());
         let mut spent = false;
-        for (.., request, seen) in &new {
+        for (_, _, made, request, seen) in &new {
             let Some((status, body)) = seen else { continue };
             let signature = request.signature.as_ref();
             spent = signature.is_some_and(|signature| signature.spent_on.is_some() || is_old(signature, now));
             match (status, spent) {
-                (200, false) => drop(answered.insert(text(&body["job_id"]))),
+                (200, false) => {
+                    answered.insert(text(&body["job_id"]));
+                    whats.retain(|what| what == made);
+                }
+                // The other one was first.
+                (422, false) if new.iter().any(|(_, _, other, ..)| other != made) => whats.retain(|what| what != made),
                 (401, true) => {}
                 _ => return Err(format!("a create was answered {status} {body}")),
             }
@@ -172,6 +177,12 @@ impl Case<'_> {
             return Err(format!("a create made {found:?}, and the answers were {seen:?}"));
         }
         let Some(job_id) = found.into_iter().next() else { return Ok(None) };
+        // Of two that were not answered, the table tells.
+        let stored = item(&self.world.stack, "JobsTable", "job_id", &job_id).await;
+        let size = stored["job_args"]["M"]["s"]["N"].as_str().map_or(0, |size| size.parse().unwrap());
+        let Some(what) = whats.into_iter().find(|what| what.body == oracle::number_of(size)) else {
+            return Err(format!("none of the two creates made {stored}, and the answers were {seen:?}"));
+        };
         let made = self.jobs.len();
         if let Some(key) = key {
             self.by_key.insert((user, key), made);

@@ -5,7 +5,7 @@ mod requests;
 mod settle;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -13,12 +13,12 @@ use futures_util::future::join_all;
 use local::{EngineCall, Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Hotkey, check_answer, dynamodb, text};
+use tests::{Answer, Hotkey, check_answer, dynamodb, item, s3, text};
 use uuid::Uuid;
 
 use crate::{
     claims::Asks,
-    oracle::{Call, Job, METHODS, Made, PENDING, TIMEOUT, Token},
+    oracle::{Call, Job, METHODS, Made, PENDING, Part, TIMEOUT, Token},
     steps::{Failing, Step, What},
 };
 
@@ -140,6 +140,8 @@ struct Case<'a> {
     winners: BTreeMap<(usize, u32), usize>,
     ended: BTreeMap<usize, Value>,
     used: BTreeMap<(usize, String), u64>,
+    /// Jobs that were concerned when something failed.
+    faulty: BTreeSet<usize>,
 }
 
 fn back<T>(list: &[T], count: usize) -> Option<&T> {
@@ -204,6 +206,7 @@ impl World {
             winners: BTreeMap::new(),
             ended: BTreeMap::new(),
             used: BTreeMap::new(),
+            faulty: BTreeSet::new(),
         };
         for step in steps {
             case.step(step).await.map_err(|error| format!("{step:?}: {error}"))?;
@@ -304,12 +307,16 @@ impl Case<'_> {
             self.world.stack.clock().set(self.world.now() + seconds * 1000);
             return Ok(());
         }
+        if let What::Remove { job, part } = step.what {
+            self.remove(job, part).await;
+            return Ok(());
+        }
         let mut requests = Vec::new();
         let creates = |request: &Request| matches!(request.about, About::New { .. });
         match &step.what {
-            What::CreateTwice { user, key } => {
-                let create = What::Create { user: *user, method: 0, key: Some(*key), body: 1, wait: Some(5_400) };
-                requests.extend([self.request(&create), self.request(&create)].into_iter().flatten());
+            What::CreateTwice { user, key, bodies } => {
+                let create = |body| What::Create { user: *user, method: 0, key: Some(*key), body, wait: Some(5_400) };
+                requests.extend(bodies.iter().filter_map(|body| self.request(&create(*body))));
             }
             what => {
                 requests.extend(self.request(what));
@@ -335,10 +342,15 @@ impl Case<'_> {
         self.world.stack.engines_at_rest().await;
         self.world.failed += happened.len();
         // Two at once may be in each other's way.
-        if happened.is_empty() && requests.len() < 2 && seen.iter().any(Option::is_none) {
+        let fails = |request: &Request| self.fails(request, now);
+        if happened.is_empty() && requests.len() < 2 && seen.iter().any(Option::is_none) && !requests.iter().any(fails)
+        {
             return Err(format!("no answer to {:?}, though nothing failed", requests[0].about));
         }
         let made = self.compare_new(&requests, &seen, now).await?;
+        if !happened.is_empty() {
+            self.note_faults(&requests, made);
+        }
         self.compare_next(&requests, &seen, now, happened.is_empty())?;
         self.compare(&requests, &seen, now, rings, happened.is_empty()).await?;
         self.compare_alarm(&requests, &seen, rings).await?;
@@ -346,6 +358,51 @@ impl Case<'_> {
             self.remember(request, seen, made)?;
         }
         Ok(())
+    }
+}
+
+impl Case<'_> {
+    /// Removes what a job carries from the bucket, if it carries that there.
+    async fn remove(&mut self, job: usize, part: Part) {
+        let Some(at) = self.jobs.len().checked_sub(1).map(|last| last - job % self.jobs.len()) else { return };
+        let (job_id, states) = &mut self.jobs[at];
+        let stored = item(&self.world.stack, "JobsTable", "job_id", job_id).await;
+        let reference = &stored[part.attribute()]["M"];
+        let Some(id) = reference["i"]["S"].as_str().filter(|_| reference["l"].is_null()) else { return };
+        let (client, bucket) = (s3(&self.world.stack), self.world.stack.resource("OutputsBucket").unwrap());
+        let found =
+            client.list_object_versions().bucket(bucket).prefix(format!("jobs/{}/", self.chute_id)).send().await;
+        for version in found.expect("S3 answers").versions() {
+            if let Some(key) = version.key().filter(|key| key.contains(id)) {
+                let remove = client.delete_object().bucket(bucket).key(key);
+                remove.set_version_id(version.version_id.clone()).send().await.expect("S3 answers");
+            }
+        }
+        for job in states {
+            job.removed.insert(part);
+        }
+    }
+
+    /// Whether that cannot be answered, because somebody has removed what it needs.
+    fn fails(&self, request: &Request, now: i64) -> bool {
+        let fails = |job: &Job, call: &Call| job.after(call, now).0.status == 500;
+        match &request.about {
+            About::Job(at, call) => self.jobs[*at].1.iter().any(|job| fails(job, call)),
+            About::Next(asks) => self.jobs.iter().flat_map(|(_, states)| states).any(|job| fails(job, &asks.call())),
+            About::New { .. } | About::List | About::Reap => false,
+        }
+    }
+
+    /// Which jobs may have been left with something that nothing refers to.
+    fn note_faults(&mut self, requests: &[Request], made: Option<usize>) {
+        for request in requests {
+            match request.about {
+                About::Job(at, _) => drop(self.faulty.insert(at)),
+                About::New { .. } => self.faulty.extend(made),
+                About::Next(_) | About::Reap => self.faulty.extend(0..self.jobs.len()),
+                About::List => {}
+            }
+        }
     }
 }
 

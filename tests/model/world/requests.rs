@@ -50,7 +50,7 @@ impl Case<'_> {
                 }
                 request
             }
-            What::CreateTwice { .. } | What::Jump { .. } => return None,
+            What::CreateTwice { .. } | What::Remove { .. } | What::Jump { .. } => return None,
             What::Claim { miner, worker, job } => {
                 let (at, job_id) = a_job(job)?;
                 let about = About::Job(at, Call::Claim { miner: *miner, worker: *worker });

@@ -1,6 +1,9 @@
 //! The faults have stopped: nothing is lost, and nothing is stuck.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use reqwest::Method;
 use shared::item::shards::{self, USAGE_SHARDS};
@@ -72,15 +75,27 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Every object in S3 belongs to a job that is there; but for what somebody had put who was killed before there was a job that would
+    /// Every object in S3 belongs to a job that is there, and what a job carries is referred to by it; but for what somebody had put who was killed before there was a job that would
     /// have referred to it, or none any more: the bucket's lifecycle removes that.
     pub(super) async fn compare_objects(&self) -> Result<()> {
         let bucket = self.world.stack.resource("OutputsBucket").unwrap();
         let request = s3(&self.world.stack).list_object_versions().bucket(bucket);
         let found = request.prefix(format!("jobs/{}/", self.chute_id)).send().await.expect("S3 answers");
+        let mut going_on = BTreeMap::new();
+        for (at, (job_id, states)) in self.jobs.iter().enumerate() {
+            if states[0].gone.is_none() && !self.faulty.contains(&at) {
+                let item = item(&self.world.stack, "JobsTable", "job_id", job_id).await;
+                going_on.insert(job_id.as_str(), item.to_string());
+            }
+        }
         for key in found.versions.unwrap_or_default().into_iter().filter_map(|version| version.key) {
             let owner = self.jobs.iter().find(|(job_id, _)| key.contains(job_id.as_str()));
             let is_left = |job: &Job| job.gone.is_some() && (job.has_objects() || !key.contains("/payloads/"));
+            let id = key.rsplit_once("/payloads/").map_or("", |(_, id)| id);
+            let item = owner.and_then(|(job_id, _)| going_on.get(job_id.as_str()));
+            if let Some(item) = item.filter(|item| !item.contains(id)) {
+                return Err(format!("{key} is nobody's: its job is {item}"));
+            }
             if owner.map_or(!key.contains("/payloads/"), |(_, states)| is_left(&states[0])) {
                 return Err(format!("{key} is an orphan"));
             }

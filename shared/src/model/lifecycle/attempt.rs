@@ -79,6 +79,14 @@ pub fn rearm(job: &Job, due_at: Timestamp, then: Timestamp) -> Transition {
     attempt_of(job.attempt).when(Condition::Is("due_at", number(due_at.millis()))).set("due_at", number(then.millis()))
 }
 
+/// The attempt's first heartbeat came when the reaper may have looked: it looks again at the lease's end, and not much later. It is about to
+/// do the latter, perhaps: its condition then refuses that.
+pub fn look_at_lease_end(attempt: u32, lease_end: Timestamp) -> Transition {
+    attempt_of(attempt)
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .set("due_at", number(lease_end.millis()))
+}
+
 /// Whether the account has lost the job so lately that it is withheld from it, whichever of its keys and hotkeys asks.
 pub fn is_withheld(job: &Job, account: Uuid, miner: &str, now: Timestamp) -> bool {
     let lost = [account.to_string().as_str(), miner].into_iter().find_map(|loser| job.lost.get(loser)).copied();

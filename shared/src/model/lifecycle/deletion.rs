@@ -60,7 +60,7 @@ fn end(job: &Job, gone: Timestamp, tokens_end: Timestamp, now: Timestamp) -> Tra
 }
 
 /// What a job holds beside what tells that it was there.
-const HELD: [&str; 14] = [
+const HELD: [&str; 15] = [
     "checking_until",
     "error_detail",
     "file_changes",
@@ -73,6 +73,7 @@ const HELD: [&str; 14] = [
     "owner",
     "result",
     "room",
+    "unsettled",
     "uploads_until",
     "webhook",
 ];

@@ -44,7 +44,7 @@ mod retry;
 mod revocation;
 
 pub use crate::item::Transition;
-pub use attempt::{Claim, WITHHELD, claim, is_withheld, last_attempt, postpone, rearm};
+pub use attempt::{Claim, WITHHELD, claim, is_withheld, last_attempt, look_at_lease_end, postpone, rearm};
 pub use cancellation::{CANCELLED_BY_OWNER, end_cancelled, finish_cancelled, request_cancel};
 pub use check::{begin_check, begin_check_for_lost_miner, complete, give_up_check};
 pub use condition::as_listed;
@@ -52,7 +52,7 @@ pub use deletion::{delete, retire, swept};
 pub use expiry::expire;
 pub use release::release;
 pub use report::{
-    Report, file_arrived, file_arrived_in_list, file_declared, finish, finish_last, hold_while_uploading,
+    Report, begin_report, file_arrived, file_arrived_in_list, file_declared, finish, finish_last, hold_while_uploading,
     list_replaced, try_again,
 };
 pub use retry::retry;

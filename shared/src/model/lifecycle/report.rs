@@ -43,10 +43,28 @@ pub struct Report<'a> {
     pub file_list: Option<&'a Stored>,
     /// Whether the attempt has sent a log.
     pub logs: bool,
+    /// It was [begun](begin_report).
+    pub is_begun: bool,
     /// Tells one report from another.
     pub digest: &'a str,
     /// When.
     pub now: Timestamp,
+}
+
+/// The attribute that counts reports that were begun.
+const UNSETTLED: &str = "unsettled";
+
+/// A large report begins: what it puts is removed with the job, also where it does not come to the write that refers to it. An error of a
+/// job that is tried again after one does not begin so unless it is certain that it is kept.
+pub fn begin_report(attempt: u32, status: Status, is_kept: bool) -> Transition {
+    let change = attempt_of(attempt)
+        .when(Condition::Is("status", text(Status::Running.as_str())))
+        .when(Condition::Absent("report"))
+        .set_sum(UNSETTLED, 1, UNSETTLED, 0);
+    match status == Status::Error && !is_kept {
+        true => change.when(Condition::Absent("retry_errors")),
+        false => change,
+    }
 }
 
 /// `running` → what the miner reports. Terminal at once when no files are to come; else a miner that sends no heartbeats has until the
@@ -104,6 +122,7 @@ pub(super) fn reported(
         .set_option("result", report.result.map(attribute).transpose()?)
         .set_option("error_detail", report.detail.map(text));
     let change = logged(change, report.logs);
+    let change = if report.is_begun { change.set_sum(UNSETTLED, -1, UNSETTLED, 0) } else { change };
     let change = match report.file_list {
         Some(stored) => change.set("file_list", attribute(stored)?),
         None => change.set("files", attribute(report.files)?),

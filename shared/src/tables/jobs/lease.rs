@@ -10,22 +10,31 @@ use crate::{
     model::{
         Job, Lease,
         lease::{self, Heartbeat},
-        stopping,
+        lifecycle, stopping,
     },
 };
 
 impl Jobs {
     /// Writes a heartbeat, and nothing else: one write unit. The row as it is now; None when the attempt was taken from its miner, of
     /// which the job tells more. An attempt that was cancelled costs a write more: its row then says so. And so does a chunk of a log for
-    /// which there is no room any more: then it is taken out of `beat`.
+    /// which there is no room any more: then it is taken out of `beat`. An attempt's first one that is late costs three more: the reaper
+    /// then looks at the job in time.
     pub async fn heartbeat(&self, job_id: Uuid, beat: &mut Heartbeat) -> Result<Option<Lease>> {
         let mut change = lease::heartbeat(beat);
         // Another heartbeat may be told at the same time, and first.
-        for _ in 0..4 {
+        for _ in 0..5 {
             let refused = match self.write_lease(job_id, change).await? {
                 Ok(row) => return Ok(Some(row)),
                 Err(refused) => refused,
             };
+            if beat.is_late && beat.is_first(refused.as_ref()) {
+                // Before the row: should this be all, the repeat is the first one, too.
+                let look = lifecycle::look_at_lease_end(beat.attempt, beat.holds_until(refused.as_ref()));
+                self.change(job_id, look, "heartbeat: look at lease end: UpdateItem").await?;
+                beat.is_late = false;
+                change = lease::heartbeat(beat);
+                continue;
+            }
             let Some(row) = refused else { return Ok(None) };
             let is_less = beat.leave_out_log(&row);
             match stopping::heartbeat_of_cancelled(beat, &row) {
