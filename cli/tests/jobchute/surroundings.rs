@@ -1,11 +1,12 @@
 //! What a miner is started in.
 
-use std::process::Stdio;
+use std::{os::unix::fs::chown, path::Path, process::Stdio};
 
 use anyhow::Result;
+use rustix::process::geteuid;
 use tokio::process::Command;
 
-use crate::run::{Variables, created, end_of, keys, stack};
+use crate::run::{Variables, created, end_of, keys, stack, told};
 
 /// `work --once` with a script, started by another program.
 async fn worked_below(variables: &Variables, program: &[&str], script: &str) -> Result<(i32, String)> {
@@ -15,6 +16,15 @@ async fn worked_below(variables: &Variables, program: &[&str], script: &str) -> 
     end_of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?).await
 }
 
+/// What begins a command line of a user who may be refused a process: nothing, unless this one is root, whom nothing is refused.
+fn as_somebody(id: &'static str, folder: &str) -> Result<Vec<&'static str>> {
+    if !geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    chown(folder, Some(id.parse()?), None)?;
+    Ok(vec!["setpriv", "--reuid", id, "--regid", id, "--clear-groups"])
+}
+
 #[tokio::test]
 async fn a_miner_whose_parent_ignores_the_ends_of_its_children_knows_how_its_own_end() -> Result<()> {
     let variables = keys(stack()).await?;
@@ -22,5 +32,37 @@ async fn a_miner_whose_parent_ignores_the_ends_of_its_children_knows_how_its_own
     let perl = ["perl", "-e", r#"$SIG{CHLD} = "IGNORE"; exec @ARGV"#];
     let (code, told) = worked_below(&variables, &perl, "true").await?;
     assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_that_gets_no_more_threads_delivers_its_job() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let mut below = as_somebody("65531", &variables["TMPDIR"])?;
+    below.push("env");
+    let script =
+        r#"prlimit --pid $(awk '/^PPid/ {print $2}' /proc/$PPID/status) --nproc=1:1; echo >"$JOBCHUTE_OUTPUT/a""#;
+    let (code, told) = worked_below(&variables, &below, script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_gets_no_process_is_another_miners_to_run() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (input, end) = (folder.path().join("input"), folder.path().join("end"));
+    std::fs::write(&input, "")?;
+    // For want of its supervisor's threads, and with those.
+    for most in ["--nproc=1:1", "--nproc=3:3"] {
+        let mut line = as_somebody("65530", folder.path().to_str().unwrap_or_default())?;
+        line.extend(["prlimit", most, env!("CARGO_BIN_EXE_jobchute"), "supervise"]);
+        let mut supervisor = Command::new(line[0]);
+        supervisor.args(&line[1..]).args([&input, &end, Path::new("true")]).stdin(Stdio::null());
+        let (_, told) = told(supervisor.output().await?)?;
+        let written = std::fs::read_to_string(&end).unwrap_or_default();
+        assert!(written.starts_with(r#"{"not_now":"#), "{most}: {written}: {told}");
+        std::fs::remove_file(&end)?;
+    }
     Ok(())
 }
