@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::{SigSet, Signal::SIGTTIN, Signal::SIGTTOU};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
@@ -162,6 +163,9 @@ fn watch(watched: &Arc<OnceLock<Watched>>) -> io::Result<()> {
 fn start(input: &Path, command: &[OsString]) -> io::Result<Child> {
     process::adopt_orphans()?;
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    // It has these blocked, too. Its group is in the background of a terminal that it may have: who reads there is refused at once, where a stop
+    // would last as long as the job may take. (POSIX, "Terminal Access Control")
+    SigSet::from_iter([SIGTTIN, SIGTTOU]).thread_block()?;
     // In a group of its own, which a terminal's Ctrl-C does not reach.
     Command::new(program).args(arguments).stdin(File::open(input)?).process_group(0).spawn()
 }

@@ -66,3 +66,16 @@ async fn a_command_that_gets_no_process_is_another_miners_to_run() -> Result<()>
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_command_that_reads_the_miners_terminal_is_refused_and_not_stopped() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let work = r#""$MINER" work --once --chute "$JOBCHUTE_CHUTE" -- sh -c "exec 3</dev/tty; ! read line <&3""#;
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", work, "/dev/null"]).envs(&variables).stdin(Stdio::null());
+    terminal.env("MINER", env!("CARGO_BIN_EXE_jobchute")).env("SHELL", "/bin/sh").kill_on_drop(true);
+    let (code, told) = end_of(terminal.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?).await?;
+    assert!(code == 0 && told.contains(&format!("{job}: complete")), "{code}: {told}");
+    Ok(())
+}
