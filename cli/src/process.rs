@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 #[cfg(target_os = "linux")]
-use std::{fs, sync::OnceLock, thread, time::Instant};
+use std::{
+    fs,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use rustix::process::Pid;
 
@@ -64,6 +69,25 @@ fn is_spared(pid: Pid) -> bool {
     SPARED.get().is_some_and(|all| all.iter().any(is_known))
 }
 
+/// Held from the time on when children are looked up until those are waited for that were meant: the id of one that another thread has waited
+/// for meanwhile may be a stranger's.
+#[cfg(target_os = "linux")]
+fn known() -> MutexGuard<'static, ()> {
+    static KNOWN: Mutex<()> = Mutex::new(());
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for those children that have ended, but for `child`, whom somebody else waits for: until then each counts as a process.
+#[cfg(target_os = "linux")]
+pub(crate) fn bury_children(child: Pid) {
+    use rustix::process::{WaitOptions, waitpid};
+
+    let _known = known();
+    for pid in children().into_iter().filter(|pid| *pid != child) {
+        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}
+
 /// Kills every process that descends from this one, whatever group or session it has moved to, but for `child`, whom somebody else waits
 /// for. Takes its time, and `most` when something does not end: what that is.
 #[cfg(target_os = "linux")]
@@ -72,6 +96,7 @@ pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
 
     let (end, mut last, mut empty) = (Instant::now() + most, Vec::new(), 0);
     loop {
+        let known = known();
         let mut left = children();
         left.retain(|pid| Some(*pid) != child && !is_spared(*pid));
         // What a thread has that ends goes to another one, which may have been looked at before.
@@ -93,6 +118,7 @@ pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
             // What it leaves becomes a child of this process, and is found the next time.
             let _ = waitpid(Some(*pid), WaitOptions::NOHANG);
         }
+        drop(known);
         // Where each has a group of its own, only who is faster catches them.
         if left == last {
             thread::sleep(Duration::from_millis(1));
@@ -139,6 +165,10 @@ fn sought() -> Vec<Pid> {
 pub(crate) fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
+
+/// Elsewhere none are adopted.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn bury_children(_: Pid) {}
 
 /// Elsewhere none are ended.
 #[cfg(not(target_os = "linux"))]

@@ -123,6 +123,7 @@ pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
 /// not an end by itself.
 struct Asked {
     runtime: Runtime,
+    child: SignalStream,
     terminate: SignalStream,
     interrupt: SignalStream,
 }
@@ -136,16 +137,24 @@ impl Asked {
         if !is_ignored(1) {
             let _ = signal(SignalKind::hangup())?;
         }
+        let child = signal(SignalKind::child())?;
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, child, terminate, interrupt })
     }
 
-    /// Passes each request to end on to the command.
+    /// Passes each request to end on to the command, and waits for what that has left to this process.
     fn pass_on(mut self, watched: &Watched) {
         self.runtime.block_on(async {
             loop {
-                tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+                tokio::select! {
+                    _ = self.child.recv() => {
+                        process::bury_children(watched.pid);
+                        continue;
+                    }
+                    _ = self.terminate.recv() => {}
+                    _ = self.interrupt.recv() => {}
+                }
                 watched.stop(Signal::TERM);
             }
         });

@@ -79,3 +79,18 @@ async fn a_command_that_reads_the_miners_terminal_is_refused_and_not_stopped() -
     assert!(code == 0 && told.contains(&format!("{job}: complete")), "{code}: {told}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_command_leaves_to_its_supervisor_is_no_zombie_while_it_runs() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let script = r#"
+        cd "$JOBCHUTE_OUTPUT"
+        (sh -c 'echo $$ >pid.new; mv pid.new pid' &)
+        until [ -e pid ]; do sleep 0.01; done
+        while [ -e /proc/$(cat pid) ]; do sleep 0.01; done
+    "#;
+    let (code, told) = worked_below(&variables, &["env"], script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
