@@ -21,6 +21,14 @@ pub(crate) fn this_program() -> io::Result<PathBuf> {
     if running.exists() { Ok(running.to_owned()) } else { env::current_exe() }
 }
 
+/// Whether `/proc` names processes as this one does, or is not there. It is of another PID namespace where that was not mounted anew.
+/// (pid_namespaces(7))
+#[cfg(target_os = "linux")]
+pub(crate) fn is_proc_own() -> bool {
+    let own = Path::new("/proc/self");
+    !own.is_symlink() || own.read_link().is_ok_and(|id| id.as_os_str() == std::process::id().to_string().as_str())
+}
+
 /// Makes orphans below this process its children, so that none of them gets away. (`PR_SET_CHILD_SUBREAPER` in prctl(2))
 #[cfg(target_os = "linux")]
 pub(crate) fn adopt_orphans() -> io::Result<()> {
@@ -158,6 +166,12 @@ fn sought() -> Vec<Pid> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| is_child(*pid)).filter_map(Pid::from_raw).collect()
+}
+
+/// Elsewhere nothing is looked up there.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_proc_own() -> bool {
+    true
 }
 
 /// Elsewhere a process that leaves its group gets away.

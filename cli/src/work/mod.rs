@@ -66,6 +66,11 @@ pub(crate) async fn work(
 ) -> Result<ExitCode> {
     let program = command.first().context("no command")?;
     ensure!(is_program(program), "can't run {}: no such program", program.display());
+    // What a job has started would not be found, or a stranger would be taken for it.
+    ensure!(
+        process::is_proc_own(),
+        "no jobs can be run here: /proc is of another PID namespace. Mount this one's (mount -t proc proc /proc; unshare --mount-proc)"
+    );
     process::adopt_orphans()?;
     process::spare_children();
     take_threads().await?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rustix::process::geteuid;
 use tokio::process::Command;
 
-use crate::run::{Variables, created, end_of, keys, stack, told};
+use crate::run::{Variables, created, end_of, keys, printed, stack, told};
 
 /// `work --once` with a script, started by another program.
 async fn worked_below(variables: &Variables, program: &[&str], script: &str) -> Result<(i32, String)> {
@@ -92,5 +92,24 @@ async fn what_a_command_leaves_to_its_supervisor_is_no_zombie_while_it_runs() ->
     "#;
     let (code, told) = worked_below(&variables, &["env"], script).await?;
     assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_that_sees_the_processes_of_another_namespace_claims_nothing() -> Result<()> {
+    let variables = keys(stack()).await?;
+    created(&variables).await?;
+    let mut namespace = vec!["unshare"];
+    if !geteuid().is_root() {
+        namespace.extend(["--user", "--map-root-user"]);
+    }
+    namespace.extend(["--pid", "--fork", "--kill-child"]);
+    let (code, told) = worked_below(&variables, &namespace, "true").await?;
+    if told.starts_with("unshare: ") {
+        println!("this system gives this user no PID namespace: {told}");
+        return Ok(());
+    }
+    assert!(code == 1 && told.contains("/proc is of another PID namespace"), "{code}: {told}");
+    assert!(printed(&variables, &["list"]).await?.contains("pending"));
     Ok(())
 }
