@@ -92,6 +92,8 @@ impl Folder {
     fn make() -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         let made = builder.prefix(UNREADY).permissions(Permissions::from_mode(0o711)).tempdir()?;
+        // That was less the umask, and the command's user may be another one.
+        fs::set_permissions(made.path(), Permissions::from_mode(0o711))?;
         // Without links, as a link into it will be read.
         let made = made.keep().canonicalize()?;
         for name in ["private", "job"] {

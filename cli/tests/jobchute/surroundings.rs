@@ -113,3 +113,14 @@ async fn a_miner_that_sees_the_processes_of_another_namespace_claims_nothing() -
     assert!(printed(&variables, &["list"]).await?.contains("pending"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_commands_own_user_comes_to_its_folder_whatever_the_miners_umask_is() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let shell = ["sh", "-c", r#"umask 077; exec "$0" "$@""#];
+    let script = r#"test "$(stat -c %a "$JOBCHUTE_OUTPUT/../..")" = 711"#;
+    let (code, told) = worked_below(&variables, &shell, script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
