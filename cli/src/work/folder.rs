@@ -136,6 +136,8 @@ impl Folder {
             Err(Errno::WOULDBLOCK) => bail!("another process works in {}", path.display()),
             locked => locked?,
         }
+        // For systemd-tmpfiles, which lets what is locked grow old. ("Age" in tmpfiles.d(5))
+        let _ = flock(&handle, FlockOperation::NonBlockingLockExclusive);
         // Who had it locked may have removed it.
         ensure!(fstat(&lock)?.st_nlink > 0, "{} is not there any more", path.display());
         Ok(Self { path, handle, private, is_given_back: AtomicBool::new(false), _lock: lock })

@@ -124,3 +124,14 @@ async fn a_commands_own_user_comes_to_its_folder_whatever_the_miners_umask_is() 
     assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
     Ok(())
 }
+
+#[tokio::test]
+async fn who_tidies_temporary_files_by_their_age_sees_that_a_jobs_folder_is_in_use() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    // As systemd-tmpfiles looks.
+    let script = r#"! flock -n "$JOBCHUTE_OUTPUT/../.." true"#;
+    let (code, told) = worked_below(&variables, &["env"], script).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
