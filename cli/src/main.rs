@@ -118,7 +118,8 @@ fn start(words: &[OsString], is_json: bool) -> Result<ExitCode> {
         Command::Work(Work { resume: None, .. }) => secrets::out_of_the_environment()?,
         _ => Settings::read(BTreeMap::new())?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // A thread that once was to be had is kept: the next one may not be.
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_keep_alive(Duration::MAX).enable_all().build()?;
     let done = runtime.block_on(run(command, &settings));
     // What still reads a file for nobody is not waited for.
     runtime.shutdown_background();

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 #[cfg(target_os = "linux")]
-use std::{fs, sync::OnceLock, thread, time::Instant};
+use std::{
+    fs,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use rustix::process::Pid;
 
@@ -14,6 +19,14 @@ use rustix::process::Pid;
 pub(crate) fn this_program() -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { env::current_exe() }
+}
+
+/// Whether `/proc` names processes as this one does, or is not there. It is of another PID namespace where that was not mounted anew.
+/// (pid_namespaces(7))
+#[cfg(target_os = "linux")]
+pub(crate) fn is_proc_own() -> bool {
+    let own = Path::new("/proc/self");
+    !own.is_symlink() || own.read_link().is_ok_and(|id| id.as_os_str() == std::process::id().to_string().as_str())
 }
 
 /// Makes orphans below this process its children, so that none of them gets away. (`PR_SET_CHILD_SUBREAPER` in prctl(2))
@@ -64,6 +77,25 @@ fn is_spared(pid: Pid) -> bool {
     SPARED.get().is_some_and(|all| all.iter().any(is_known))
 }
 
+/// Held from the time on when children are looked up until those are waited for that were meant: the id of one that another thread has waited
+/// for meanwhile may be a stranger's.
+#[cfg(target_os = "linux")]
+fn known() -> MutexGuard<'static, ()> {
+    static KNOWN: Mutex<()> = Mutex::new(());
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for those children that have ended, but for `child`, whom somebody else waits for: until then each counts as a process.
+#[cfg(target_os = "linux")]
+pub(crate) fn bury_children(child: Pid) {
+    use rustix::process::{WaitOptions, waitpid};
+
+    let _known = known();
+    for pid in children().into_iter().filter(|pid| *pid != child) {
+        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}
+
 /// Kills every process that descends from this one, whatever group or session it has moved to, but for `child`, whom somebody else waits
 /// for. Takes its time, and `most` when something does not end: what that is.
 #[cfg(target_os = "linux")]
@@ -72,6 +104,7 @@ pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
 
     let (end, mut last, mut empty) = (Instant::now() + most, Vec::new(), 0);
     loop {
+        let known = known();
         let mut left = children();
         left.retain(|pid| Some(*pid) != child && !is_spared(*pid));
         // What a thread has that ends goes to another one, which may have been looked at before.
@@ -93,6 +126,7 @@ pub(crate) fn end_descendants(child: Option<Pid>, most: Duration) -> Vec<Pid> {
             // What it leaves becomes a child of this process, and is found the next time.
             let _ = waitpid(Some(*pid), WaitOptions::NOHANG);
         }
+        drop(known);
         // Where each has a group of its own, only who is faster catches them.
         if left == last {
             thread::sleep(Duration::from_millis(1));
@@ -134,11 +168,21 @@ fn sought() -> Vec<Pid> {
     pids.filter(|pid| is_child(*pid)).filter_map(Pid::from_raw).collect()
 }
 
+/// Elsewhere nothing is looked up there.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_proc_own() -> bool {
+    true
+}
+
 /// Elsewhere a process that leaves its group gets away.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
+
+/// Elsewhere none are adopted.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn bury_children(_: Pid) {}
 
 /// Elsewhere none are ended.
 #[cfg(not(target_os = "linux"))]

@@ -229,9 +229,9 @@ pub(crate) struct Download {
 /// control characters escaped; with --json on standard error.
 ///
 /// The first SIGINT, SIGTERM or SIGHUP: a job whose COMMAND has ended is delivered; one whose COMMAND runs is given back at once, so that
-/// another miner gets it, and COMMAND is stopped (SIGTERM, SIGKILL after 10 s). The second one ends `work` at once. Files that are not
-/// confirmed by the API are never removed: `work` prints their folder, and what is to be delivered from it is delivered by --resume. What
-/// was left out of a job that is over stays, too.
+/// another miner gets it, and COMMAND is stopped (SIGTERM, SIGKILL after 10 s). The second one, if it comes 1 s after the first or later, ends
+/// `work` at once. Files that are not confirmed by the API are never removed: `work` prints their folder, and what is to be delivered from it
+/// is delivered by --resume. What was left out of a job that is over stays, too.
 ///
 /// When the job's owner cancels it, COMMAND is stopped in the same way with the next heartbeat, and what it has left is delivered: it has
 /// 90 s from then on. The job is `cancelled`.

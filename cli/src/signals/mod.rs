@@ -5,6 +5,8 @@ mod portable;
 #[cfg(all(unix, not(portable)))]
 mod unix;
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use tokio::sync::watch;
 
@@ -14,6 +16,10 @@ use portable::Asked;
 use unix::Asked;
 #[cfg(all(unix, not(portable)))]
 pub(crate) use unix::is_ignored;
+
+/// How long after the first one a further signal tells of the same event: systemd ends a session with SIGTERM and, at once, SIGHUP; a wrapper
+/// passes a Ctrl-C on that the terminal has sent to both; a shell and the kernel send a SIGHUP each when a terminal is gone.
+const ONE_EVENT: Duration = Duration::from_secs(1);
 
 /// What was asked so far. Clones see the same.
 #[derive(Clone)]
@@ -25,9 +31,13 @@ impl Signals {
         let mut asked = Asked::listen()?;
         let (tell, told) = watch::channel(Vec::new());
         tokio::spawn(async move {
+            let mut first: Option<Instant> = None;
             loop {
                 let number = asked.next().await;
-                tell.send_modify(|all| all.push(number));
+                if first.is_none_or(|first| first.elapsed() >= ONE_EVENT) {
+                    tell.send_modify(|all| all.push(number));
+                }
+                first.get_or_insert_with(Instant::now);
             }
         });
         Ok(Self(told))
@@ -38,7 +48,7 @@ impl Signals {
         self.nth(1).await;
     }
 
-    /// Ends at the second signal.
+    /// Ends at the second signal: the next one that tells of another event than the first.
     pub(crate) async fn second(&self) {
         self.nth(2).await;
     }

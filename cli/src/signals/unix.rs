@@ -13,6 +13,9 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn listen() -> io::Result<Self> {
+        // Where whoever has started this program ignores the ends of its children, nobody could wait for one here. A handler stays, and what
+        // is started from here has neither. (SIGCHLD in wait(2), execve(2))
+        let _ = signal(SignalKind::child())?;
         let hangup = if is_ignored(1) { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }

@@ -202,6 +202,7 @@ fn own_fault(folder: &Folder, arguments: &RawValue, program: &str) -> Option<Own
     let why = end.failure(program)?;
     match end {
         End::CannotRun(_) => Some(OwnFault::lasting(Error::msg(why))),
+        End::NotNow(_) => Some(OwnFault::passing(Error::msg(why))),
         End::Ended(_) | End::Lost | End::Unwilling => {
             room::is_short(&folder.job(), arguments).then(|| OwnFault::passing(Error::msg("the disk is full")))
         }
@@ -221,4 +222,22 @@ async fn announce(signals: &Signals) -> Infallible {
     signals.first().await;
     tell("delivering what was reported, and then no more; another signal stops at once");
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::fault::Faults;
+
+    #[tokio::test]
+    async fn a_command_that_gets_no_process_is_no_reason_to_take_no_more_jobs() -> Result<()> {
+        let folder = Folder::create()?;
+        for (end, lasts) in [(End::NotNow("busy".to_owned()), false), (End::CannotRun("gone".to_owned()), true)] {
+            folder.set_end(&end)?;
+            let fault = own_fault(&folder, serde_json::from_str("{}")?, "program").context("no fault")?;
+            assert_eq!(Faults::default().count(fault).is_err(), lasts, "{end:?}");
+        }
+        folder.remove().await;
+        Ok(())
+    }
 }

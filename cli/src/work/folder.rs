@@ -92,6 +92,8 @@ impl Folder {
     fn make() -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         let made = builder.prefix(UNREADY).permissions(Permissions::from_mode(0o711)).tempdir()?;
+        // That was less the umask, and the command's user may be another one.
+        fs::set_permissions(made.path(), Permissions::from_mode(0o711))?;
         // Without links, as a link into it will be read.
         let made = made.keep().canonicalize()?;
         for name in ["private", "job"] {
@@ -134,6 +136,8 @@ impl Folder {
             Err(Errno::WOULDBLOCK) => bail!("another process works in {}", path.display()),
             locked => locked?,
         }
+        // For systemd-tmpfiles, which lets what is locked grow old. ("Age" in tmpfiles.d(5))
+        let _ = flock(&handle, FlockOperation::NonBlockingLockExclusive);
         // Who had it locked may have removed it.
         ensure!(fstat(&lock)?.st_nlink > 0, "{} is not there any more", path.display());
         Ok(Self { path, handle, private, is_given_back: AtomicBool::new(false), _lock: lock })

@@ -24,13 +24,14 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::ExitCode,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::StatusCode;
 use rustix::process::Pid;
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 use uuid::Uuid;
 
 use crate::{
@@ -51,6 +52,10 @@ use lease::Lease;
 /// How long a claim that was sent is waited for after a signal.
 const LAST_CLAIM: Duration = Duration::from_secs(5);
 
+/// Threads for what blocks that are there before the first job, whose processes may take all that this machine has for more. So many, that a name
+/// is looked up also while files are hashed.
+const THREADS: usize = 4;
+
 /// Claims and runs one job after the other; with `once`, one, and is as successful as that.
 pub(crate) async fn work(
     api: &Api,
@@ -61,13 +66,32 @@ pub(crate) async fn work(
 ) -> Result<ExitCode> {
     let program = command.first().context("no command")?;
     ensure!(is_program(program), "can't run {}: no such program", program.display());
+    // What a job has started would not be found, or a stranger would be taken for it.
+    ensure!(
+        process::is_proc_own(),
+        "no jobs can be run here: /proc is of another PID namespace. Mount this one's (mount -t proc proc /proc; unshare --mount-proc)"
+    );
     process::adopt_orphans()?;
     process::spare_children();
+    take_threads().await?;
     tokio::select! {
         () = Folder::tell_of_left_behind() => {}
         () = signals.second() => return Ok(stopped(signals)),
     }
     every(api, signals, chutes, once, command).await
+}
+
+/// Has the runtime start [`THREADS`], which it keeps.
+async fn take_threads() -> Result<()> {
+    let gate = Arc::new(OnceLock::new());
+    // None of them is idle before the last one is asked for.
+    let wait = |gate: Arc<OnceLock<()>>| move || *gate.wait();
+    let threads = [(); THREADS].map(|()| spawn_blocking(wait(Arc::clone(&gate))));
+    gate.get_or_init(|| ());
+    for thread in threads {
+        thread.await?;
+    }
+    Ok(())
 }
 
 /// Delivers what another process has left of a job whose command has ended.

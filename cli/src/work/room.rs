@@ -23,7 +23,9 @@ struct Wanted {
 
 /// Whether the disk is full that this folder is on, though the job has less in the folder than it has asked for.
 pub(crate) fn is_short(folder: &Path, arguments: &RawValue) -> bool {
-    let is_full = statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) <= FULL);
+    // One without blocks does not tell how large it is.
+    let is_full =
+        statvfs(folder).is_ok_and(|disk| disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) <= FULL);
     is_full && (used(folder) as f64) < wanted(arguments)
 }
 
@@ -69,6 +71,13 @@ mod tests {
         fs::write(folder.path().join("a/b/file"), vec![1; 1 << 20])?;
         assert!((1 << 20..2 << 20).contains(&used(folder.path())));
         assert!(!is_short(folder.path(), serde_json::from_str("{}")?), "this disk is not full");
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_system_that_tells_no_size_is_not_full() -> anyhow::Result<()> {
+        assert!(!is_short(Path::new("/proc/self/fdinfo"), serde_json::from_str("{}")?));
         Ok(())
     }
 }

@@ -16,11 +16,12 @@ use std::{
     },
     path::Path,
     process::{Child, Command, ExitCode, ExitStatus},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
 
+use nix::sys::signal::{SigSet, Signal::SIGTTIN, Signal::SIGTTOU};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
@@ -52,6 +53,8 @@ pub(crate) enum End {
     Ended(i32),
     /// It did not start.
     CannotRun(String),
+    /// It did not start, for want of a process, a thread or memory, which may be there for the next one.
+    NotNow(String),
     /// Its supervisor was killed, and so was it: by the miner.
     Lost,
     /// Its owner had cancelled the job, and it did not end: the miner has killed it.
@@ -59,6 +62,14 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// It did not start.
+    fn without_a_start(why: &io::Error) -> Self {
+        match why.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => Self::NotNow(why.to_string()),
+            _ => Self::CannotRun(why.to_string()),
+        }
+    }
+
     /// Whether it may be a signal's doing that the miner got, too: by its death, or by the code with which a shell tells of one.
     pub(crate) fn is_of_a_stop(&self) -> bool {
         const ASK: [i32; 3] = [1, 2, 15];
@@ -73,7 +84,7 @@ impl End {
         match self {
             Self::Ended(0) => None,
             Self::Ended(status) => Some(ExitStatus::from_raw(*status).to_string()),
-            Self::CannotRun(why) => Some(format!("can't run {program}: {why}")),
+            Self::CannotRun(why) | Self::NotNow(why) => Some(format!("can't run {program}: {why}")),
             Self::Lost => Some("its supervisor was killed".to_owned()),
             Self::Unwilling => Some("it did not end when the job was cancelled, and was killed".to_owned()),
         }
@@ -82,13 +93,11 @@ impl End {
 
 /// Runs a command with a file as its standard input, and writes to the file `end` how it ended by itself.
 pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
-    let asked = Asked::listen();
-    let (ended, code) = match start(input, command) {
+    let watched = Arc::new(OnceLock::new());
+    let (ended, code) = match watch(&watched).and_then(|()| start(input, command)) {
         Ok(mut child) => {
-            let watched = Arc::new(Watched { pid: Pid::from_child(&child), fate: Mutex::new(Fate::Runs) });
-            let (obeying, asking) = (Arc::clone(&watched), Arc::clone(&watched));
-            thread::spawn(move || obey(&obeying));
-            thread::spawn(move || asked.map(|asked| asked.pass_on(&asking)));
+            let watched =
+                watched.get_or_init(|| Watched { pid: Pid::from_child(&child), fate: Mutex::new(Fate::Runs) });
             let is_its_own_end = watched.wait();
             // What it left running would hold the miner's pipes open.
             watched.signal(Signal::KILL);
@@ -100,7 +109,7 @@ pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
                 }
             }
         }
-        Err(why) => (End::CannotRun(why.to_string()), ExitCode::FAILURE),
+        Err(why) => (End::without_a_start(&why), ExitCode::FAILURE),
     };
     if state::write(end, &ended).is_err() {
         return ExitCode::FAILURE;
@@ -114,6 +123,7 @@ pub(crate) fn run(input: &Path, end: &Path, command: &[OsString]) -> ExitCode {
 /// not an end by itself.
 struct Asked {
     runtime: Runtime,
+    child: SignalStream,
     terminate: SignalStream,
     interrupt: SignalStream,
 }
@@ -127,25 +137,44 @@ impl Asked {
         if !is_ignored(1) {
             let _ = signal(SignalKind::hangup())?;
         }
+        let child = signal(SignalKind::child())?;
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, child, terminate, interrupt })
     }
 
-    /// Passes each request to end on to the command.
+    /// Passes each request to end on to the command, and waits for what that has left to this process.
     fn pass_on(mut self, watched: &Watched) {
         self.runtime.block_on(async {
             loop {
-                tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+                tokio::select! {
+                    _ = self.child.recv() => {
+                        process::bury_children(watched.pid);
+                        continue;
+                    }
+                    _ = self.terminate.recv() => {}
+                    _ = self.interrupt.recv() => {}
+                }
                 watched.stop(Signal::TERM);
             }
         });
     }
 }
 
+/// Starts what is done beside a command before there is one: it may leave no thread to this machine.
+fn watch(watched: &Arc<OnceLock<Watched>>) -> io::Result<()> {
+    let (asked, asking, obeying) = (Asked::listen(), Arc::clone(watched), Arc::clone(watched));
+    thread::Builder::new().spawn(move || obey(obeying.wait()))?;
+    thread::Builder::new().spawn(move || asked.map(|asked| asked.pass_on(asking.wait())))?;
+    Ok(())
+}
+
 fn start(input: &Path, command: &[OsString]) -> io::Result<Child> {
     process::adopt_orphans()?;
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    // It has these blocked, too. Its group is in the background of a terminal that it may have: who reads there is refused at once, where a stop
+    // would last as long as the job may take. (POSIX, "Terminal Access Control")
+    SigSet::from_iter([SIGTTIN, SIGTTOU]).thread_block()?;
     // In a group of its own, which a terminal's Ctrl-C does not reach.
     Command::new(program).args(arguments).stdin(File::open(input)?).process_group(0).spawn()
 }

@@ -17,6 +17,7 @@ mod run;
 mod scripts;
 mod sizes;
 mod stopping;
+mod surroundings;
 mod user;
 mod waiting;
 mod watching;

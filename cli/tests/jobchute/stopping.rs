@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tokio::process::Child;
 
 use crate::{
     processes::{appears, ends, is_zombie, signal, starts, until},
@@ -63,6 +64,20 @@ async fn the_first_signal_lets_what_was_reported_be_delivered() -> Result<()> {
     Ok(())
 }
 
+/// How a miner ends that is asked to again and again: a signal that comes at once after the first is none.
+async fn end_at_once(worker: Child, name: &str) -> Result<(i32, String)> {
+    let id = worker.id().context("it runs")?;
+    let is_over = AtomicBool::new(false);
+    // An error says that it has ended.
+    let asks = until("it goes on", || is_over.load(Ordering::Relaxed) || signal(id, name).is_err());
+    let end = async {
+        let end = end_of(worker).await;
+        is_over.store(true, Ordering::Relaxed);
+        end
+    };
+    tokio::join!(end, asks).0
+}
+
 #[tokio::test]
 async fn the_second_signal_keeps_what_another_process_brings_home() -> Result<()> {
     let mut variables = keys(stack()).await?;
@@ -80,8 +95,7 @@ async fn the_second_signal_keeps_what_another_process_brings_home() -> Result<()
     signal(id, "TERM")?;
     // The first one is taken before the second comes.
     until("nothing is tried again", || tried.load(Ordering::Relaxed) > 4).await?;
-    signal(id, "HUP")?;
-    let (code, told) = end_of(worker).await?;
+    let (code, told) = end_at_once(worker, "HUP").await?;
     assert_eq!(code, 143, "{told}");
     let folder = kept(&told)?;
     assert_eq!(Path::new(folder).join("job/output").read_dir()?.count(), 10);
@@ -205,8 +219,7 @@ async fn the_second_signal_does_not_wait_for_the_command() -> Result<()> {
     appears(&ready).await?;
     signal(id, "INT")?;
     appears(&asked).await?;
-    signal(id, "INT")?;
-    let (code, told) = end_of(worker).await?;
+    let (code, told) = end_at_once(worker, "INT").await?;
     let kept = told.lines().find_map(|line| line.strip_prefix("its files are kept in ")).context("kept")?;
     assert!(code == 130 && !told.contains("--resume"), "{code}: {told}");
     assert_eq!(fs::read_to_string(Path::new(kept).join("a"))?, "part\n");
@@ -214,6 +227,26 @@ async fn the_second_signal_does_not_wait_for_the_command() -> Result<()> {
     let (code, told) = ended(&variables, &["work", "--resume", folder.to_str().context("a path")?]).await?;
     assert!(code == 1 && told.contains("did not end"), "{code}: {told}");
     fs::remove_dir_all(folder)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_signals_of_one_event_are_one() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let ready = folder.path().join("ready");
+    let worker = working(&variables, &format!(": >{}; exec sleep 600", ready.display()))?;
+    let id = worker.id().context("it runs")?;
+    appears(&ready).await?;
+    // As systemd ends a session. They come together.
+    for name in ["STOP", "TERM", "HUP", "CONT"] {
+        signal(id, name)?;
+    }
+    let (code, told) = end_of(worker).await?;
+    let is_given_back = told.contains(&format!("{job}: given back"));
+    assert!([129, 143].contains(&code) && is_given_back, "{code}: {told}");
+    assert!(printed(&variables, &["list"]).await?.contains("pending"));
     Ok(())
 }
 
@@ -461,8 +494,7 @@ async fn a_command_that_has_stopped_its_supervisor_ends_with_the_miner() -> Resu
     appears(&pid).await?;
     signal(id, "TERM")?;
     until("it is not given back", || released.load(Ordering::Relaxed) > 0).await?;
-    signal(id, "TERM")?;
-    let (code, told) = end_of(worker).await?;
+    let (code, told) = end_at_once(worker, "TERM").await?;
     assert!(code == 143 && !told.contains("--resume"), "{code}: {told}");
     ends(&pid).await
 }
