@@ -159,7 +159,7 @@ async fn a_miner_that_sends_its_first_heartbeat_late_and_dies_is_found() {
         night.stack.clock().advance(Duration::from_secs(89));
         assert_eq!(night.reap().await, json!({}));
         // The lease is over.
-        night.stack.clock().advance(Duration::from_secs(1));
+        night.stack.clock().advance(Duration::from_secs(2));
         assert_eq!(night.reap().await, json!({"requeued": 1}));
         night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
     }
@@ -176,7 +176,7 @@ async fn a_cancelled_miner_that_sends_its_first_heartbeat_late_and_dies_is_found
     night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
     let told = Client::nobody().put(&heartbeat(&url), Value::Null).await.ok();
     assert_eq!(told["cancelled"], true);
-    night.stack.clock().advance(Duration::from_secs(90));
+    night.stack.clock().advance(Duration::from_secs(91));
     assert_eq!(night.reap().await, json!({"cancelled": 1}));
     night.stack.shutdown().await;
 }
@@ -197,7 +197,7 @@ async fn a_first_heartbeat_that_is_late_and_comes_while_the_reaper_looks_is_not_
         Fault::None
     });
     assert_eq!(night.reap().await, json!({"unchanged": 1}));
-    night.stack.clock().advance(Duration::from_secs(90));
+    night.stack.clock().advance(Duration::from_secs(91));
     assert_eq!(night.reap().await, json!({"requeued": 1}));
     night.stack.shutdown().await;
 }

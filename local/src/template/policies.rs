@@ -65,10 +65,9 @@ fn leading_keys(condition: &Value) -> Result<Vec<String>> {
         let (operator, keys) = condition.as_object().filter(|all| all.len() == 1)?.iter().next()?;
         let (name, keys) = keys.as_object().filter(|all| all.len() == 1)?.iter().next()?;
         let patterns: Vec<_> = list(keys).iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
-        let wild = |characters: &[char]| patterns.iter().any(|pattern| pattern.contains(characters));
         let readable = match operator.as_str() {
-            "ForAllValues:StringLike" => !wild(&['?']),
-            "ForAllValues:StringEquals" => !wild(&['*', '?']),
+            "ForAllValues:StringLike" => true,
+            "ForAllValues:StringEquals" => !patterns.iter().any(|pattern| pattern.contains(['*', '?'])),
             _ => false,
         };
         (readable && name == "dynamodb:LeadingKeys" && !patterns.is_empty()).then_some(patterns)
