@@ -118,8 +118,12 @@ fn start(words: &[OsString], is_json: bool) -> Result<ExitCode> {
         Command::Work(Work { resume: None, .. }) => secrets::out_of_the_environment()?,
         _ => Settings::read(BTreeMap::new())?,
     };
-    // A thread that once was to be had is kept: the next one may not be.
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_keep_alive(Duration::MAX).enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(command, Command::Work(_)) {
+        // A thread that once was to be had is kept: beside a job, the next one may not be.
+        runtime.thread_keep_alive(Duration::MAX);
+    }
+    let runtime = runtime.enable_all().build()?;
     let done = runtime.block_on(run(command, &settings));
     // What still reads a file for nobody is not waited for.
     runtime.shutdown_background();

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::oracle::{
-    Beats, Expected, FIRST_LEASE, Job, LAST_WORDS, LONGEST_LEASE, METHODS, PAUSES, Part, Report, Token, URLS_GIVEN,
-    WINDOW, WITHHELD, status,
+    Beats, Expected, Job, LAST_WORDS, LATE, LONGEST_LEASE, METHODS, PAUSES, Part, Report, Token, URLS_GIVEN, WINDOW,
+    WITHHELD, status,
 };
 
 impl Job {
@@ -86,7 +86,7 @@ impl Job {
     }
 
     fn look_at(&mut self, token: Token, lease_end: i64, now: i64) {
-        let is_late = now.div_euclid(1000) - token.claimed >= FIRST_LEASE / 1000;
+        let is_late = now.div_euclid(1000) - token.claimed >= LATE / 1000;
         let runs = self.status == "running" && self.gone.is_none() && self.attempt == token.attempt;
         if is_late && runs {
             (self.due, self.due_within) = (Some(lease_end), 0);

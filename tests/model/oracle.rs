@@ -14,6 +14,8 @@ pub(crate) const PENDING: i64 = 14_400_000;
 /// leave.
 pub(crate) const FIRST_LEASE: i64 = 90_000;
 pub(crate) const LONGEST_LEASE: i64 = 900_000;
+/// Milliseconds after the claim from which on the reaper may have looked before a first heartbeat.
+pub(crate) const LATE: i64 = 60_000;
 pub(crate) const URLS_GIVEN: i64 = 300_000;
 pub(crate) const MINUTE: i64 = 60_000;
 /// Milliseconds for which a job is withheld from whoever lost it.
@@ -127,6 +129,8 @@ pub(crate) struct Job {
     pub(crate) objects: BTreeMap<&'static str, u32>,
     /// What the owner downloads, once the job is at its end.
     pub(crate) outputs: BTreeMap<&'static str, u32>,
+    /// A large report may have left something in the bucket, as the table tells.
+    pub(crate) unsettled: bool,
     /// What somebody has removed from the bucket; and for what of that the job has ended.
     pub(crate) removed: BTreeSet<Part>,
     pub(crate) ended_without: Option<Part>,
@@ -286,6 +290,7 @@ impl Job {
             gone: None,
             objects: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            unsettled: false,
             removed: BTreeSet::new(),
             ended_without: None,
         }
@@ -431,7 +436,7 @@ impl Job {
 
     /// Whether it has, or may have, something in S3.
     pub(crate) fn has_objects(&self) -> bool {
-        self.report.is_some() || self.run > 0 || is_apart(self.made.body)
+        self.report.is_some() || self.run > 0 || self.unsettled || is_apart(self.made.body)
     }
 
     /// Whether it refers to this, and that is not there.

@@ -12,6 +12,9 @@ use crate::{
 impl Job {
     /// The table tells when the reaper looks at it.
     pub(crate) fn learn(&mut self, item: &Value) {
+        if item["deleted_at"].is_null() {
+            self.unsettled = item["unsettled"]["N"].as_str().is_some_and(|reports| reports != "0");
+        }
         let due = item["due_at"]["N"].as_str().and_then(|due| due.parse::<i64>().ok());
         if let (Some(expected), Some(due)) = (self.due, due)
             && self.due_within > 0

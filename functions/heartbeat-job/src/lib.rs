@@ -107,7 +107,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
         lease_expires_at: deadline.map_or(until, |deadline| deadline.min(until)),
         uploads_until: now.plus_seconds(window.max(held_for)),
         tokens_end: claims.ends_at(),
-        is_late: age >= pace::FIRST_LEASE,
+        is_late: age >= pace::LATE,
         progress,
         log_bytes,
     };

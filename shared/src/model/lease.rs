@@ -79,14 +79,15 @@ impl Heartbeat {
 
     /// Whether it is its attempt's first, by the row as it is.
     pub fn is_first(&self, row: Option<&Lease>) -> bool {
-        let is_before = |row: &Lease| row.attempt == self.attempt && row.lease_expires_at.is_none();
-        row.is_none_or(|row| row.attempt < self.attempt || is_before(row))
+        row.is_none_or(|row| {
+            let is_of_this = row.attempt == self.attempt && row.lease_expires_at.is_some();
+            !is_of_this && row.attempt <= self.attempt || row.expires_at <= self.now.seconds()
+        })
     }
 
-    /// Until when it holds a running job, by the row as it is: one that was cancelled it holds for less.
-    pub fn holds_until(&self, row: Option<&Lease>) -> Timestamp {
-        let is_cancelled = row.is_some_and(|row| row.attempt == self.attempt && row.cancelled == Some(self.attempt));
-        if is_cancelled { self.last_lease() } else { self.lease_expires_at }
+    /// Whether its attempt was cancelled, by the row as it is.
+    pub fn is_cancelled(&self, row: Option<&Lease>) -> bool {
+        row.is_some_and(|row| row.attempt == self.attempt && row.cancelled == Some(self.attempt))
     }
 
     /// Until when the first one that is told of a cancel holds the job.

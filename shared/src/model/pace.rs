@@ -6,6 +6,9 @@ use crate::time::Timestamp;
 /// Seconds that the miner of a job holds it for when it has sent no heartbeat: until then the reaper need not look whether it does.
 pub const FIRST_LEASE: i64 = lease(0);
 
+/// Seconds after the claim from which on the reaper may have looked before a heartbeat is written: a request takes 30 at most.
+pub const LATE: i64 = FIRST_LEASE - 30;
+
 /// Seconds that the longest lease has.
 pub const LONGEST_LEASE: i64 = lease(i64::MAX);
 

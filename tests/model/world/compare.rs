@@ -58,7 +58,9 @@ impl Case<'_> {
             if after.is_empty() {
                 return Err(format!("job {at} was {before:?} at {now}, and the answer is {seen:?}"));
             }
-            if after != *before {
+            // A report that is refused, or fails, may have begun all the same.
+            let is_begun = concerned.iter().any(|concerned| matches!(concerned.call, Call::Finish { .. }));
+            if after != *before || is_begun {
                 let stored = async |key: &str| item(&self.world.stack, "JobsTable", "job_id", key).await;
                 let job_id = &self.jobs[at].0;
                 let (item, row) = (stored(job_id).await, stored(&format!("{job_id}#lease")).await);

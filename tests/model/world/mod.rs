@@ -399,8 +399,12 @@ impl Case<'_> {
             match request.about {
                 About::Job(at, _) => drop(self.faulty.insert(at)),
                 About::New { .. } => self.faulty.extend(made),
-                About::Next(_) | About::Reap => self.faulty.extend(0..self.jobs.len()),
-                About::List => {}
+                // It puts long lists anew.
+                About::Reap => {
+                    let is_long = |at: &usize| self.jobs[*at].1.iter().any(|job| job.is_long);
+                    self.faulty.extend((0..self.jobs.len()).filter(is_long));
+                }
+                About::Next(_) | About::List => {}
             }
         }
     }

@@ -76,7 +76,7 @@ impl Case<'_> {
     }
 
     /// Every object in S3 belongs to a job that is there, and what a job carries is referred to by it; but for what somebody had put who was killed before there was a job that would
-    /// have referred to it, or none any more: the bucket's lifecycle removes that.
+    /// have referred to it, or repeated a create when there was none any more: the bucket's lifecycle removes that.
     pub(super) async fn compare_objects(&self) -> Result<()> {
         let bucket = self.world.stack.resource("OutputsBucket").unwrap();
         let request = s3(&self.world.stack).list_object_versions().bucket(bucket);
@@ -90,13 +90,14 @@ impl Case<'_> {
         }
         for key in found.versions.unwrap_or_default().into_iter().filter_map(|version| version.key) {
             let owner = self.jobs.iter().find(|(job_id, _)| key.contains(job_id.as_str()));
-            let is_left = |job: &Job| job.gone.is_some() && (job.has_objects() || !key.contains("/payloads/"));
+            let has_key = |job_id: &str| self.by_key.values().any(|at| self.jobs[*at].0 == job_id);
             let id = key.rsplit_once("/payloads/").map_or("", |(_, id)| id);
             let item = owner.and_then(|(job_id, _)| going_on.get(job_id.as_str()));
             if let Some(item) = item.filter(|item| !item.contains(id)) {
                 return Err(format!("{key} is nobody's: its job is {item}"));
             }
-            if owner.map_or(!key.contains("/payloads/"), |(_, states)| is_left(&states[0])) {
+            let is_repeats = owner.is_none_or(|(job_id, _)| has_key(job_id)) && key.contains("/payloads/");
+            if owner.is_none_or(|(_, states)| states[0].gone.is_some()) && !is_repeats {
                 return Err(format!("{key} is an orphan"));
             }
         }

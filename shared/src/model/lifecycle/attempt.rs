@@ -9,6 +9,7 @@ use crate::{
     item::{Condition, Transition, keys, number, text},
     model::{
         job::{Instance, Job},
+        lease::Heartbeat,
         pace,
         payload::{PayloadKind, Stored},
         status::Status,
@@ -80,11 +81,15 @@ pub fn rearm(job: &Job, due_at: Timestamp, then: Timestamp) -> Transition {
 }
 
 /// The attempt's first heartbeat came when the reaper may have looked: it looks again at the lease's end, and not much later. It is about to
-/// do the latter, perhaps: its condition then refuses that.
-pub fn look_at_lease_end(attempt: u32, lease_end: Timestamp) -> Transition {
-    attempt_of(attempt)
-        .when(Condition::Is("status", text(Status::Running.as_str())))
-        .set("due_at", number(lease_end.millis()))
+/// do the latter, perhaps: its condition then refuses that. A cancelled job's lease is a last one, and shorter.
+pub fn look_at_lease_end(beat: &Heartbeat, is_cancelled: bool) -> Transition {
+    let change = attempt_of(beat.attempt).when(Condition::Is("status", text(Status::Running.as_str())));
+    match is_cancelled {
+        true => change.set("due_at", number(beat.last_lease().millis())),
+        false => {
+            change.when(Condition::Absent("cancel_requested_at")).set("due_at", number(beat.lease_expires_at.millis()))
+        }
+    }
 }
 
 /// Whether the account has lost the job so lately that it is withheld from it, whichever of its keys and hotkeys asks.

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     condition::{last_token, live_job, tokens_end},
+    report::UNSETTLED,
     revocation::Revocation,
 };
 use crate::{
@@ -27,7 +28,8 @@ pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
     let change = end(job, gone, tokens_end(job, now), now)
         .when(Condition::Is("user_id", text(job.user_id.to_string())))
         .when(Condition::Is("attempt", number(job.attempt.into())))
-        .when(Condition::unchanged("report", job.report.as_deref().map(text)));
+        .when(Condition::unchanged("report", job.report.as_deref().map(text)))
+        .when(Condition::unchanged(UNSETTLED, job.unsettled.map(|reports| number(reports.into()))));
     let claimed = job.attempt > 0;
     let close = || lease::close(job, tokens_end(job, now));
     let close = || if job.has_objects() { close() } else { while_unlogged(close(), job) };
@@ -73,7 +75,7 @@ const HELD: [&str; 15] = [
     "owner",
     "result",
     "room",
-    "unsettled",
+    UNSETTLED,
     "uploads_until",
     "webhook",
 ];

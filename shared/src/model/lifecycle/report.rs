@@ -52,7 +52,7 @@ pub struct Report<'a> {
 }
 
 /// The attribute that counts reports that were begun.
-const UNSETTLED: &str = "unsettled";
+pub(super) const UNSETTLED: &str = "unsettled";
 
 /// A large report begins: what it puts is removed with the job, also where it does not come to the write that refers to it. An error of a
 /// job that is tried again after one does not begin so unless it is certain that it is kept.

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use uuid::Uuid;
 
-use super::{alarms::Due, store::Jobs};
+use super::{alarms::Due, change::Outcome, store::Jobs};
 use crate::{
     error::{Error, Result, engine_error},
     item::{Transition, keys},
@@ -17,7 +17,7 @@ use crate::{
 impl Jobs {
     /// Writes a heartbeat, and nothing else: one write unit. The row as it is now; None when the attempt was taken from its miner, of
     /// which the job tells more. An attempt that was cancelled costs a write more: its row then says so. And so does a chunk of a log for
-    /// which there is no room any more: then it is taken out of `beat`. An attempt's first one that is late costs three more: the reaper
+    /// which there is no room any more: then it is taken out of `beat`. An attempt's first one that is late costs four more: the reaper
     /// then looks at the job in time.
     pub async fn heartbeat(&self, job_id: Uuid, beat: &mut Heartbeat) -> Result<Option<Lease>> {
         let mut change = lease::heartbeat(beat);
@@ -27,23 +27,30 @@ impl Jobs {
                 Ok(row) => return Ok(Some(row)),
                 Err(refused) => refused,
             };
-            if beat.is_late && beat.is_first(refused.as_ref()) {
+            let is_first = beat.is_late && beat.is_first(refused.as_ref());
+            if is_first {
                 // Before the row: should this be all, the repeat is the first one, too.
-                let look = lifecycle::look_at_lease_end(beat.attempt, beat.holds_until(refused.as_ref()));
-                self.change(job_id, look, "heartbeat: look at lease end: UpdateItem").await?;
-                beat.is_late = false;
-                change = lease::heartbeat(beat);
-                continue;
+                self.look_at_lease_end(job_id, beat, beat.is_cancelled(refused.as_ref())).await?;
             }
-            let Some(row) = refused else { return Ok(None) };
-            let is_less = beat.leave_out_log(&row);
-            match stopping::heartbeat_of_cancelled(beat, &row) {
+            let is_less = refused.as_ref().is_some_and(|row| beat.leave_out_log(row));
+            match refused.and_then(|row| stopping::heartbeat_of_cancelled(beat, &row)) {
                 Some(told) => change = told,
+                None if is_first => change = lease::heartbeat(&Heartbeat { is_late: false, ..*beat }),
                 None if is_less => change = lease::heartbeat(beat),
                 None => return Ok(None),
             }
         }
         Ok(None)
+    }
+
+    async fn look_at_lease_end(&self, job_id: Uuid, beat: &Heartbeat, is_cancelled: bool) -> Result<()> {
+        const DOING: &str = "heartbeat: look at lease end: UpdateItem";
+        let look = |is_cancelled| self.change(job_id, lifecycle::look_at_lease_end(beat, is_cancelled), DOING);
+        match look(is_cancelled).await? {
+            // Since the row was read.
+            Outcome::Refused(job) if !is_cancelled && job.cancel_requested_at.is_some() => look(true).await.map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// The row after the change, or as it is, where a condition did not hold.
