@@ -393,6 +393,8 @@ impl Day {
 
         let names: Vec<_> = (0..200).map(|number| format!("frames/{number:04}.png")).collect();
         let report = |status: &str| json!({"status": status, "result": "x".repeat(10_000), "output_filenames": names});
+        let too_much = json!({"status": "complete", "output_files": [{"filename": "a", "size": 1_u64 << 40}]});
+        assert_eq!(nobody.post(&miner, too_much).await.status, 413);
         self.while_it_puts("finish-job", Method::POST, &miner, report("complete"), None);
         assert_eq!(nobody.post(&miner, report("error")).await.status, 400);
         nobody.post(&miner, report("complete")).await.ok();

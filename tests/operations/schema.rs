@@ -273,7 +273,8 @@ async fn the_first_releases_items_go_through_the_routes_that_it_did_not_have() {
         assert_eq!((&seen["status"], &seen["result"]), (&json!(status), &Value::Null), "{name}");
         assert_eq!(client.get(&job(name, "/logs")).await.ok()["chunks"], json!([]), "{name}");
     }
-    assert_eq!(client.get(&job("complete", "/webhook")).await.status, 404);
+    // It has none.
+    assert_eq!(client.get(&job("complete", "/webhook")).await.status, 200);
 
     let waits = client.put(&job("running", "/cancel"), Value::Null).await.ok();
     assert_eq!(waits["status"], "running");

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    processes::{signal, until},
+    processes::{appears, signal, until},
     proxy::{self, Way, bodies, first, through},
     run::{Variables, command, created, end_of, ended, keys, printed, stack, worked},
 };
@@ -351,6 +351,8 @@ async fn a_download_that_is_stopped_leaves_no_part_of_a_file() -> Result<()> {
         let mut command = command(&variables, &["download", &job, "--to", to]);
         let download = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         until("it does not begin", || cut.load(Ordering::Relaxed) > 0).await?;
+        // They are fetched side by side.
+        appears(&folder.path().join("a")).await?;
         signal(download.id().context("it runs")?, name)?;
         let (ended, told) = end_of(download).await?;
         assert_eq!(ended, code, "{told}");
