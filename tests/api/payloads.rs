@@ -674,7 +674,7 @@ async fn what_a_job_carries_adds_a_unit_to_a_step() {
         }
         let completed = nobody.put(&url, Value::Null).await;
         assert_eq!(completed.body["status"], "complete");
-        seen.push([&created, &claimed, &beat, &finished, &completed].map(|answer| cost(answer)));
+        seen.push([&created, &claimed, &beat, &finished, &completed].map(cost));
     }
     // What was put for the first list goes, too, which is no call of S3's that costs.
     let large = [(6.0, 1), (3.0, 1), (1.0, 0), (3.0, 2), (4.0, 4)];
