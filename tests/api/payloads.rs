@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use local::{Fault, Front, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Form, Night, World, input::uploaded, item, objects, s3, text, upload};
+use tests::{Answer, Client, Form, Night, World, input::uploaded, item, objects, remove_objects, s3, text, upload};
 use tokio::{runtime::Handle, task::block_in_place};
 
 const MIB: usize = 1 << 20;
@@ -68,12 +68,7 @@ async fn payloads(stack: &Stack, job_id: &str) -> Vec<String> {
 
 /// Removes a job's payload behind its back.
 async fn remove(stack: &Stack, key: &str) {
-    let (client, bucket) = (s3(stack), stack.resource("OutputsBucket").unwrap());
-    let listed = client.list_object_versions().bucket(bucket).prefix(key).send().await.unwrap();
-    for version in listed.versions() {
-        let id = version.version_id.clone();
-        client.delete_object().bucket(bucket).key(key).set_version_id(id).send().await.unwrap();
-    }
+    remove_objects(stack, key, "").await;
 }
 
 async fn fetched(url: &Value) -> Value {

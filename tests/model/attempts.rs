@@ -47,6 +47,7 @@ impl Job {
         let lease = now + 3000 * interval;
         let until = (deadline.map_or(lease, |deadline| deadline.min(lease)), lease.max(now + WINDOW));
         let ends = until.1.max(token.expires * 1000).div_euclid(1000) * 1000;
+        let is_first = !self.beats.is_some_and(|beats| beats.attempt == token.attempt && beats.until.is_some());
         if let Some(beats) = &mut self.beats
             && beats.attempt == token.attempt
             && let Some((attempt, told)) = &mut beats.cancelled
@@ -56,7 +57,6 @@ impl Job {
                 (true, Some((running, _))) => running,
                 _ => until.0.min(now + LAST_WORDS),
             };
-            let is_first = beats.until.is_none();
             beats.until = Some((running, until.1));
             beats.ends = ends;
             *told = true;
@@ -72,19 +72,14 @@ impl Job {
                 held => status(held.err().unwrap_or(503)),
             };
         }
-        self.look_in_time(token, until.0, now);
+        if is_first {
+            self.look_at(token, until.0, now);
+        }
         self.beats = Some(Beats { attempt: token.attempt, until: Some(until), cancelled: None, ends });
         Expected { status: 200, fields: vec![("/cancelled", json!(false))] }
     }
 
     /// An attempt's first heartbeat, which comes when the reaper may have looked, has it look again at the lease's end.
-    fn look_in_time(&mut self, token: Token, lease_end: i64, now: i64) {
-        let before = self.beats.filter(|beats| beats.attempt == token.attempt && beats.until.is_some());
-        if before.is_none() {
-            self.look_at(token, lease_end, now);
-        }
-    }
-
     fn look_at(&mut self, token: Token, lease_end: i64, now: i64) {
         let is_late = now.div_euclid(1000) - token.claimed >= LATE / 1000;
         let runs = self.status == "running" && self.gone.is_none() && self.attempt == token.attempt;

@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::time::Timestamp;
-use tests::{Answer, Client, Form, Hotkey, chute, job_token_keys, s3, signed, text, upload, upload_to};
+use tests::{Answer, Client, Form, Hotkey, chute, job_token_keys, remove_objects, s3, signed, text, upload, upload_to};
 use tokio::{runtime::Handle, task::block_in_place};
 use uuid::Uuid;
 
@@ -520,15 +520,7 @@ impl Day {
 
     /// Removes what is stored apart of a job.
     async fn remove(&self, job_id: &str) {
-        let (client, bucket) = (s3(&self.stack), self.stack.resource("OutputsBucket").unwrap());
-        let found = client.list_object_versions().bucket(bucket).send().await.unwrap();
-        for version in found.versions() {
-            let key = version.key().unwrap();
-            if key.contains(&format!("{job_id}/payloads/")) {
-                let id = version.version_id.clone();
-                client.delete_object().bucket(bucket).key(key).set_version_id(id).send().await.unwrap();
-            }
-        }
+        remove_objects(&self.stack, "jobs/", &format!("{job_id}/payloads/")).await;
     }
 
     async fn leave_behind(&self, job_id: &str) {

@@ -38,20 +38,34 @@ pub fn s3(stack: &Stack) -> aws_sdk_s3::Client {
 
 /// The keys of every version of every object of a job.
 pub async fn objects(stack: &Stack, job_id: &str) -> Vec<String> {
+    versions(stack, "", job_id).await.into_iter().map(|(key, _)| key).collect()
+}
+
+/// Removes every version of the objects whose keys begin so, and have that in them.
+pub async fn remove_objects(stack: &Stack, prefix: &str, part: &str) {
+    for (key, id) in versions(stack, prefix, part).await {
+        let remove = s3(stack).delete_object().bucket(bucket(stack)).key(key);
+        remove.set_version_id(id).send().await.expect("S3 answers");
+    }
+}
+
+/// The same objects' versions, as key and id.
+async fn versions(stack: &Stack, prefix: &str, part: &str) -> Vec<(String, Option<String>)> {
     let client = s3(stack);
-    let (mut keys, mut marker) = (Vec::new(), (None, None));
+    let (mut all, mut marker) = (Vec::new(), (None, None));
     loop {
-        let request = client.list_object_versions().bucket(bucket(stack));
+        let request = client.list_object_versions().bucket(bucket(stack)).prefix(prefix);
         let request = request.set_key_marker(marker.0).set_version_id_marker(marker.1);
         let page = request.send().await.expect("S3 answers");
-        keys.extend(page.versions.unwrap_or_default().into_iter().filter_map(|version| version.key));
+        let found = page.versions.unwrap_or_default().into_iter();
+        all.extend(found.filter_map(|version| Some((version.key?, version.version_id))));
         if page.is_truncated != Some(true) {
             break;
         }
         marker = (page.next_key_marker, page.next_version_id_marker);
     }
-    keys.retain(|key| key.contains(job_id));
-    keys
+    all.retain(|(key, _)| key.contains(part));
+    all
 }
 
 /// The keys of every upload in parts of a job that has begun and not ended.

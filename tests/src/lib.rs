@@ -26,7 +26,7 @@ mod world;
 pub use answer::Answer;
 pub use client::Client;
 pub use description::check as check_answer;
-pub use engine::{dynamodb, item, objects, s3, unfinished_uploads};
+pub use engine::{dynamodb, item, objects, remove_objects, s3, unfinished_uploads};
 pub use envelope::Envelope;
 pub use form::Form;
 pub use hooks::Hooks;

@@ -221,30 +221,6 @@ async fn a_commands_end_is_its_end_whatever_it_has_started() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_miner_works_where_the_leader_of_its_session_is_not_seen() -> Result<()> {
-    let variables = keys(stack()).await?;
-    let job = created(&variables).await?;
-    let folder = tempfile::tempdir()?;
-    let ran = folder.path().join("ran");
-    let mut namespace = tokio::process::Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        namespace.args(["--user", "--map-root-user"]);
-    }
-    namespace.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
-    // The miner is not the namespace's first process.
-    let work = r#"sleep 600 >&- 2>&- & "$0" work --once --chute "$1" -- sh -c "$2"; exit $?"#;
-    let script = format!("(setsid sleep 600; sleep 600) & sleep 600 & touch {}", ran.display());
-    namespace.args(["sh", "-c", work, env!("CARGO_BIN_EXE_jobchute"), &variables["JOBCHUTE_CHUTE"], &script]);
-    let (code, told) = crate::run::told(namespace.envs(&variables).output().await?)?;
-    if told.starts_with("unshare: ") {
-        println!("this system gives this user no PID namespace: {told}");
-        return Ok(());
-    }
-    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
-    Ok(ran.metadata().map(drop)?)
-}
-
-#[tokio::test]
 async fn a_command_cannot_read_the_miners_keys() -> Result<()> {
     let variables = keys(stack()).await?;
     let job = created(&variables).await?;

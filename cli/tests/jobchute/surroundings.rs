@@ -95,20 +95,41 @@ async fn what_a_command_leaves_to_its_supervisor_is_no_zombie_while_it_runs() ->
     Ok(())
 }
 
-#[tokio::test]
-async fn a_miner_that_sees_the_processes_of_another_namespace_claims_nothing() -> Result<()> {
-    let variables = keys(stack()).await?;
-    created(&variables).await?;
+/// A script that runs the miner in a PID namespace of its own. None where this user gets none.
+async fn worked_in_a_namespace(variables: &Variables, options: &[&str], script: &str) -> Result<Option<(i32, String)>> {
     let mut namespace = vec!["unshare"];
     if !geteuid().is_root() {
         namespace.extend(["--user", "--map-root-user"]);
     }
     namespace.extend(["--pid", "--fork", "--kill-child"]);
-    let (code, told) = worked_below(&variables, &namespace, "true").await?;
+    namespace.extend(options);
+    let (code, told) = worked_below(variables, &namespace, script).await?;
     if told.starts_with("unshare: ") {
         println!("this system gives this user no PID namespace: {told}");
-        return Ok(());
+        return Ok(None);
     }
+    Ok(Some((code, told)))
+}
+
+#[tokio::test]
+async fn a_miner_works_where_the_leader_of_its_session_is_not_seen() -> Result<()> {
+    let variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let folder = tempfile::tempdir()?;
+    let ran = folder.path().join("ran");
+    // The miner is not the namespace's first process.
+    let shell = ["--mount-proc", "sh", "-c", r#"sleep 600 >&- 2>&- & "$0" "$@"; exit $?"#];
+    let script = format!("(setsid sleep 600; sleep 600) & sleep 600 & touch {}", ran.display());
+    let Some((code, told)) = worked_in_a_namespace(&variables, &shell, &script).await? else { return Ok(()) };
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(ran.metadata().map(drop)?)
+}
+
+#[tokio::test]
+async fn a_miner_that_sees_the_processes_of_another_namespace_claims_nothing() -> Result<()> {
+    let variables = keys(stack()).await?;
+    created(&variables).await?;
+    let Some((code, told)) = worked_in_a_namespace(&variables, &[], "true").await? else { return Ok(()) };
     assert!(code == 1 && told.contains("/proc is of another PID namespace"), "{code}: {told}");
     assert!(printed(&variables, &["list"]).await?.contains("pending"));
     Ok(())

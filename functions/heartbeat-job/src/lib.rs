@@ -60,7 +60,8 @@ pub struct LogUpload {
 }
 
 /// Extends the lease, in a row beside the job: one round trip to the database and one write unit, however much the job carries. Where
-/// the row refuses, and past the deadline, the job tells why; an attempt's first one, where it is late, has the reaper look in time; and of one that has a log it is read, beside the write, for where that goes.
+/// the row refuses, and past the deadline, the job tells why; and of one that has a log it is read, beside the write, for where that goes.
+/// An attempt's first one, where it is late, also has the reaper look at the job in time.
 #[utoipa::path(
     put,
     path = "/jobs/{job_id}/heartbeat",

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use local::{EngineCall, Fault, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Hotkey, check_answer, dynamodb, item, s3, text};
+use tests::{Answer, Hotkey, check_answer, dynamodb, item, remove_objects, text};
 use uuid::Uuid;
 
 use crate::{
@@ -369,15 +369,7 @@ impl Case<'_> {
         let stored = item(&self.world.stack, "JobsTable", "job_id", job_id).await;
         let reference = &stored[part.attribute()]["M"];
         let Some(id) = reference["i"]["S"].as_str().filter(|_| reference["l"].is_null()) else { return };
-        let (client, bucket) = (s3(&self.world.stack), self.world.stack.resource("OutputsBucket").unwrap());
-        let found =
-            client.list_object_versions().bucket(bucket).prefix(format!("jobs/{}/", self.chute_id)).send().await;
-        for version in found.expect("S3 answers").versions() {
-            if let Some(key) = version.key().filter(|key| key.contains(id)) {
-                let remove = client.delete_object().bucket(bucket).key(key);
-                remove.set_version_id(version.version_id.clone()).send().await.expect("S3 answers");
-            }
-        }
+        remove_objects(&self.world.stack, &format!("jobs/{}/", self.chute_id), id).await;
         for job in states {
             job.removed.insert(part);
         }

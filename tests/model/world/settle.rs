@@ -75,8 +75,8 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Every object in S3 belongs to a job that is there, and what a job carries is referred to by it; but for what somebody had put who was killed before there was a job that would
-    /// have referred to it, or repeated a create when there was none any more: the bucket's lifecycle removes that.
+    /// Every object in S3 belongs to a job that is there, and what a job carries is referred to by it. Where somebody was killed before there
+    /// was a job, or in a repeated create when there was none any more, what was put stays: the bucket's lifecycle removes that.
     pub(super) async fn compare_objects(&self) -> Result<()> {
         let bucket = self.world.stack.resource("OutputsBucket").unwrap();
         let request = s3(&self.world.stack).list_object_versions().bucket(bucket);
