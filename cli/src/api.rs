@@ -15,27 +15,26 @@ use flate2::{Compression, write::GzEncoder};
 use jobchute::Identity;
 use reqwest::{
     Method, RequestBuilder, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION},
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use time::{
-    OffsetDateTime,
-    format_description::well_known::{Rfc2822, Rfc3339},
-};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
     body::body,
     pace,
-    refusal::{Refusal, refused, retry_after, wait},
+    refusal::{Refusal, date, refused, retry_after, wait},
     screen,
 };
 
 /// How often a request is sent before its failure counts.
 const TRIES: u32 = 6;
+/// The same of one that its sender repeats anyway.
+const FEW_TRIES: u32 = 2;
 /// How long the API may take: what API Gateway gives a function.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Bytes a second that a line sends at least: a body of 4 MiB may take two minutes.
@@ -162,7 +161,7 @@ impl Api {
     ) -> Result<Answer<T>> {
         // A lost answer must not make a second one.
         let once = (method == Method::POST).then(|| Once::new(Uuid::new_v4().to_string()));
-        self.ask(method, &format!("{}{path}", self.url), Some(path), body, once.as_ref()).await
+        self.ask(method, &format!("{}{path}", self.url), Some(path), body, once.as_ref(), TRIES).await
     }
 
     /// The same, which tells afterwards whether the API may have obeyed. The caller closes it.
@@ -173,7 +172,7 @@ impl Api {
         path: &str,
         body: Option<&str>,
     ) -> Result<T> {
-        let answer = self.ask(method, &format!("{}{path}", self.url), Some(path), body, Some(once)).await;
+        let answer = self.ask(method, &format!("{}{path}", self.url), Some(path), body, Some(once), TRIES).await;
         answer.map(|answer| answer.body)
     }
 
@@ -185,7 +184,17 @@ impl Api {
         url: &str,
         body: Option<&str>,
     ) -> Result<Answer<T>> {
-        self.ask(method, url, None, body, None).await
+        self.ask(method, url, None, body, None, TRIES).await
+    }
+
+    /// The same for what is sent again before long, whatever becomes of it.
+    pub(crate) async fn briefly_at<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&str>,
+    ) -> Result<Answer<T>> {
+        self.ask(method, url, None, body, None, FEW_TRIES).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -195,6 +204,7 @@ impl Api {
         signed: Option<&str>,
         body: Option<&str>,
         once: Option<&Once>,
+        tries: u32,
     ) -> Result<Answer<T>> {
         // A URL may hold a token, which is nobody's business.
         let shown = format!("{method} {}", url.split('?').next().unwrap_or_default());
@@ -233,7 +243,7 @@ impl Api {
                 Ok(Answer { body, wait, at }) => {
                     return Ok(Answer { body: serde_json::from_slice(&body).context(shown)?, wait, at });
                 }
-                Err(error) if refused(&error).is_some() || wait(&error) > Some(LONGEST_WAIT) || try_ == TRIES => {
+                Err(error) if refused(&error).is_some() || wait(&error) > Some(LONGEST_WAIT) || try_ == tries => {
                     return Err(error.context(shown));
                 }
                 Err(error) => pace::retry(wait(&error), try_).await,
@@ -253,7 +263,9 @@ fn compressed(body: &str) -> io::Result<Bytes> {
 async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Vec<u8>>> {
     let sent = timeout(patience, request.send()).await.context("no answer")?;
     let answer = sent.map_err(reqwest::Error::without_url)?;
-    let there = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
+    let there = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    // Without the token that it may repeat.
+    let there = there.and_then(|there| there.split('?').next()).map(str::to_owned);
     if let Some(there) = there.filter(|_| answer.status().is_redirection()) {
         let refusal = Error::new(Refusal::of(answer).await);
         return Err(refusal.context(format!("JOBCHUTE_URL is not where the API is, which answers: {there}")));
@@ -262,14 +274,13 @@ async fn answer(request: RequestBuilder, patience: Duration) -> Result<Answer<Ve
     if !is_nothing && answer.status() != StatusCode::OK {
         return Err(Error::new(Refusal::of(answer).await));
     }
-    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
     // It has whole seconds: as likely as not, half of one has passed since.
-    let at = date.and_then(|date| Some(OffsetDateTime::parse(date, &Rfc2822).ok()? + Duration::from_millis(500)));
+    let at = date(answer.headers()).map(|date| OffsetDateTime::from(date) + Duration::from_millis(500));
     let end = answer.headers().get(KEY_END).and_then(|end| time(end.to_str().ok()?));
     if let Some((end, at)) = end.zip(at) {
         tell_of_key(end, at);
     }
-    let wait = retry_after(&answer);
+    let wait = retry_after(answer.headers());
     let body = if is_nothing { b"null".to_vec() } else { body(answer).await? };
     Ok(Answer { body, wait, at })
 }
@@ -297,16 +308,4 @@ fn shown(time: OffsetDateTime) -> String {
 /// A time that the API tells.
 pub(crate) fn time(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_date_of_an_answer_is_read() -> Result<()> {
-        let date = OffsetDateTime::parse("Sun, 06 Nov 1994 08:49:37 GMT", &Rfc2822)?;
-        assert_eq!(time("1994-11-06T08:49:37Z"), Some(date));
-        Ok(())
-    }
 }

@@ -1,6 +1,6 @@
 //! What a job prints, as its owner reads it.
 
-use std::{io, time::Duration};
+use std::{collections::HashSet, io, time::Duration};
 
 use anstream::adapter::StripBytes;
 use anyhow::{Context, Error, Result, bail};
@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     body::body,
     pace,
-    refusal::{Refusal, StoreRefusal, refused, wait},
+    refusal::{Refusal, StoreRefusal, wait},
     screen::{self, Filter},
 };
 
@@ -41,8 +41,10 @@ struct Chunk {
 pub(crate) struct Logs {
     job: Uuid,
     next: Option<String>,
-    /// Chunks after `next` that are printed.
-    done: usize,
+    /// The addresses of chunks after `next` that are printed. One that was long on its way may be listed before them.
+    done: HashSet<String>,
+    /// The last time it could not be printed what there was.
+    is_behind: bool,
     /// The attempt that is printed, and what of it stands.
     attempt: u32,
     printed: Printed,
@@ -65,20 +67,43 @@ impl Printed {
 
 impl Logs {
     pub(crate) fn new(job: Uuid) -> Self {
-        Self { job, next: None, done: 0, attempt: 0, printed: Printed::default() }
+        let (done, printed) = (HashSet::new(), Printed::default());
+        Self { job, next: None, done, is_behind: false, attempt: 0, printed }
+    }
+
+    /// Whether the last look has failed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Prints what has come since.
     pub(crate) async fn catch_up(&mut self, api: &Api, print: impl Fn(&str) -> io::Result<()>) -> Result<()> {
-        loop {
+        self.is_behind = true;
+        self.read(api, print).await?;
+        self.is_behind = false;
+        Ok(())
+    }
+
+    async fn read(&mut self, api: &Api, print: impl Fn(&str) -> io::Result<()>) -> Result<()> {
+        'pages: loop {
             let after = self.next.as_ref().map(|next| format!("?after={next}")).unwrap_or_default();
             let page: Page = api.json(Method::GET, &format!("/jobs/{}/logs{after}", self.job), None).await?;
             if page.chunks.is_empty() {
                 return Ok(());
             }
-            for Chunk { attempt, at, url } in page.chunks.into_iter().skip(self.done) {
-                let bytes = fetch(api, &url).await.context("what the job printed can't be fetched")?;
-                self.done += 1;
+            let mut is_fresh = true;
+            for Chunk { attempt, at, url } in page.chunks {
+                let address = url.split('?').next().unwrap_or_default().to_owned();
+                if self.done.contains(&address) {
+                    continue;
+                }
+                let bytes = match fetch(api, &url).await {
+                    // A reader who stops, as a pager does, has the URLs of the page end.
+                    Err(error) if !is_fresh && is_refused(&error) => continue 'pages,
+                    fetched => fetched.context("what the job printed can't be fetched")?,
+                };
+                is_fresh = false;
+                self.done.insert(address);
                 // What one attempt has left unfinished hides nothing of the next.
                 if attempt != self.attempt {
                     (self.attempt, self.printed) = (attempt, Printed::default());
@@ -89,7 +114,8 @@ impl Logs {
                     false => print(&text)?,
                 }
             }
-            (self.next, self.done) = (page.next, 0);
+            self.next = page.next;
+            self.done.clear();
         }
     }
 }
@@ -97,11 +123,16 @@ impl Logs {
 async fn fetch(api: &Api, url: &str) -> Result<Vec<u8>> {
     for try_ in 1.. {
         match timeout(PATIENCE, get(api, url)).await.context("S3 is silent").flatten() {
-            Err(error) if refused(&error).is_none() && try_ < TRIES => pace::retry(wait(&error), try_).await,
+            Err(error) if !is_refused(&error) && try_ < TRIES => pace::retry(wait(&error), try_).await,
             done => return done,
         }
     }
     unreachable!("the last try returns")
+}
+
+/// Whether S3 has decided so: the same URL gets the same answer.
+fn is_refused(error: &Error) -> bool {
+    error.downcast_ref().is_some_and(|StoreRefusal(refusal)| !refusal.may_pass())
 }
 
 async fn get(api: &Api, url: &str) -> Result<Vec<u8>> {

@@ -130,8 +130,24 @@ fn start(words: &[OsString], is_json: bool) -> Result<ExitCode> {
     done
 }
 
+/// What a signal does to a command that has nothing to bring to an end. The kernel keeps from a container's first process each signal that it
+/// does not handle.
+fn end_at_a_signal() -> Result<()> {
+    if std::process::id() == 1 {
+        let signals = Signals::take()?;
+        tokio::spawn(async move {
+            signals.first().await;
+            std::process::exit(signals.exit_code().map_or(1, i32::from));
+        });
+    }
+    Ok(())
+}
+
 async fn run(command: Command, settings: &Settings) -> Result<ExitCode> {
     let user = || Api::new(settings.url()?, settings.user()?);
+    if !matches!(command, Command::Create(_) | Command::Download(_) | Command::Work(_)) {
+        end_at_a_signal()?;
+    }
     match command {
         Command::Keys => keys::print(&settings.aws()?).await?,
         Command::Hotkey => keys::hotkey()?,

@@ -1,9 +1,16 @@
 //! An answer that is no success, in the API's own words.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Error;
-use reqwest::{Response, StatusCode, header::RETRY_AFTER};
+use httpdate::parse_http_date;
+use reqwest::{
+    Response, StatusCode,
+    header::{DATE, HeaderMap, RETRY_AFTER},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,7 +52,7 @@ struct Body {
 impl Refusal {
     /// Reads the answer's body.
     pub(crate) async fn of(answer: Response) -> Self {
-        let (status, wait) = (answer.status(), retry_after(&answer));
+        let (status, wait) = (answer.status(), retry_after(answer.headers()));
         let body = body(answer).await.unwrap_or_default();
         let Body { detail } = serde_json::from_slice(&body).unwrap_or_default();
         Self { status, detail, wait }
@@ -108,10 +115,19 @@ impl std::error::Error for Refusal {}
 #[error("S3: {0}")]
 pub(crate) struct StoreRefusal(pub(crate) Refusal);
 
-/// The seconds that an answer says to wait.
-pub(crate) fn retry_after(answer: &Response) -> Option<Duration> {
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// How long an answer says to wait: in seconds, or until a time by the clock that dated the answer (RFC 9110, 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = said.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = parse_http_date(said).ok()?;
+    Some(until.duration_since(date(headers).unwrap_or_else(SystemTime::now)).unwrap_or_default())
+}
+
+/// When an answer was given, by the clock of who gave it.
+pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 /// How long to wait before the request that failed so is sent again, when its answer said that.
@@ -128,4 +144,38 @@ pub(crate) fn refused(error: &Error) -> Option<&Refusal> {
 /// The status of such a decision.
 pub(crate) fn refused_with(error: &Error) -> Option<StatusCode> {
     refused(error).map(|refusal| refusal.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn dated(more: Option<&'static str>) -> HeaderMap {
+        let more = more.map(|wait| (RETRY_AFTER, HeaderValue::from_static(wait)));
+        [(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"))].into_iter().chain(more).collect()
+    }
+
+    fn said(wait: &'static str) -> Option<u64> {
+        Some(retry_after(&dated(Some(wait)))?.as_secs())
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(date(&dated(None)), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)));
+        assert_eq!(retry_after(&dated(None)), None);
+    }
+
+    #[test]
+    fn a_wait_is_told_in_seconds_or_as_a_date_by_the_clock_of_who_tells_it() {
+        assert_eq!(said("120"), Some(120));
+        // The three forms of RFC 9110, 5.6.7.
+        assert_eq!(said("Sun, 06 Nov 1994 08:51:37 GMT"), Some(120));
+        assert_eq!(said("Sunday, 06-Nov-94 08:51:37 GMT"), Some(120));
+        assert_eq!(said("Sun Nov  6 08:51:37 1994"), Some(120));
+        assert_eq!(said("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(said("soon"), None);
+        assert_eq!(said("-1"), None);
+    }
 }

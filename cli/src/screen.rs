@@ -34,7 +34,11 @@ fn put(stream: Stream, text: Vec<u8>) -> io::Result<()> {
             printer.print(stream, text);
             Ok(())
         }
-        (None, Stream::Output) => io::stdout().lock().write_all(&text),
+        (None, Stream::Output) => {
+            let mut output = io::stdout().lock();
+            // What has no line break at its end would wait for one, and an error would be nobody's.
+            output.write_all(&text).and_then(|()| output.flush())
+        }
         (None, Stream::Error) => io::stderr().lock().write_all(&text),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs::File, io, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, stream::try_unfold};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,8 +23,8 @@ use crate::{
     screen::BAR,
 };
 
-/// How often a file may fail without a byte of it being done in between. Its URLs are renewed each time.
-const TRIES: u32 = 5;
+/// How often a file may fail without a part of it being done in between. Its URLs are renewed each time.
+pub(crate) const TRIES: u32 = 5;
 /// How long S3 may take nothing and answer nothing.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes that are read at once.
@@ -87,6 +87,27 @@ impl Source {
     }
 }
 
+/// Why a file is sent no more: it is not there as it was reported.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Lost(pub(crate) String);
+
+/// Why its content can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("it can't be read: {0}")]
+struct Unreadable(#[source] io::Error);
+
+/// Whether a file that has failed so may arrive yet: nobody has decided against it, and it is there.
+pub(crate) fn may_arrive(error: &Error) -> bool {
+    let is_lost = error.is::<Lost>() || error.chain().any(|cause| cause.is::<Unreadable>());
+    !is_lost && refused(error).is_none()
+}
+
+/// Whether S3 has decided so. With a fresh URL it may decide otherwise, but hardly each time.
+pub(crate) fn is_refused_by_store(error: &Error) -> bool {
+    error.downcast_ref().is_some_and(|StoreRefusal(refusal)| !refusal.may_pass())
+}
+
 /// The progress bar of a file.
 pub(crate) fn bar(shown: String, size: u64) -> ProgressBar {
     let bar = ProgressBar::new(size).with_message(shown);
@@ -96,39 +117,53 @@ pub(crate) fn bar(shown: String, size: u64) -> ProgressBar {
     }
 }
 
-/// Sends a file where its target says; where there is none, or its URLs end, where `renew` says, which answers None when the file is there.
+/// Sends a file, and again after failures.
 pub(crate) async fn file<F: Future<Output = Result<Option<Target>>>>(
+    api: &Api,
+    source: &Arc<Source>,
+    size: u64,
+    mut first: Option<Target>,
+    renew: impl Fn() -> F,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let mut failures = 0;
+    loop {
+        let mut proceeded = false;
+        match once(api, source, size, first.take(), &renew, bar, &mut proceeded).await {
+            Err(error) if may_arrive(&error) && (proceeded || failures + 1 < TRIES) => {
+                failures = if proceeded { 1 } else { failures + 1 };
+                pace::retry(wait(&error), failures).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Sends a file where its target says; where there is none, or its URLs end, where `renew` says, which answers None when the file is there.
+/// `proceeded` tells of an error whether a part has arrived before.
+pub(crate) async fn once<F: Future<Output = Result<Option<Target>>>>(
     api: &Api,
     source: &Arc<Source>,
     size: u64,
     first: Option<Target>,
     renew: impl Fn() -> F,
     bar: &ProgressBar,
+    proceeded: &mut bool,
 ) -> Result<()> {
     // An answer that would be too long leaves the targets out.
     let mut target = first.filter(|target| !target.ends());
-    let mut failures = 0;
     loop {
         bar.set_position(0);
-        let sent = async {
-            let target = match target.take() {
-                Some(target) => Some(target),
-                None => renew().await?,
-            };
-            match target {
-                Some(target) => send(api, &target, source, size, bar, &mut failures).await,
-                None => Ok(true),
-            }
+        let now = match target.take() {
+            Some(target) => Some(target),
+            None => renew().await?,
         };
-        match sent.await {
+        let Some(now) = now else { return Ok(()) };
+        match send(api, &now, source, size, bar, proceeded).await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(_) if !source.is_unchanged() => bail!("it has changed while it was sent"),
-            Err(error) if failures + 1 == TRIES || refused(&error).is_some() => return Err(error),
-            Err(error) => {
-                failures += 1;
-                pace::retry(wait(&error), failures).await;
-            }
+            Err(_) if !source.is_unchanged() => bail!(Lost("it has changed while it was sent".to_owned())),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -140,7 +175,7 @@ async fn send(
     source: &Arc<Source>,
     size: u64,
     bar: &ProgressBar,
-    failures: &mut u32,
+    proceeded: &mut bool,
 ) -> Result<bool> {
     let Some(parts) = &target.parts else {
         let url = target.url.as_deref().context("no URL")?;
@@ -155,14 +190,14 @@ async fn send(
             return Ok(false);
         }
         put(api, &part.url, &HashMap::new(), source, (part.offset, part.size), bar).await?;
-        *failures = 0;
+        *proceeded = true;
     }
     Ok(true)
 }
 
 /// So many bytes from an offset on, whatever else reads the same handle. The last of them only if all were read of the file as it was
 /// hashed: S3 keeps nothing of a request that was cut short.
-fn content(source: Arc<Source>, offset: u64, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
+fn content(source: Arc<Source>, offset: u64, size: u64) -> impl Stream<Item = Result<Bytes, Unreadable>> {
     try_unfold((offset, size), move |(offset, left)| {
         let source = Arc::clone(&source);
         async move {
@@ -177,7 +212,7 @@ fn content(source: Arc<Source>, offset: u64, size: u64) -> impl Stream<Item = io
                     false => Err(io::Error::other("the file has changed")),
                 }
             });
-            let piece = piece.await??;
+            let piece = piece.await.map_err(io::Error::from).flatten().map_err(Unreadable)?;
             let read = piece.len() as u64;
             Ok(Some((Bytes::from(piece), (offset + read, left - read))))
         }

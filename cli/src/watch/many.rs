@@ -33,6 +33,8 @@ struct Page {
     next_cursor: Option<String>,
 }
 
+/// How long the list may be behind.
+const MOMENT: Duration = Duration::from_secs(2);
 /// Pages of the list that are read at one look for jobs that have come.
 const NEW_PAGES: usize = 10;
 
@@ -89,10 +91,15 @@ pub(crate) async fn until_all_are_over(api: &Api, jobs: &Jobs) -> Result<u8> {
     };
     let mut watched = Watched { api, query, known, lists: true };
     watched.look(query.is_some()).await?;
+    if query.is_some() && watched.next().is_none() {
+        // The list may show a moment late what was just created.
+        pace::pause(MOMENT).await;
+        watched.look(true).await?;
+    }
     if watched.known.is_empty() {
         return Err(Stopped::Nothing.into());
     }
-    while let Some(due) = watched.known.values().filter_map(|job| job.due).min() {
+    while let Some(due) = watched.next() {
         // A little later, so that those that are due at nearly the same time are looked at together.
         sleep_until(due + due.saturating_duration_since(Instant::now()) / 10).await;
         watched.look(false).await?;
@@ -101,6 +108,11 @@ pub(crate) async fn until_all_are_over(api: &Api, jobs: &Jobs) -> Result<u8> {
 }
 
 impl Watched<'_> {
+    /// When the next look is due. None when all are over.
+    fn next(&self) -> Option<Instant> {
+        self.known.values().filter_map(|job| job.due).min()
+    }
+
     /// Looks at the jobs that are due.
     async fn look(&mut self, whole: bool) -> Result<()> {
         let now = Instant::now();

@@ -75,10 +75,12 @@ pub(crate) async fn until_over(api: &Api, job: Uuid, with_logs: bool) -> Result<
 pub(crate) async fn logs(api: &Api, job: Uuid, is_followed: bool) -> Result<()> {
     let mut logs = Logs::new(job);
     if is_followed {
-        follow(api, job, Some(&mut logs), |_, _| Ok(())).await.map(drop)
-    } else {
-        logs.catch_up(api, |text| screen::raw(text.as_bytes())).await
+        follow(api, job, Some(&mut logs), |_, _| Ok(())).await?;
     }
+    if !is_followed || logs.is_behind() {
+        logs.catch_up(api, |text| screen::raw(text.as_bytes())).await?;
+    }
+    Ok(())
 }
 
 /// Looks at a job as often as the API says, until it is over: the whole job. Each look is shown, and what it has printed by then.

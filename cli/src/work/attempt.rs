@@ -3,13 +3,14 @@
 use std::{convert::Infallible, ffi::OsString, sync::Arc};
 
 use anyhow::{Context, Error, Result};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use rustix::process::Pid;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::{
     api::Api,
+    refusal::refused,
     screen::tell,
     signals::Signals,
     work::{
@@ -90,18 +91,28 @@ async fn settle(
     if let Some(fault) = fault {
         lease::give_back(api, assignment, &fault.to_string(), log.was_sent()).await;
     }
-    let is_confirmed = matches!(&done, Ok(Some(delivered)) if delivered.confirmed);
-    let lacks = matches!(&done, Ok(Some(delivered)) if delivered.lacks);
+    let is_whole = matches!(&done, Ok(Some(delivered)) if delivered.confirmed && !delivered.lacks);
     // A job that goes back begins anew elsewhere, and the room is needed here.
-    if fault.is_some() || is_confirmed && !lacks {
+    if fault.is_some() || is_whole {
         folder.remove().await;
     } else {
-        if is_confirmed {
+        if is_over(&done) {
             folder.set_delivered();
         }
         folder.leave().await;
     }
     done.map(|done| done.map_or(Outcome::Stopped, |delivered| Outcome::Ended(delivered.status)))
+}
+
+/// Whether the API takes no more of this attempt: the job is over, somebody else's, or gone.
+fn is_over(done: &Result<Option<Delivered>>) -> bool {
+    match done {
+        Ok(delivered) => delivered.is_some(),
+        Err(error) => refused(error).is_some_and(|refusal| {
+            matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND)
+                || refusal.is_about("Job already finished")
+        }),
+    }
 }
 
 /// A job that is run.

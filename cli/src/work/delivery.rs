@@ -15,7 +15,7 @@ use crate::{
     api::Api,
     beneath::{Root, Unusable},
     digest::Unwanted,
-    pace,
+    pace::{self, here},
     refusal::{refused, wait},
     screen::tell,
     upload::Target,
@@ -31,7 +31,7 @@ use crate::{
 
 /// Seconds to the next try where the API does not say.
 const AGAIN: u32 = 5;
-/// How long a report is tried again while the API can't take it.
+/// How long a report is tried again while the API can't take it, and files while none arrives.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A job as the API tells of it after a report.
@@ -128,7 +128,7 @@ async fn send(api: &Api, assignment: &Assignment, folder: &Folder, mut report: R
     let reported = if reported.terminal {
         reported
     } else {
-        upload::all(api, url, reported.uploads, &folder.job(), &report.files).await;
+        upload::all(api, url, reported.uploads, &folder.job(), &report.files, here(PATIENCE)).await;
         decided(api, Method::PUT, url, None).await?
     };
     Ok(Delivered { confirmed: reported.confirms(&report.files), lacks: report.lacks, status: reported.status })
@@ -139,7 +139,7 @@ async fn decided<T: DeserializeOwned>(api: &Api, method: Method, url: &str, body
     let begun = Instant::now();
     loop {
         match api.at(method.clone(), url, body).await {
-            Err(error) if refused(&error).is_none() && begun.elapsed() < PATIENCE => {
+            Err(error) if refused(&error).is_none() && begun.elapsed() < here(PATIENCE) => {
                 tell(format_args!("{error:#}"));
                 pace::retry(wait(&error), AGAIN).await;
             }

@@ -1,6 +1,9 @@
 //! Heartbeats, which hold a job.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Error, Result};
 use reqwest::{Method, StatusCode};
@@ -19,6 +22,7 @@ use crate::{
     refusal::{refused_with, wait},
     screen::tell,
     work::{
+        aside::Aside,
         events::{self, Event},
         folder::{Assignment, Folder},
         log::{Log, Place},
@@ -27,7 +31,7 @@ use crate::{
 
 /// Time to the next heartbeat where the API does not say: a third of the lease.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// The same after one that failed.
+/// The shortest time to the next one after one that failed.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a heartbeat holds a job at least.
 const LEASE: Duration = Duration::from_secs(90);
@@ -41,6 +45,8 @@ pub(crate) const LAST_LOG: Duration = Duration::from_secs(30);
 pub(crate) const STOPPED_LOG: Duration = Duration::from_secs(2);
 /// Bytes of the progress that are read.
 const LONGEST_PROGRESS: u64 = 100;
+/// How long reading them may take: the command may have put a file system there that does not answer.
+const READING: Duration = Duration::from_secs(1);
 
 /// What the API says of a lease.
 #[derive(Deserialize)]
@@ -57,6 +63,8 @@ struct Told {
 pub(crate) struct Lease {
     held_until: Instant,
     next_beat: Instant,
+    /// Time between two heartbeats while all is well.
+    every: Duration,
 }
 
 impl Lease {
@@ -64,10 +72,8 @@ impl Lease {
     pub(crate) fn of(expires_at: Option<&str>, next_beat_at: Option<&str>, at: Option<OffsetDateTime>) -> Self {
         let now = Instant::now();
         let after = |text: Option<&str>| Some((time(text?)? - at?).try_into().unwrap_or(Duration::ZERO));
-        Self {
-            held_until: now + here(after(expires_at).unwrap_or(LEASE).max(LEASE)),
-            next_beat: now + here(after(next_beat_at).unwrap_or(HEARTBEAT).clamp(SHORTEST, LONGEST)),
-        }
+        let every = here(after(next_beat_at).unwrap_or(HEARTBEAT).clamp(SHORTEST, LONGEST));
+        Self { held_until: now + here(after(expires_at).unwrap_or(LEASE).max(LEASE)), next_beat: now + every, every }
     }
 
     /// Of a job that another process has left: it begins with a heartbeat.
@@ -79,6 +85,14 @@ impl Lease {
     fn answered(answer: &Answer<Told>) -> Self {
         let Told { lease_expires_at, next_heartbeat_at, .. } = &answer.body;
         Self::of(lease_expires_at.as_deref(), next_heartbeat_at.as_deref(), answer.at)
+    }
+
+    /// When to beat after a heartbeat that failed: when its answer says; otherwise the more seldom the longer the lease is. Always before it
+    /// ends.
+    fn after_failure(self, said: Option<Duration>) -> Self {
+        let (left, shortest) = (self.held_until.saturating_duration_since(Instant::now()), here(AGAIN));
+        let wait = said.map_or((left / 4).min(self.every).max(shortest), |said| here(said.max(SHORTEST)));
+        Self { next_beat: Instant::now() + wait.min((left / 2).max(shortest)), ..self }
     }
 }
 
@@ -92,11 +106,13 @@ pub(crate) async fn hold(
     log: &Log,
     cancelled: &Notify,
 ) -> Error {
+    let mut reading = Aside::default();
     loop {
         sleep_until(lease.next_beat.into()).await;
-        let progress = progress(folder);
+        let job = folder.job();
+        let progress = reading.get(READING, move || progress(&job)).await.flatten();
         let beaten = async |bytes| {
-            let (answer, place) = beat(api, assignment, progress, bytes).await?;
+            let (answer, place) = beat(api, assignment, progress, bytes, false).await?;
             // Before what is printed is sent, which takes its time: the lease begins with the answer.
             let lease = Lease::answered(&answer);
             if answer.body.cancelled {
@@ -114,7 +130,7 @@ pub(crate) async fn hold(
                 Some(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => return error,
                 _ if Instant::now() > lease.held_until => return error.context("the lease has ended"),
                 _ => {
-                    lease.next_beat = Instant::now() + wait(&error).unwrap_or(AGAIN).clamp(SHORTEST, HEARTBEAT);
+                    lease = lease.after_failure(wait(&error));
                     tell(format_args!("{error:#}"));
                 }
             },
@@ -148,7 +164,7 @@ pub(crate) async fn give_back(api: &Api, assignment: &Assignment, reason: &str, 
 pub(crate) async fn send_log(api: &Api, assignment: &Assignment, log: &Log, most: Duration) {
     let send = async {
         while log.has_more() {
-            let sent = log.with_beat(api, true, async |bytes| beat(api, assignment, None, bytes).await).await;
+            let sent = log.with_beat(api, true, async |bytes| beat(api, assignment, None, bytes, true).await).await;
             if !sent.is_ok_and(|(_, sent)| sent) {
                 break;
             }
@@ -165,20 +181,25 @@ async fn beat(
     assignment: &Assignment,
     progress: Option<f64>,
     log_bytes: Option<usize>,
+    is_last: bool,
 ) -> Result<(Answer<Told>, Option<Place>)> {
     let url = assignment.job_status_url.replacen("?token=", "/heartbeat?token=", 1);
     let mut body = json!({ "progress": progress });
     if let Some(bytes) = log_bytes {
         body["log_bytes"] = bytes.into();
     }
-    let mut answer: Answer<Told> = api.at(Method::PUT, &url, Some(&body.to_string())).await?;
+    let body = Some(body.to_string());
+    let mut answer: Answer<Told> = match is_last {
+        true => api.at(Method::PUT, &url, body.as_deref()).await?,
+        false => api.briefly_at(Method::PUT, &url, body.as_deref()).await?,
+    };
     let place = answer.body.log.take();
     Ok((answer, place))
 }
 
 /// What the command says of its progress, if it is a number from 0 to 1.
-fn progress(folder: &Folder) -> Option<f64> {
-    let content = Root::open(&folder.job()).ok()?.content("progress", LONGEST_PROGRESS).ok()??;
+fn progress(job: &Path) -> Option<f64> {
+    let content = Root::open(job).ok()?.content("progress", LONGEST_PROGRESS).ok()??;
     let progress = std::str::from_utf8(&content).ok()?.trim().parse().ok()?;
     (0.0..=1.0).contains(&progress).then_some(progress)
 }
@@ -200,6 +221,21 @@ mod tests {
         assert_eq!(seconds(Some("2020-01-01T01:00:00Z"), Some("2020-01-01T00:02:00.500Z"), at), (3600, 121));
         // What nobody dated says nothing.
         assert_eq!(seconds(Some("2020-01-01T01:00:00Z"), Some("2020-01-01T00:02:00Z"), None), (90, 30));
+    }
+
+    #[test]
+    fn a_heartbeat_that_failed_is_followed_by_another_one_in_time() {
+        let after = |lease: u64, every: u64, said: Option<u64>| {
+            let (held_until, every) = (Instant::now() + Duration::from_secs(lease), Duration::from_secs(every));
+            let lease = Lease { held_until, next_beat: Instant::now(), every };
+            let next = lease.after_failure(said.map(Duration::from_secs)).next_beat;
+            (next - Instant::now()).as_secs_f64().round() as u64
+        };
+        // The first of a lease that lasts for the whole job, one of an old job, and the last ones before a lease ends.
+        assert_eq!(after(3600, 30, None), 30);
+        assert_eq!(after(600, 300, None), 150);
+        assert_eq!((after(60, 30, None), after(12, 30, None), after(0, 30, None)), (15, 5, 5));
+        assert_eq!((after(60, 30, Some(1)), after(60, 30, Some(20)), after(60, 30, Some(300))), (1, 20, 30));
     }
 
     #[test]

@@ -28,6 +28,8 @@ use crate::{
 
 /// Bytes of the largest chunk: what the API takes.
 const CHUNK: u64 = 1 << 20;
+/// The same on a line on which larger ones do not arrive in time.
+const SMALL_CHUNK: u64 = 64 << 10;
 /// Bytes from the beginning that the owner gets while the command runs: 50 MiB.
 const HEAD: u64 = 50 << 20;
 /// Bytes from the end. Of the 100 MiB that the API takes of an attempt, some are left for chunks that have to be sent again.
@@ -55,6 +57,8 @@ struct Spool {
     file: Option<File>,
     head: u64,
     tail: u64,
+    /// Bytes of the next chunk at most.
+    chunk: u64,
     /// Bytes that were printed.
     printed: u64,
     /// Bytes of them that are sent, or cut out.
@@ -137,6 +141,7 @@ impl Log {
             }
             Err(error) => {
                 tell(format_args!("what the command printed can't be sent now: {error:#}"));
+                self.with(Spool::failed);
                 Ok((answer, false))
             }
         }
@@ -161,7 +166,18 @@ impl Spool {
     }
 
     fn without_file() -> Self {
-        Self { file: None, head: 0, tail: 0, printed: 0, done: 0, gap: 0, asked: false, refused: false, is_cut: false }
+        Self {
+            file: None,
+            head: 0,
+            tail: 0,
+            chunk: CHUNK,
+            printed: 0,
+            done: 0,
+            gap: 0,
+            asked: false,
+            refused: false,
+            is_cut: false,
+        }
     }
 
     /// A full disk ends the log, and what is in it already is sent.
@@ -214,7 +230,7 @@ impl Spool {
         }
         let end = if self.done < self.head { self.printed.min(self.head) } else { self.printed };
         let (place, room) = self.place(self.done);
-        let length = (end - self.done).min(room).min(CHUNK);
+        let length = (end - self.done).min(room).min(self.chunk);
         let mut bytes = vec![0; usize::try_from(length).ok().filter(|length| *length > 0)?];
         if let Err(error) = file.read_exact_at(&mut bytes, place) {
             tell(format_args!("what the command printed can't be read: {error}"));
@@ -231,6 +247,12 @@ impl Spool {
             0 => self.done += chunk.len() as u64,
             _ => self.gap = 0,
         }
+        self.chunk = (self.chunk * 2).min(CHUNK);
+    }
+
+    /// A chunk has not arrived, as on a slow line.
+    fn failed(&mut self) {
+        self.chunk = (self.chunk / 2).max(SMALL_CHUNK);
     }
 }
 
@@ -263,6 +285,21 @@ mod tests {
         spool.print(b"pqrst");
         assert_eq!(sent(&mut spool, true), "klmnopqrst");
         assert_eq!(sent(&mut spool, true), "");
+        Ok(())
+    }
+
+    #[test]
+    fn chunks_get_smaller_until_they_arrive() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut spool = Spool::new(folder.path(), HEAD, TAIL);
+        spool.print(&vec![b'a'; 5 << 20]);
+        let mut sizes = Vec::new();
+        for arrives in [false, false, false, false, false, true, true] {
+            let chunk = spool.next(false).context("a chunk")?;
+            sizes.push(chunk.len() >> 10);
+            if arrives { spool.sent(&chunk) } else { spool.failed() }
+        }
+        assert_eq!(sizes, [1024, 512, 256, 128, 64, 64, 128]);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `jobchute work`: a miner that runs a command for every job of some chutes.
 
+mod aside;
 mod attempt;
 mod bars;
 mod claim;
@@ -25,7 +26,7 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -36,7 +37,8 @@ use uuid::Uuid;
 
 use crate::{
     api::Api,
-    pace, process,
+    pace::{self, here},
+    process,
     refusal::{refused, refused_with, wait},
     screen::tell,
     signals::Signals,
@@ -51,6 +53,9 @@ use lease::Lease;
 
 /// How long a claim that was sent is waited for after a signal.
 const LAST_CLAIM: Duration = Duration::from_secs(5);
+
+/// How long a miner that once was welcome goes on while nothing but refusals comes: its key may have ended.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Threads for what blocks that are there before the first job, whose processes may take all that this machine has for more. So many, that a name
 /// is looked up also while files are hashed.
@@ -194,6 +199,7 @@ fn told(assignment: &Assignment, outcome: Result<Outcome>) -> bool {
 
 /// The next job that this miner gets; None after a signal.
 async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<Option<(Assignment, Lease)>> {
+    let (mut pause, mut failures, mut refused_since) = (SOON, 0, None);
     loop {
         let claimed = tokio::select! {
             claimed = search.claim() => claimed,
@@ -205,13 +211,22 @@ async fn next(search: &mut Search<'_>, api: &Api, signals: &Signals) -> Result<O
                 return Ok(None);
             }
             Ok(Found::Job(assignment, lease)) => return Ok(Some((assignment, lease))),
-            Ok(Found::Nothing(again)) => again,
+            Ok(Found::Nothing(again)) => {
+                (pause, failures, refused_since) = (again, 0, None);
+                again
+            }
             // A chute is gone.
             Err(error) if refused_with(&error) == Some(StatusCode::NOT_FOUND) => return Err(error),
             Err(error) if !search.succeeded && refused(&error).is_some() => return Err(error),
             Err(error) => {
+                refused_since = refused(&error).map(|_| refused_since.unwrap_or_else(Instant::now));
+                if refused_since.is_some_and(|since| since.elapsed() > here(PATIENCE)) {
+                    return Err(error);
+                }
                 tell(format_args!("{error:#}"));
-                wait(&error).unwrap_or(SOON)
+                failures += 1;
+                // In trouble no more often than when all is well.
+                wait(&error).unwrap_or(pause * 2_u32.pow(failures.min(10)))
             }
         };
         tokio::select! {

@@ -1,6 +1,11 @@
 //! A miner's uploads.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Error, Result, ensure};
 use indicatif::ProgressBar;
@@ -9,26 +14,61 @@ use serde_json::json;
 
 use crate::{
     api::Api,
+    pace,
+    refusal::wait,
     screen::{self, tell},
-    upload::{self, Source, Target},
+    upload::{self, Lost, Source, TRIES, Target, is_refused_by_store, may_arrive},
     work::{
         bars,
         outputs::{self, Output},
     },
 };
 
-/// Sends every file where finish's answer says. One that fails does not keep the others: whether all arrived, the API knows.
-pub(crate) async fn all(api: &Api, job_url: &str, targets: Vec<Target>, job: &Path, files: &[Output]) {
+/// A file on its way.
+struct Waiting<'a> {
+    file: &'a Output,
+    target: Option<Target>,
+    /// How often S3 has refused it since a part of it has arrived.
+    refusals: u32,
+}
+
+/// Sends every file where finish's answer says. One that fails does not keep the others, and is sent again while it may arrive, until nothing
+/// has arrived for so long: whoever holds the job ends this earlier. Whether all arrived, the API knows.
+pub(crate) async fn all(
+    api: &Api,
+    job_url: &str,
+    targets: Vec<Target>,
+    job: &Path,
+    files: &[Output],
+    patience: Duration,
+) {
     let mut targets: HashMap<_, _> = targets.into_iter().map(|target| (target.filename.clone(), target)).collect();
-    for file in files {
+    let waiting = |file| Waiting { file, target: targets.remove(&file.filename), refusals: 0 };
+    let mut left: VecDeque<_> = files.iter().map(waiting).collect();
+    let (mut failures, mut last_arrival) = (0, Instant::now());
+    while let Some(mut next) = left.pop_front() {
+        let (file, mut proceeded) = (next.file, false);
         let shown = screen::name(&file.filename);
         let bar = upload::bar(shown.clone(), file.size);
         bar.set_draw_target(bars::target());
-        let sent = one(api, job_url, targets.remove(&file.filename), job, file, &bar).await;
+        let sent = one(api, job_url, next.target.take(), job, file, &bar, &mut proceeded).await;
         bar.finish_and_clear();
-        match sent {
-            Ok(()) => tell(format_args!("{shown} {} bytes", file.size)),
-            Err(error) => tell(format_args!("{shown}: {error:#}")),
+        if proceeded || sent.is_ok() {
+            (failures, next.refusals, last_arrival) = (0, 0, Instant::now());
+        }
+        let error = match sent {
+            Ok(()) => {
+                tell(format_args!("{shown} {} bytes", file.size));
+                continue;
+            }
+            Err(error) => error,
+        };
+        tell(format_args!("{shown}: {error:#}"));
+        next.refusals += u32::from(is_refused_by_store(&error));
+        if may_arrive(&error) && next.refusals < TRIES && last_arrival.elapsed() < patience {
+            left.push_back(next);
+            failures += 1;
+            pace::retry(wait(&error), failures).await;
         }
     }
 }
@@ -40,16 +80,18 @@ async fn one(
     job: &Path,
     file: &Output,
     bar: &ProgressBar,
+    proceeded: &mut bool,
 ) -> Result<()> {
     // Opened by the same rules as when it was found, and then used for all of its parts.
     let source = outputs::open(job).and_then(|folder| folder.file(Path::new(&file.filename)));
-    let source = source.map_err(|why| Error::msg(why.to_string()))?;
-    ensure!(source.metadata()?.len() == file.size, "it has changed since it was reported");
+    let source = source.map_err(|why| Error::new(Lost(why.to_string())))?;
+    let is_whole = source.metadata().is_ok_and(|now| now.len() == file.size);
+    ensure!(is_whole, Lost("it has changed since it was reported".to_owned()));
     let source = Arc::new(Source::new(source));
     let renew = async || {
         let url = job_url.replacen("?token=", "/upload?token=", 1);
         let body = json!({ "path": file.filename }).to_string();
         api.at(Method::PUT, &url, Some(&body)).await.map(|answer| Some(answer.body))
     };
-    upload::file(api, &source, file.size, first, renew, bar).await
+    upload::once(api, &source, file.size, first, renew, bar, proceeded).await
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     processes::{signal, until},
-    proxy::{Way, bodies, first, through},
+    proxy::{Way, all, bodies, first, through},
     run::{created, end_of, ended, keys, printed, stack, worked, working},
 };
 
@@ -101,6 +101,26 @@ async fn a_miner_outlives_a_refusal_of_its_look_for_work() -> Result<()> {
     // From the beginning it is the user's mistake.
     variables.insert("JOBCHUTE_MINER_KEY".to_owned(), "cpk_wrong".to_owned());
     assert_eq!(worked(&variables, "true").await?.0, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_miner_whose_key_has_ended_asks_less_and_less_and_ends() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let is_claim = |request: &str| request.ends_with("/claim");
+    let welcome = first(1, is_claim);
+    let seen = through(stack(), &mut variables, move |request| match welcome(request) {
+        None if is_claim(request) => Way::Refuse(401),
+        _ => Way::Pass,
+    })
+    .await?;
+    // An hour in a second.
+    variables.insert("JOBCHUTE_SPEED".to_owned(), "3600".to_owned());
+    let (code, told) = end_of(working(&variables, "true")?).await?;
+    assert!(code == 4 && told.contains("401"), "{code}: {told}");
+    // 4, 8, … 256, and then each 300 seconds.
+    let claims = all(&seen, is_claim, |_| ()).len();
+    assert!((9..30).contains(&claims), "{claims}");
     Ok(())
 }
 

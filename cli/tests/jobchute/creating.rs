@@ -195,7 +195,8 @@ async fn no_answer_leads_a_request_elsewhere_or_makes_another_one_of_it() -> Res
     let (direct, elsewhere, seen) = begin(|_| Way::Pass).await?;
     for (status, arguments) in [(301, &["create", &direct["JOBCHUTE_CHUTE"], "run"][..]), (307, &["list"])] {
         let (mut variables, there) = (direct.clone(), format!("{}/jobs", elsewhere["JOBCHUTE_URL"]));
-        let answer = there.clone();
+        // What follows may be a token.
+        let answer = format!("{there}?token=secret");
         through(stack(), &mut variables, move |_| Way::Move(status, answer.clone())).await?;
         let (code, told) = ended(&variables, arguments).await?;
         let said = format!("JOBCHUTE_URL is not where the API is, which answers: {there}: {status} ");

@@ -12,8 +12,8 @@ use local::{EngineCall, Fault, Stack};
 
 use crate::{
     processes::{PATIENCE, signal},
-    proxy::{Way, first, through},
-    run::{command, created, ended, kept, keys, printed, stack, worked, working},
+    proxy::{Way, all, first, through},
+    run::{command, created, ended, keys, printed, stack, worked, working},
 };
 
 /// The files of a job as its owner gets them, and what `watch` tells of it.
@@ -227,26 +227,59 @@ async fn a_reader_that_reads_gets_all_that_is_printed_and_the_last_words() -> Re
 
 #[tokio::test]
 async fn a_file_that_fails_does_not_keep_the_others() -> Result<()> {
-    let stack = Stack::start().await?;
-    let variables = keys(&stack).await?;
+    let variables = keys(stack()).await?;
     let job = created(&variables).await?;
-    // As often as a file is tried.
-    let fails = first(5, |operation| operation == "PutObject");
-    stack.set_faults(move |call: &EngineCall| match fails(&call.operation) {
-        Some(_) if call.function.is_none() => Fault::FailBefore(503),
-        _ => Fault::None,
-    });
-    let (code, told) = worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; echo 2 >b; echo 3 >c"#).await?;
+    let mut slow = variables.clone();
+    let is_a = |request: &str| request.ends_with("/outputs/a");
+    let seen = through(stack(), &mut slow, move |request| if is_a(request) { Way::Refuse(403) } else { Way::Pass });
+    let seen = seen.await?;
+    let (code, told) = worked(&slow, r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; echo 2 >b; echo 3 >c"#).await?;
     assert!(code == 1 && told.contains(&format!("{job}: partial_failure")), "{code}: {told}");
-    let kept = Path::new(kept(&told)?);
-    assert_eq!(fs::read_to_string(kept.join("job/output/a"))?, "1\n");
-    fs::remove_dir_all(kept)?;
+    assert_eq!(all(&seen, is_a, |_| ()).len(), 5, "{told}");
+    // The API takes no more of a job that is over: there is no bringing home, and nobody is told so again.
+    let line = told.lines().find_map(|line| line.strip_prefix("what its owner does not get is kept in "));
+    assert_eq!(fs::read_to_string(Path::new(line.context("nothing is kept")?).join("output/a"))?, "1\n");
+    assert!(!told.contains("--resume"), "{told}");
+    created(&variables).await?;
+    let (_, told) = worked(&variables, "true").await?;
+    assert!(!told.contains("a former process"), "{told}");
 
     let folder = tempfile::tempdir()?;
     let to = folder.path().to_str().context("a path")?;
     let (code, told) = ended(&variables, &["download", &job, "--to", to]).await?;
     assert_eq!(code, 1);
     assert!(told.contains("a is missing: not uploaded\n") && told.contains("b\n") && told.contains("c\n"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_outlast_an_s3_that_is_busy_for_minutes() -> Result<()> {
+    let stack = Stack::start().await?;
+    let mut variables = keys(&stack).await?;
+    let job = created(&variables).await?;
+    let fails = first(30, |operation| operation == "PutObject");
+    stack.set_faults(move |call: &EngineCall| match fails(&call.operation) {
+        Some(_) if call.function.is_none() => Fault::FailBefore(503),
+        _ => Fault::None,
+    });
+    variables.insert("JOBCHUTE_SPEED".to_owned(), "100".to_owned());
+    let (code, told) = worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; echo 2 >b; echo 3 >c"#).await?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_sent_for_an_hour_is_done_without() -> Result<()> {
+    let stack = Stack::start().await?;
+    let mut variables = keys(&stack).await?;
+    let job = created(&variables).await?;
+    stack.set_faults(|call: &EngineCall| match call.function {
+        None if call.operation == "PutObject" => Fault::FailBefore(503),
+        _ => Fault::None,
+    });
+    variables.insert("JOBCHUTE_SPEED".to_owned(), "1000".to_owned());
+    let (code, told) = worked(&variables, r#"echo 1 >"$JOBCHUTE_OUTPUT/a""#).await?;
+    assert!(code == 1 && told.contains(&format!("{job}: partial_failure")), "{code}: {told}");
     Ok(())
 }
 

@@ -1,12 +1,16 @@
 //! What a miner is started in.
 
-use std::{os::unix::fs::chown, path::Path, process::Stdio};
+use std::{fs, os::unix::fs::chown, path::Path, process::Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::process::geteuid;
 use tokio::process::Command;
 
-use crate::run::{Variables, created, end_of, keys, printed, stack, told};
+use crate::{
+    processes::{signal, until},
+    proxy::{Way, all, through},
+    run::{Variables, created, end_of, keys, printed, stack, told},
+};
 
 /// `work --once` with a script, started by another program.
 async fn worked_below(variables: &Variables, program: &[&str], script: &str) -> Result<(i32, String)> {
@@ -95,13 +99,19 @@ async fn what_a_command_leaves_to_its_supervisor_is_no_zombie_while_it_runs() ->
     Ok(())
 }
 
-/// A script that runs the miner in a PID namespace of its own. None where this user gets none.
-async fn worked_in_a_namespace(variables: &Variables, options: &[&str], script: &str) -> Result<Option<(i32, String)>> {
+/// What begins the command line of a program in a PID namespace of its own.
+fn in_a_namespace() -> Vec<&'static str> {
     let mut namespace = vec!["unshare"];
     if !geteuid().is_root() {
         namespace.extend(["--user", "--map-root-user"]);
     }
     namespace.extend(["--pid", "--fork", "--kill-child"]);
+    namespace
+}
+
+/// A script that runs the miner in a PID namespace of its own. None where this user gets none.
+async fn worked_in_a_namespace(variables: &Variables, options: &[&str], script: &str) -> Result<Option<(i32, String)>> {
+    let mut namespace = in_a_namespace();
     namespace.extend(options);
     let (code, told) = worked_below(variables, &namespace, script).await?;
     if told.starts_with("unshare: ") {
@@ -109,6 +119,31 @@ async fn worked_in_a_namespace(variables: &Variables, options: &[&str], script: 
         return Ok(None);
     }
     Ok(Some((code, told)))
+}
+
+#[tokio::test]
+async fn a_command_that_is_a_containers_first_process_ends_at_a_signal() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let seen = through(stack(), &mut variables, |_| Way::Pass).await?;
+    let [program, options @ ..] = &in_a_namespace()[..] else { unreachable!("it has a program") };
+    if !Command::new(program).args(options).arg("true").status().await?.success() {
+        println!("this system gives this user no PID namespace");
+        return Ok(());
+    }
+    for arguments in [["watch", &job, "--json"], ["logs", &job, "--follow"]] {
+        let looks = || all(&seen, |_| true, |_| ()).len();
+        let before = looks();
+        let mut command = Command::new(program);
+        command.args(options).arg(env!("CARGO_BIN_EXE_jobchute")).args(arguments).envs(&variables);
+        let watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        until("it does not look", || looks() > before).await?;
+        let parent = watch.id().context("it runs")?;
+        let first = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+        signal(first.trim().parse()?, "TERM")?;
+        assert_eq!(end_of(watch).await?.0, 143, "{arguments:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::{
     processes::until,
-    proxy::{Seen, Way, all, through},
-    run::{Variables, command, created, jobchute, keys, printed, stack, worked},
+    proxy::{Seen, Way, all, first, through},
+    run::{Variables, command, created, ended, jobchute, keys, printed, stack, worked},
 };
 
 fn is_list(request: &str) -> bool {
@@ -80,9 +80,25 @@ async fn several_jobs_are_watched_to_the_worst_end() -> Result<()> {
             assert_eq!((shown.len(), complaint.as_str()), (2, ""));
         }
     }
-    // One list each, and the one job that is not in it.
-    assert_eq!(all(&seen, is_list, |_| ()).len(), 3);
+    // One list each, another one where all of a list was over at once, and the one job that is not in it.
+    assert_eq!(all(&seen, is_list, |_| ()).len(), 4);
     assert_eq!(others(&seen), [format!("GET /jobs/{unknown}")]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_the_list_shows_a_moment_late_is_watched() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    printed(&variables, &["cancel", &job]).await?;
+    let is_late = first(1, is_list);
+    through(stack(), &mut variables, move |request| match is_late(request) {
+        Some(_) => Way::Answer(r#"{"jobs": [], "next_cursor": null}"#.to_owned()),
+        None => Way::Pass,
+    })
+    .await?;
+    let (code, told) = ended(&variables, &["watch", "--chute", &variables["JOBCHUTE_CHUTE"]]).await?;
+    assert!(code == 11 && told.contains(&job), "{code}: {told}");
     Ok(())
 }
 
