@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { pause } from "../../functions/docs/assets/api.js";
 import { browser, stack } from "./setup.js";
 import { claim, findings, jobchute, jobchuteBeside, newAccounts, openConsole, openPage, screenshots } from "./stack.js";
 
@@ -438,3 +439,13 @@ for (const colorScheme of ["light", "dark"]) {
     await context.close();
   });
 }
+
+test("what fails is asked for less and less, and as usual when it goes well again", () => {
+  const [failed, busy] = [new Error(), { wait: 7000 }];
+  const waits = [null, failed, failed, busy, failed, null, failed].map((error) => pause("a", 3000, error));
+  assert.deepEqual(waits, [3000, 6000, 12_000, 7000, 48_000, 3000, 6000]);
+  // Never more often than when all is well, and at least each five minutes.
+  assert.equal(pause("b", 400_000, failed), 400_000);
+  for (const _ of Array(20)) pause("b", 3000, failed);
+  assert.equal(pause("b", 3000, failed), 300_000);
+});

@@ -12,8 +12,11 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** The longest that an answer makes the page wait, in seconds. */
+/** The longest that an answer, or failures, make the page wait, in seconds. */
 const LONGEST = 300;
+
+/** How often in a row each look has failed. */
+const failures = {};
 
 /**
  * An answer that is not a success. `status` is 0 when there was no answer; `wait` as in an answer; `errors` when they have places; `asked`
@@ -37,9 +40,21 @@ export class Refused extends Error {
 }
 
 /** The milliseconds after which an answer says to ask again; null when it does not. */
-function waitOf(answer) {
-  const seconds = Number(answer.headers.get("retry-after"));
+function waitOf({ headers }) {
+  const said = headers.get("retry-after");
+  // What stands before the API may say a time, by the clock that dates its answer.
+  const until = () => (Date.parse(said) - (Date.parse(headers.get("date")) || Date.now())) / 1000;
+  const seconds = Number.isNaN(Number(said)) ? until() : Number(said);
   return seconds > 0 ? Math.min(seconds, LONGEST) * 1000 : null;
+}
+
+/**
+ * How long to wait, in milliseconds, before this is asked for again: as usual, and after an error as its answer says, or twice as long each
+ * time. `error` is null when it went well.
+ */
+export function pause(name, usual, error) {
+  failures[name] = error ? (failures[name] ?? 0) + 1 : 0;
+  return error?.wait ?? Math.max(usual, Math.min(usual * 2 ** failures[name], LONGEST * 1000));
 }
 
 /** What a request answers: the JSON, its text, and when to ask again. A body that is a text is sent as it is. */

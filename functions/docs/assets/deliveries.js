@@ -1,6 +1,6 @@
 // A job's webhook: what came of each try to tell its receiver that the job is over. What a receiver answered is shown as text.
 
-import { getWebhook, redeliverWebhook } from "./api.js";
+import { getWebhook, pause, redeliverWebhook } from "./api.js";
 import { button, element, time, until } from "./element.js";
 import { $, act, again, news, notice, place, sameRound, trouble } from "./page.js";
 import { fact } from "./view.js";
@@ -46,7 +46,7 @@ function facts(job, { webhook_id: id, next_try_at: next } = {}) {
 export async function refreshDeliveries(job) {
   if (!isShown(job)) return;
   const isCurrent = sameRound();
-  let wait = SOONEST;
+  let [wait, failed] = [SOONEST, null];
   try {
     const log = await getWebhook(job.job_id);
     if (!isCurrent()) return;
@@ -59,9 +59,9 @@ export async function refreshDeliveries(job) {
     if (!isCurrent()) return;
     trouble("webhook", error.status === 404 ? null : error);
     if (error.status === 404) return;
-    wait = error.wait ?? wait;
+    failed = error;
   }
-  again("webhook", wait, () => refreshDeliveries(job));
+  again("webhook", pause("webhook", wait, failed), () => refreshDeliveries(job));
 }
 
 /** Milliseconds to the next look, where it is tried at that time. Hours may lie before it, in which nothing happens. */

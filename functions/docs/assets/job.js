@@ -1,6 +1,6 @@
 // One job: looked at until it is over, and what is done with it.
 
-import { cancelJob, deleteJob, download, getJob, getState, retryJob } from "./api.js";
+import { cancelJob, deleteJob, download, getJob, getState, pause, retryJob } from "./api.js";
 import { deliveries, refreshDeliveries } from "./deliveries.js";
 import { forgetJob, knownJob, showList } from "./list.js";
 import { leaveLog, refreshLog } from "./log.js";
@@ -12,6 +12,8 @@ import { gone, runs, whole, words } from "./view.js";
 /** Milliseconds to the next look where the API does not say. */
 const JOB_EVERY = 1500;
 
+/** Milliseconds to the next look, as the API said last. */
+let usual = JOB_EVERY;
 /** The job as it is shown; `job.state` is the state that this is about, as it came. */
 let job = null;
 /** The job's heading takes the focus when it is there. */
@@ -35,11 +37,11 @@ export function expectJob(isExpected) {
 export async function refreshJob() {
   const [{ id }, isCurrent] = [place(), sameRound()];
   if (!id) return;
-  let wait = JOB_EVERY;
+  let failed = null;
   try {
     const state = await getState(id);
     if (!isCurrent()) return;
-    wait = state.wait ?? wait;
+    usual = state.wait ?? JOB_EVERY;
     // What stands still can be selected and read out. That the log grows is shown elsewhere.
     const said = state.text.replace(/"log_bytes":\d+,/, "");
     if (said !== job?.state) {
@@ -55,9 +57,9 @@ export async function refreshJob() {
     if (!isCurrent()) return;
     if (error.status === 404) return showGone(id);
     trouble("job", error);
-    wait = error.wait ?? wait;
+    failed = error;
   }
-  again("job", wait, refreshJob);
+  again("job", pause("job", usual, failed), refreshJob);
 }
 
 /** There is something to be fetched: until then a job's state says all but its arguments. */

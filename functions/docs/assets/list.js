@@ -1,6 +1,6 @@
 // The list of jobs: asked for again and again while somebody looks at it.
 
-import { getState, key, listJobs, retryJob } from "./api.js";
+import { getState, key, listJobs, pause, retryJob } from "./api.js";
 import { element, passTime } from "./element.js";
 import { $, act, again, ask, notice, place, sameRound, trouble } from "./page.js";
 import { listed } from "./view.js";
@@ -28,7 +28,7 @@ export const knownChutes = () => chutes;
 /** Looks at the list, and again when it may have changed. `onListed` is called after each look. */
 export async function refreshList(onListed) {
   const isCurrent = sameRound();
-  let wait = LIST_SOONEST;
+  let failed = null;
   try {
     const newest = await listJobs(query());
     if (!isCurrent()) return;
@@ -38,15 +38,16 @@ export async function refreshList(onListed) {
     await refreshOlder(kept);
     if (!isCurrent()) return;
     trouble("list", null);
-    wait = Math.min(Math.max((Date.now() - page.since) / 10, LIST_SOONEST), LIST_LATEST);
     onListed();
   } catch (error) {
     if (!isCurrent()) return;
     trouble("list", error);
-    wait = error.wait ?? wait;
+    failed = error;
   }
   passTime();
-  if (key.get()) again("list", wait, () => refreshList(onListed));
+  const since = page.text === null ? 0 : Date.now() - page.since;
+  const usual = Math.min(Math.max(since / 10, LIST_SOONEST), LIST_LATEST);
+  if (key.get()) again("list", pause("list", usual, failed), () => refreshList(onListed));
 }
 
 /** What is asked for. */

@@ -37,6 +37,7 @@ export function sameRound() {
   return () => mine === round;
 }
 
+/** Does this again in so many milliseconds, and when somebody looks. */
 export function again(name, milliseconds, work) {
   clearTimeout(timers[name]);
   // Pages that were opened at the same time do not ask at the same time for ever.
