@@ -10,7 +10,7 @@ use shared::{
     http::{Fields, Object, object, reply, request::now, tree},
     model::{Job, OutputFile, lifecycle},
     outputs::{
-        allowance, cut,
+        allowance, are_cut_alike, cut,
         declaration::{Declaration, declare},
     },
     tables::jobs::Change,
@@ -45,18 +45,17 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     let path = path(body)?;
     let now = now(request);
     let uploads = app.uploads(request, &claims)?;
-    let mut tries = 0..TRIES;
+    let (mut tries, mut another) = (0..TRIES, false);
     let (job, file) = loop {
         let (job, before) = expected_file(app, &claims, &path).await?;
         let file = declared_anew(app, &declared, &job, &before)?;
         if file == before {
             break (job, file);
         }
-        let another = |told: bool, same: bool| told && !same;
-        if another(before.sha256.is_some(), file.sha256 == before.sha256)
-            || another(before.size.is_some(), file.size == before.size)
-        {
+        if is_another(&before, &file) {
+            // Before it is stored, or whoever repeats it would go on with what has come; and once more after that, for what begins meanwhile.
             uploads.give_up(&job, &before).await?;
+            another = true;
         }
         if let Some(job) = store(app, &claims, job, &file, now).await? {
             break (job, file);
@@ -68,7 +67,14 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     if job.terminal {
         return Err(Error::already_finished());
     }
-    Ok(reply::json(200, &uploads.renewed(&job, &file).await?))
+    Ok(reply::json(200, &uploads.renewed(&job, &file, another).await?))
+}
+
+/// Whether parts that have come of the file as it was are of no use to it as it is declared now.
+fn is_another(before: &OutputFile, file: &OutputFile) -> bool {
+    let has_another_hash = before.sha256.is_some() && file.sha256 != before.sha256;
+    // Nothing came in parts while nobody had told its size.
+    has_another_hash || (before.size.is_some() && !(file.size == before.size && are_cut_alike(before, file)))
 }
 
 /// The file as it is declared now.
