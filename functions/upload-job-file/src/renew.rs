@@ -18,12 +18,12 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use crate::expected::{change, expected_file};
+use crate::expected::expected_file;
 
 /// Bytes of the largest request body: 16 KiB.
 const BODY_LIMIT: usize = 16 << 10;
 
-/// How often a declaration is tried beside others of the same long list, and milliseconds, at most, between two tries.
+/// How often a declaration is tried beside others of the same file or the same long list, and milliseconds, at most, between two tries.
 const TRIES: usize = 8;
 const PAUSE_MS: u64 = 200;
 
@@ -57,7 +57,7 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
             uploads.give_up(&job, &before).await?;
             another = true;
         }
-        if let Some(job) = store(app, &claims, job, &file, now).await? {
+        if let Some(job) = store(app, &claims, job, (&before, &file), now).await? {
             break (job, file);
         }
         tries.next().ok_or_else(|| Error::unavailable("renew: UpdateItem", "others declare files all the time"))?;
@@ -94,19 +94,24 @@ fn declared_anew(app: &App, declared: &Value, job: &Job, before: &OutputFile) ->
     Ok(file)
 }
 
-/// Stores what was declared; None when the list is stored apart, and another one has taken its place since it was read.
-async fn store(app: &App, claims: &JobClaims, mut job: Job, file: &OutputFile, now: Timestamp) -> Result<Option<Job>> {
-    const DOING: &str = "renew: UpdateItem";
+/// Stores what was declared, in a list apart from the item where it is too long for that; None when the file has changed since it was read,
+/// or, of a list apart, any other.
+async fn store(
+    app: &App,
+    claims: &JobClaims,
+    mut job: Job,
+    (before, file): (&OutputFile, &OutputFile),
+    now: Timestamp,
+) -> Result<Option<Job>> {
     let file_id = OutputFile::id(job.job_id, &file.filename);
-    if job.file_list.is_none() {
-        let transition = lifecycle::file_declared(claims.att, &file_id.to_string(), file, now)?;
-        return change(app, claims, transition, DOING).await.map(Some);
-    }
     job.files.get_or_insert_default().insert(file_id, file.clone());
     let payloads = app.payloads()?;
     let (listed, recorded) = payloads.record_files(&job).await?;
-    let transition = lifecycle::list_replaced(&listed, &job, now)?;
-    let change = app.jobs.change_attempt(claims.sub, claims.att, transition, DOING).await;
+    let transition = match (&listed.file_list, &job.file_list) {
+        (None, None) => lifecycle::file_declared(claims.att, &file_id.to_string(), before, file, now)?,
+        _ => lifecycle::list_replaced(&listed, &job, now)?,
+    };
+    let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "renew: UpdateItem").await;
     match payloads.settle(&listed, &recorded, change).await? {
         Change::Made(job) => Ok(Some(job)),
         Change::Refused(job) if job.terminal => Err(Error::already_finished()),
