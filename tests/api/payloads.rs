@@ -599,6 +599,29 @@ async fn a_form_while_the_list_leaves_the_item_is_taken() {
 }
 
 #[tokio::test]
+async fn a_cancelled_job_ends_cancelled_whatever_is_gone() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let (running, reported) = (create(&night, "serve").await, night.create("train").await);
+    night.claim(&miner, &running).await;
+    let url = night.claim(&miner, &reported).await;
+    for job_id in [&running, &reported] {
+        night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+    }
+    Client::nobody().post(&url, report()).await.ok();
+    for key in [payloads(&night.stack, &running).await, payloads(&night.stack, &reported).await].concat() {
+        remove(&night.stack, &key).await;
+    }
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await, json!({"cancelled": 1, "lost": 1}));
+    for job_id in [&running, &reported] {
+        let stored = item(&night.stack, "JobsTable", "job_id", job_id).await;
+        assert_eq!((&stored["status"]["S"], &stored["terminal"]["BOOL"]), (&json!("cancelled"), &json!(true)));
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_payload_that_is_gone_is_an_error_that_names_it_and_ends_the_job() {
     let night = Night::begin().await;
     let (nobody, miner) = (Client::nobody(), night.miner().await);

@@ -260,7 +260,11 @@ impl Job {
 
     /// What is gone without which it is of no use to anybody.
     fn is_lost(&self) -> Option<Part> {
-        let needed: &[_] = if self.report.is_some() { &[Part::Result, Part::List] } else { &[Part::Arguments] };
+        let needed: &[_] = match self.report {
+            Some(_) => &[Part::Result, Part::List],
+            None if self.cancel => &[],
+            None => &[Part::Arguments],
+        };
         needed.iter().copied().find(|part| self.lacks(*part))
     }
 

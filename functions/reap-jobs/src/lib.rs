@@ -317,12 +317,15 @@ async fn end(app: &App, checked: &Job, seen: Seen, lease: Option<&Lease>, now: T
     }
 }
 
-/// Sees whether that is there without which the job is of no use to anybody: its arguments, or what was reported. The list of files is
-/// loaded.
+/// Sees whether that is there without which the job is of no use to anybody: its arguments, unless it is not to be run any more, or what was
+/// reported. The list of files is loaded.
 async fn gone(app: &App, job: &mut Job) -> Result<Option<Gone>> {
     let payloads = app.payloads()?;
     if job.report.is_none() {
-        return payloads.gone(job, PayloadKind::Arguments).await;
+        return match job.cancel_requested_at {
+            Some(_) => Ok(None),
+            None => payloads.gone(job, PayloadKind::Arguments).await,
+        };
     }
     match payloads.gone(job, PayloadKind::Result).await? {
         None => payloads.load(job, &[PayloadKind::Files]).await,
