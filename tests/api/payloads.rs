@@ -15,7 +15,9 @@ use futures_util::future::join_all;
 use local::{Fault, Front, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Form, Night, World, input::uploaded, item, objects, remove_objects, s3, text, upload};
+use tests::{
+    Answer, Client, Form, Night, World, dynamodb, input::uploaded, item, objects, remove_objects, s3, text, upload,
+};
 use tokio::{runtime::Handle, task::block_in_place};
 
 const MIB: usize = 1 << 20;
@@ -618,6 +620,65 @@ async fn a_cancelled_job_ends_cancelled_whatever_is_gone() {
         let stored = item(&night.stack, "JobsTable", "job_id", job_id).await;
         assert_eq!((&stored["status"]["S"], &stored["terminal"]["BOOL"]), (&json!("cancelled"), &json!(true)));
     }
+    night.stack.shutdown().await;
+}
+
+/// A job whose large result is gone, whose file is there, and whose miner is silent: its id.
+async fn without_result(night: &Night, cancelled: bool) -> String {
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    if cancelled {
+        night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+    }
+    let report = json!({"status": "complete", "result": object(LARGE), "output_filenames": ["a", "b"]});
+    let answer = Client::nobody().post(&url, report).await.ok();
+    assert_eq!(upload(&text(&answer["output_storage_urls"]["a"]), b"hello").await.status, 200);
+    for key in payloads(&night.stack, &job_id).await {
+        remove(&night.stack, &key).await;
+    }
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await["lost"], 1);
+    job_id
+}
+
+#[tokio::test]
+async fn a_lost_miners_files_are_kept_where_its_result_is_gone() {
+    let night = Night::begin().await;
+    for (cancelled, status) in [(false, "error"), (true, "cancelled")] {
+        let job_id = without_result(&night, cancelled).await;
+        let job = night.get(&job_id).await;
+        assert_eq!((&job["status"], &job["result"]), (&json!(status), &Value::Null));
+        let detail = text(&job["error_detail"]);
+        assert!(detail.contains("Failed to upload files: b"), "{detail}");
+        assert!(detail.ends_with("What the job needs is no longer in the bucket of outputs: its result"), "{detail}");
+        assert_eq!(arrived(&job["output_files"]), ["a"]);
+        let files = job["output_files"].as_object().unwrap();
+        let (file_id, _) = files.iter().find(|(_, file)| file["filename"] == "a").unwrap();
+        let download = night.user.get(&night.url(&format!("/jobs/{job_id}/download/{file_id}"))).await;
+        assert_eq!(Client::nobody().get(download.header("location").unwrap()).await.bytes, b"hello");
+        night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+        assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_that_nobody_has_looked_at_since_the_result_is_gone_go_with_the_job() {
+    let night = Night::begin().await;
+    let job_id = without_result(&night, false).await;
+    // As an earlier checkout has ended it.
+    let files = item(&night.stack, "JobsTable", "job_id", &job_id).await["files"]["M"].clone();
+    for file_id in files.as_object().unwrap().keys() {
+        let update = json!({
+            "TableName": night.stack.resource("JobsTable").unwrap(), "Key": {"job_id": {"S": job_id}},
+            "UpdateExpression": "SET files.#file.u = :no REMOVE files.#file.v",
+            "ExpressionAttributeNames": {"#file": file_id}, "ExpressionAttributeValues": {":no": {"BOOL": false}},
+        });
+        dynamodb(&night.stack, "UpdateItem", update).await;
+    }
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await, json!({"retired": 1}));
+    assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
     night.stack.shutdown().await;
 }
 

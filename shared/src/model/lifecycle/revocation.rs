@@ -36,7 +36,22 @@ pub struct Revocation {
 
 /// Reported → terminal, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
 pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
-    Ok(lost(as_held(complete(job, now)?, job), job, lease, now))
+    let change = complete(job, now)?;
+    let change = match job.result.as_ref().and_then(Payload::stored).filter(|stored| stored.lost) {
+        Some(stored) => change.set("result", attribute(stored)?),
+        None => change,
+    };
+    Ok(lost(as_held(change, job), job, lease, now))
+}
+
+/// The job, whose files were checked, as it ends for that its result is gone from the bucket.
+pub fn without_result(job: Job) -> Job {
+    let (status, detail) = end_for(&job, PayloadKind::Result);
+    let result = job.result.map(|result| match result {
+        Payload::Stored(stored) => Payload::Stored(Stored { lost: true, ..stored }),
+        inline @ Payload::Inline(_) => inline,
+    });
+    Job { status, error_detail: Some(detail), result, ..job }
 }
 
 /// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
