@@ -259,6 +259,25 @@ async fn a_worker_whose_answer_was_lost_finds_its_job() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_arguments_cannot_be_read_takes_no_job_from_who_could_not_ask_again() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let path = night.url(&format!("/jobs/{}/train", night.chute_id));
+    let job_id = text(&night.user.post(&path, json!({"a": "x".repeat(100 << 10)})).await.ok()["job_id"]);
+    night.fail(Some("GetObject"), Fault::FailBefore(503));
+    assert_eq!(next_of(&night, &miner, None).await.status, 503);
+    night.fail(None, Fault::None);
+    assert_eq!(night.get(&job_id).await["status"], "pending");
+    let answer = next_of(&night, &miner, None).await;
+    // The caller with the chute, the chute's queue, the job and the write; the arguments.
+    assert_eq!(answer.engine_calls(), (4, 1));
+    let assigned = answer.ok();
+    assert_eq!((&assigned["job_id"], &assigned["attempt"]), (&json!(job_id), &json!(1)));
+    assert_eq!(assigned["job_data"]["a"].as_str().unwrap().len(), 100 << 10);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_signature_is_good_for_one_job() {
     let night = Night::begin().await;
     let (first, second) = (night.create("train").await, night.create("train").await);

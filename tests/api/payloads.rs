@@ -5,7 +5,7 @@ use std::{
     io::Write,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,9 @@ use futures_util::future::join_all;
 use local::{Fault, Front, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, Client, Form, Night, World, input::uploaded, item, objects, remove_objects, s3, text, upload};
+use tests::{
+    Answer, Client, Form, Night, World, dynamodb, input::uploaded, item, objects, remove_objects, s3, text, upload,
+};
 use tokio::{runtime::Handle, task::block_in_place};
 
 const MIB: usize = 1 << 20;
@@ -314,6 +316,22 @@ fn sent_before<F: Future<Output = Answer>>(
     });
 }
 
+/// Before the next call of this operation for an upload is carried out, the miner sends this. What that calls is not waited for.
+fn sent_beside_upload<F: Future<Output = Answer>>(
+    night: &Night,
+    operation: &'static str,
+    send: impl Fn() -> F + Send + Sync + 'static,
+) {
+    let is_due = AtomicBool::new(true);
+    night.stack.set_faults(move |call| {
+        let is_meant = call.operation == operation && call.function.as_deref() == Some("upload-job-file");
+        if is_meant && is_due.swap(false, Ordering::SeqCst) {
+            block_in_place(|| Handle::current().block_on(send()).ok());
+        }
+        Fault::None
+    });
+}
+
 /// The same: the miner declares this file.
 fn declared_before(night: &Night, function: &'static str, operation: &'static str, url: &str, number: usize) {
     let url = url.to_owned();
@@ -335,7 +353,6 @@ fn arrived(files: &Value) -> Vec<&str> {
     let files = files.as_object().unwrap().values().filter(|file| file["uploaded"] == true);
     files.filter_map(|file| file["filename"].as_str()).collect()
 }
-
 
 #[tokio::test]
 async fn a_completion_that_was_written_needs_no_other_read() {
@@ -437,7 +454,10 @@ async fn a_heartbeat_while_the_reaper_checks_leaves_the_list_as_it_was() {
         assert_eq!(night.get(&job_id).await["output_files"].as_object().unwrap().len(), 200);
         assert_eq!(payloads(&night.stack, &job_id).await.len(), 2);
         let done = Client::nobody().put(&url, Value::Null).await.ok();
-        assert_eq!((&done["status"], arrived(&done["output_files"])), (&json!("partial_failure"), vec!["frames/0007.png"]));
+        assert_eq!(
+            (&done["status"], arrived(&done["output_files"])),
+            (&json!("partial_failure"), vec!["frames/0007.png"])
+        );
         night.stack.shutdown().await;
     }
 }
@@ -499,6 +519,169 @@ async fn declarations_at_once_of_a_long_list_are_all_kept() {
     night.stack.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn declarations_at_once_of_one_file_are_both_kept() {
+    let night = Night::begin().await;
+    let (job_id, url, _) = night.finished(&night.miner().await, &["a"]).await;
+    let route = url.replace("?token=", "/upload?token=");
+    let other = route.clone();
+    sent_beside_upload(&night, "UpdateItem", move || {
+        let route = other.clone();
+        async move { Client::nobody().put(&route, json!({"path": "a", "sha256": "0".repeat(64)})).await }
+    });
+    Client::nobody().put(&route, json!({"path": "a", "size": 5})).await.ok();
+    let job = night.get(&job_id).await;
+    let file = job["output_files"].as_object().unwrap().values().next().unwrap();
+    assert_eq!((&file["size"], &file["sha256"]), (&json!(5), &json!("0".repeat(64))));
+    night.stack.shutdown().await;
+}
+
+/// A reported job with 110 files, whose list outgrows its item with the next declaration, of number 10: its id, and its miner's URL.
+async fn almost_too_long(night: &Night) -> (String, String) {
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    Client::nobody().post(&url, json!({"status": "complete", "output_filenames": names(110)})).await.ok();
+    for number in 0..10 {
+        declare(&url, number).await.ok();
+    }
+    assert!(is_in_item(night, &job_id).await);
+    (job_id, url)
+}
+
+/// Whether the job's list of files is in its item.
+async fn is_in_item(night: &Night, job_id: &str) -> bool {
+    let item = item(&night.stack, "JobsTable", "job_id", job_id).await;
+    assert_ne!(item["files"].is_object(), item["file_list"].is_object());
+    item["files"].is_object()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_outgrows_its_item_leaves_it_with_all_that_was_declared_and_sent() {
+    let night = Night::begin().await;
+    // Alone; beside another one that takes it out; beside a form.
+    for (beside, declared) in [("nothing", 10), ("declaration", 11), ("form", 10)] {
+        let (job_id, url) = almost_too_long(&night).await;
+        let route = url.clone();
+        sent_beside_upload(&night, "PutObject", move || {
+            let url = route.clone();
+            async move {
+                match beside {
+                    "declaration" => declare(&url, 11).await,
+                    "form" => send_form(&url, 5).await,
+                    _ => beat(&url).await,
+                }
+            }
+        });
+        declare(&url, 10).await.ok();
+        assert!(!is_in_item(&night, &job_id).await, "{beside}");
+        let job = night.get(&job_id).await;
+        let sizes = sizes(job["output_files"].as_object().unwrap());
+        assert_eq!(sizes, (0..=declared).collect::<Vec<_>>(), "{beside}");
+        let arrived = arrived(&job["output_files"]);
+        assert_eq!(arrived.len(), usize::from(beside == "form"), "{beside}");
+        assert_eq!(payloads(&night.stack, &job_id).await.len(), 1, "{beside}");
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_while_the_list_leaves_the_item_is_taken() {
+    let night = Night::begin().await;
+    let (job_id, url) = almost_too_long(&night).await;
+    let other = url.clone();
+    sent_beside_upload(&night, "UpdateItem", move || {
+        let url = other.clone();
+        async move { declare(&url, 10).await }
+    });
+    assert_eq!(send_form(&url, 5).await.status, 200);
+    assert!(!is_in_item(&night, &job_id).await);
+    let done = Client::nobody().put(&url, Value::Null).await.ok();
+    assert_eq!(arrived(&done["output_files"]), ["frames/0005.png"]);
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_job_ends_cancelled_whatever_is_gone() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let (running, reported) = (create(&night, "serve").await, night.create("train").await);
+    night.claim(&miner, &running).await;
+    let url = night.claim(&miner, &reported).await;
+    for job_id in [&running, &reported] {
+        night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+    }
+    Client::nobody().post(&url, report()).await.ok();
+    for key in [payloads(&night.stack, &running).await, payloads(&night.stack, &reported).await].concat() {
+        remove(&night.stack, &key).await;
+    }
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await, json!({"cancelled": 1, "lost": 1}));
+    for job_id in [&running, &reported] {
+        let stored = item(&night.stack, "JobsTable", "job_id", job_id).await;
+        assert_eq!((&stored["status"]["S"], &stored["terminal"]["BOOL"]), (&json!("cancelled"), &json!(true)));
+    }
+    night.stack.shutdown().await;
+}
+
+/// A job whose large result is gone, whose file is there, and whose miner is silent: its id.
+async fn without_result(night: &Night, cancelled: bool) -> String {
+    let job_id = night.create("train").await;
+    let url = night.claim(&night.miner().await, &job_id).await;
+    if cancelled {
+        night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+    }
+    let report = json!({"status": "complete", "result": object(LARGE), "output_filenames": ["a", "b"]});
+    let answer = Client::nobody().post(&url, report).await.ok();
+    assert_eq!(upload(&text(&answer["output_storage_urls"]["a"]), b"hello").await.status, 200);
+    for key in payloads(&night.stack, &job_id).await {
+        remove(&night.stack, &key).await;
+    }
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await["lost"], 1);
+    job_id
+}
+
+#[tokio::test]
+async fn a_lost_miners_files_are_kept_where_its_result_is_gone() {
+    let night = Night::begin().await;
+    for (cancelled, status) in [(false, "error"), (true, "cancelled")] {
+        let job_id = without_result(&night, cancelled).await;
+        let job = night.get(&job_id).await;
+        assert_eq!((&job["status"], &job["result"]), (&json!(status), &Value::Null));
+        let detail = text(&job["error_detail"]);
+        assert!(detail.contains("Failed to upload files: b"), "{detail}");
+        assert!(detail.ends_with("What the job needs is no longer in the bucket of outputs: its result"), "{detail}");
+        assert_eq!(arrived(&job["output_files"]), ["a"]);
+        let files = job["output_files"].as_object().unwrap();
+        let (file_id, _) = files.iter().find(|(_, file)| file["filename"] == "a").unwrap();
+        let download = night.user.get(&night.url(&format!("/jobs/{job_id}/download/{file_id}"))).await;
+        assert_eq!(Client::nobody().get(download.header("location").unwrap()).await.bytes, b"hello");
+        night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+        assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_that_nobody_has_looked_at_since_the_result_is_gone_go_with_the_job() {
+    let night = Night::begin().await;
+    let job_id = without_result(&night, false).await;
+    // As an earlier checkout has ended it.
+    let files = item(&night.stack, "JobsTable", "job_id", &job_id).await["files"]["M"].clone();
+    for file_id in files.as_object().unwrap().keys() {
+        let update = json!({
+            "TableName": night.stack.resource("JobsTable").unwrap(), "Key": {"job_id": {"S": job_id}},
+            "UpdateExpression": "SET files.#file.u = :no REMOVE files.#file.v",
+            "ExpressionAttributeNames": {"#file": file_id}, "ExpressionAttributeValues": {":no": {"BOOL": false}},
+        });
+        dynamodb(&night.stack, "UpdateItem", update).await;
+    }
+    night.stack.clock().advance(Duration::from_secs(31 * 86_400));
+    assert_eq!(night.reap().await, json!({"retired": 1}));
+    assert_eq!(objects(&night.stack, &job_id).await, [""; 0]);
+    night.stack.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_payload_that_is_gone_is_an_error_that_names_it_and_ends_the_job() {
     let night = Night::begin().await;
@@ -513,7 +696,10 @@ async fn a_payload_that_is_gone_is_an_error_that_names_it_and_ends_the_job() {
     night.user.get(&route(&pending)).await.is_error(500, "Internal server error");
     night.try_claim(&miner, &pending).await.is_error(500, "Internal server error");
     let ended = night.get(&pending).await;
-    assert_eq!((&ended["status"], &ended["terminal"], &ended["job_args"]), (&json!("error"), &json!(true), &Value::Null));
+    assert_eq!(
+        (&ended["status"], &ended["terminal"], &ended["job_args"]),
+        (&json!("error"), &json!(true), &Value::Null)
+    );
     assert_eq!(ended["error_detail"], "What the job needs is no longer in the bucket of outputs: its arguments");
     assert_eq!(night.try_claim(&miner, &pending).await.status, 409);
     gone.extend(keys);
@@ -547,7 +733,8 @@ async fn a_payload_that_is_gone_is_an_error_that_names_it_and_ends_the_job() {
 
 /// A pending job with large arguments and a long list of inputs.
 async fn create_with_inputs(night: &Night) -> Answer {
-    let uploads = (0..10).map(|number| async move { uploaded(night.stack.url(), &night.user, &format!("{number}"), b"hello").await });
+    let uploads = (0..10)
+        .map(|number| async move { uploaded(night.stack.url(), &night.user, &format!("{number}"), b"hello").await });
     let mut arguments = object(LARGE);
     arguments["inputs"] = json!(join_all(uploads).await);
     try_create(night, &arguments, None).await

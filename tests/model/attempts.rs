@@ -236,6 +236,10 @@ impl Job {
                 let silent = (!self.has_beaten(now)).then_some(now + LONGEST_LEASE);
                 self.due = [self.held_until(now), cancelled, silent].into_iter().flatten().min();
             }
+            None if self.is_lost() == Some(Part::Result) && !self.lacks(Part::List) => {
+                self.complete();
+                self.end_without(Part::Result);
+            }
             None if self.is_lost().is_some() => self.is_lost().into_iter().for_each(|part| self.end_without(part)),
             None if self.report.is_some() => {
                 self.complete();
@@ -260,7 +264,11 @@ impl Job {
 
     /// What is gone without which it is of no use to anybody.
     fn is_lost(&self) -> Option<Part> {
-        let needed: &[_] = if self.report.is_some() { &[Part::Result, Part::List] } else { &[Part::Arguments] };
+        let needed: &[_] = match self.report {
+            Some(_) => &[Part::Result, Part::List],
+            None if self.cancel => &[],
+            None => &[Part::Arguments],
+        };
         needed.iter().copied().find(|part| self.lacks(*part))
     }
 

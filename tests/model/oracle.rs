@@ -450,7 +450,8 @@ impl Job {
 
     /// It ends, since nobody can run it, or answer it, without this.
     pub(crate) fn end_without(&mut self, part: Part) {
-        (self.status, self.ended_without) = ("error", Some(part));
+        self.status = if self.cancel { "cancelled" } else { "error" };
+        self.ended_without = Some(part);
         if part == Part::List {
             self.is_long = false;
             self.files.clear();

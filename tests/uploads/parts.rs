@@ -13,6 +13,7 @@ use local::{Fault, Stack};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tests::{Client, Job, dynamodb, objects, s3, text, unfinished_uploads, upload};
+use tokio::{runtime::Handle, task::block_in_place};
 use uuid::Uuid;
 
 use crate::{MIB, content, file, target};
@@ -168,6 +169,74 @@ async fn parts_of_other_bytes_are_not_gone_on_with() {
     assert!(stored.bytes == after);
     assert_eq!(stored.header("x-amz-meta-sha256"), Some(sha256(&after).as_str()));
     assert_eq!(unfinished_uploads(&stack, &job.job_id).await, [""; 0]);
+    stack.shutdown().await;
+}
+
+/// Reports a file of 20 MiB that goes in parts of this size: where they go.
+async fn in_parts_of(job: &Job, part_size: usize) -> Value {
+    let file = json!({"filename": "large", "size": 20 * MIB, "part_size": part_size});
+    target(&job.finish(json!({"status": "complete", "output_files": [file]})).await.ok(), "large").clone()
+}
+
+/// Declares another size of its parts, of which all have to be sent, and sends them.
+async fn is_sent_in_parts_of(job: &Job, part_size: usize, content: &[u8]) {
+    let declared = json!({"path": "large", "part_size": part_size});
+    let fresh = Client::nobody().put(&job.upload_path(), declared).await.ok();
+    assert_eq!(numbers(&fresh), (1..=content.len().div_ceil(part_size) as u64).collect::<Vec<_>>());
+    for number in numbers(&fresh) {
+        send(&fresh, number, content).await;
+    }
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    assert!(job.download("large").await.bytes == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_another_size_are_not_gone_on_with() {
+    let stack = stack().await;
+    let content = content(20 * MIB);
+    // The second part has 5 MiB either way, of other bytes.
+    for (before, after) in [(5 * MIB, 15 * MIB), (15 * MIB, 5 * MIB)] {
+        let job = Job::on(&stack).await;
+        send(&in_parts_of(&job, before).await, 2, &content).await;
+        is_sent_in_parts_of(&job, after, &content).await;
+        assert_eq!(unfinished_uploads(&stack, &job.job_id).await, [""; 0]);
+    }
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_of_parts_that_cuts_the_file_alike_loses_no_parts() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let content = content(20 * MIB);
+    let first = in_parts_of(&job, 20 * MIB).await;
+    send(&first, 1, &content).await;
+    let declared = json!({"path": "large", "part_size": 30 * MIB});
+    assert_eq!(numbers(&Client::nobody().put(&job.upload_path(), declared).await.ok()), [0; 0]);
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_begins_while_other_parts_are_declared_is_not_gone_on_with() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let content = content(20 * MIB);
+    in_parts_of(&job, 5 * MIB).await;
+    // What was begun is given up, and before the declaration is stored, another request begins anew.
+    let (path, renew, bytes) = (job.upload_path(), AtomicBool::new(true), content.clone());
+    stack.set_faults(move |call| {
+        let is_declared = call.operation == "UpdateItem" && call.function.as_deref() == Some("upload-job-file");
+        if is_declared && renew.swap(false, Ordering::SeqCst) {
+            let begun = async {
+                let renewed = Client::nobody().put(&path, json!({"path": "large"})).await.ok();
+                send(&renewed, 2, &bytes).await;
+            };
+            block_in_place(|| Handle::current().block_on(begun));
+        }
+        Fault::None
+    });
+    is_sent_in_parts_of(&job, 15 * MIB, &content).await;
     stack.shutdown().await;
 }
 

@@ -15,7 +15,7 @@ use shared::{
     App, Error, Result,
     claims::Claimant,
     item::Page,
-    model::{Chute, Job, Status, pace},
+    model::{Chute, Job, PayloadKind, Status, pace},
     tables::jobs::{ClaimableJob, Outcome},
 };
 use tokio::time::sleep;
@@ -176,12 +176,16 @@ impl<'a> Queue<'a> {
 
     async fn take(&self, job_id: Uuid) -> Result<Tried> {
         let (app, claimant) = (self.app, self.claimant);
-        let Some(job) = app.jobs.get(job_id).await? else { return Ok(Tried::Lost) };
+        let Some(mut job) = app.jobs.get(job_id).await? else { return Ok(Tried::Lost) };
         if job.status != Status::Pending || job.deleted_at.is_some() {
             return self.lost(job).await;
         }
         if claimant.is_refused(&job) || job.is_delayed(claimant.now) {
             return Ok(Tried::NotForThisMiner);
+        }
+        if claimant.worker.is_none() {
+            // It could not ask for the job again: what may fail comes before the write. Where they are gone, the answer tells.
+            app.payloads()?.load(&mut job, &[PayloadKind::Arguments]).await?;
         }
         let (owner, counted) = (job.user_id, job.counted);
         let claimed = match claimant.claim(app, job).await {

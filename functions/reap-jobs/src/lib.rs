@@ -244,11 +244,14 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     }
     // A job that was put off is as late as before.
     app.metrics.longest(Metric::ReapDelay, held_until, now);
-    let (revocation, reaped) = if let Some(gone) = gone(app, &mut job).await? {
+    let gone = gone(app, &mut job).await?;
+    if let Some(gone) = &gone {
         tracing::error!(job.id = %job_id, key = gone.key, "a job ends because its payload is gone from the bucket");
+    }
+    let (revocation, reaped) = if job.report.is_some() && job.files.is_some() {
+        return complete(app, job, gone.is_some(), lease, now, started).await;
+    } else if let Some(gone) = gone {
         (lifecycle::end_lost_without(&job, gone.kind, lease, now)?, Reaped::Lost)
-    } else if job.report.is_some() {
-        return complete(app, job, lease, now, started).await;
     } else if job.cancel_requested_at.is_some() {
         (lifecycle::end_cancelled(&job, lease, now), Reaped::Cancelled)
     } else if job.attempt < job.max_attempts {
@@ -267,8 +270,15 @@ async fn reap(app: &App, job_id: Uuid, now: Timestamp, started: Instant) -> Resu
     }
 }
 
-/// Ends a job that its miner had reported with what has arrived.
-async fn complete(app: &App, job: Job, lease: Option<&Lease>, now: Timestamp, started: Instant) -> Result<Reaped> {
+/// Ends a job that its miner had reported with what has arrived, also where its result is gone.
+async fn complete(
+    app: &App,
+    job: Job,
+    result_is_gone: bool,
+    lease: Option<&Lease>,
+    now: Timestamp,
+    started: Instant,
+) -> Result<Reaped> {
     // Others are kept from the job for a while from this moment on, not from the event's, which may have come late.
     let moment = now.plus(started.elapsed()).max(Timestamp::system());
     let begin = lifecycle::begin_check_for_lost_miner(&job, moment);
@@ -276,13 +286,17 @@ async fn complete(app: &App, job: Job, lease: Option<&Lease>, now: Timestamp, st
     let Check::Done(checked, seen) = app.check(job, begin, moment, Some(limit)).await? else {
         return Ok(Reaped::Unchanged);
     };
+    let checked = if result_is_gone { lifecycle::without_result(*checked) } else { *checked };
     let ended = end(app, &checked, seen, lease, now).await;
     if !matches!(ended, Ok(Reaped::Completed)) && checked.checked_for(moment).is_some() {
         // The miner may be back, and need not wait for a check that is over: for its clock, too.
         let give_up = lifecycle::give_up_check(&checked, now);
         let _ = app.jobs.change(checked.job_id, give_up, "give up check: UpdateItem").await;
     }
-    ended
+    Ok(match ended? {
+        Reaped::Completed if result_is_gone => Reaped::Lost,
+        reaped => reaped,
+    })
 }
 
 /// Ends it as it was checked.
@@ -317,17 +331,19 @@ async fn end(app: &App, checked: &Job, seen: Seen, lease: Option<&Lease>, now: T
     }
 }
 
-/// Sees whether that is there without which the job is of no use to anybody: its arguments, or what was reported. The list of files is
-/// loaded.
+/// Sees whether that is there without which the job is of no use to anybody: its arguments, unless it is not to be run any more, or what was
+/// reported. The list of files is loaded, if it is there.
 async fn gone(app: &App, job: &mut Job) -> Result<Option<Gone>> {
     let payloads = app.payloads()?;
     if job.report.is_none() {
-        return payloads.gone(job, PayloadKind::Arguments).await;
+        return match job.cancel_requested_at {
+            Some(_) => Ok(None),
+            None => payloads.gone(job, PayloadKind::Arguments).await,
+        };
     }
-    match payloads.gone(job, PayloadKind::Result).await? {
-        None => payloads.load(job, &[PayloadKind::Files]).await,
-        gone => Ok(gone),
-    }
+    let result = payloads.gone(job, PayloadKind::Result).await?;
+    let files = payloads.load(job, &[PayloadKind::Files]).await?;
+    Ok(result.or(files))
 }
 
 /// Ends a job that was kept for its time. What stops half-way is gone on with as if its owner had deleted it.

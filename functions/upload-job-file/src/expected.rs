@@ -1,10 +1,9 @@
-//! The file that a request is about, and changes of it that only a running upload may make.
+//! The file that a request is about.
 
 use shared::{
     App, Error, Result,
     auth::JobClaims,
-    model::{Job, OutputFile, PayloadKind, lifecycle::Transition},
-    tables::jobs::Change,
+    model::{Job, OutputFile, PayloadKind},
 };
 
 /// The job and its file `path`, while the miner may still send it. A file token opens its own file only.
@@ -15,12 +14,4 @@ pub(crate) async fn expected_file(app: &App, claims: &JobClaims, path: &str) -> 
     let job = app.held_job_with(claims, &[PayloadKind::Files]).await?;
     let file = job.output_file(path)?.clone();
     if job.terminal { Err(Error::already_finished()) } else { Ok((job, file)) }
-}
-
-/// The job after a change that only a running upload may make.
-pub(crate) async fn change(app: &App, claims: &JobClaims, change: Transition, doing: &'static str) -> Result<Job> {
-    match app.jobs.change_attempt(claims.sub, claims.att, change, doing).await? {
-        Change::Made(job) => Ok(job),
-        Change::Refused(_) => Err(Error::already_finished()),
-    }
 }

@@ -16,17 +16,21 @@ use shared::{
         decoded, reply,
         request::{header, now},
     },
-    model::{OutputFile, lifecycle},
+    model::{Job, OutputFile, lifecycle},
+    tables::jobs::Change,
+    time::Timestamp,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::expected::{change, expected_file};
+use crate::expected::expected_file;
 
 /// Bytes of the largest file that goes through the API: 4 MiB. In base64 it still fits into Lambda's 6 MB.
 const FILE_LIMIT: u64 = 4 << 20;
 /// Bytes of the largest form when it is compressed: the file, and as much around it as Lambda lets pass of another form.
 const FORM_LIMIT: usize = 6 << 20;
+/// Writes that are tried: a list moves once, if at all.
+const TRIES: usize = 3;
 
 /// That the file is stored.
 #[derive(Serialize, ToSchema)]
@@ -65,13 +69,25 @@ pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Re
     let file_id = OutputFile::id(job.job_id, &form.path);
     let path = job.file_keys().key(&file.filename);
     app.bucket()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
-    let transition = match job.file_list {
-        Some(_) => lifecycle::file_arrived_in_list(claims.att, now),
-        None => lifecycle::file_arrived(claims.att, &file_id.to_string(), now),
-    };
-    change(app, &claims, transition, "upload: UpdateItem").await?;
+    mark_arrived(app, &claims, job, file_id, now).await?;
     let uploaded = Uploaded { status: "success", filename: file.filename, file_id, path, uploaded: true };
     Ok(reply::json(200, &uploaded))
+}
+
+/// Marks the file as uploaded, where the job's list is: a declaration may have taken it out of the item since the job was read.
+async fn mark_arrived(app: &App, claims: &JobClaims, mut job: Job, file_id: Uuid, now: Timestamp) -> Result<()> {
+    for _ in 0..TRIES {
+        let transition = match job.file_list {
+            Some(_) => lifecycle::file_arrived_in_list(claims.att, now),
+            None => lifecycle::file_arrived(claims.att, &file_id.to_string(), now),
+        };
+        match app.jobs.change_attempt(claims.sub, claims.att, transition, "upload: UpdateItem").await? {
+            Change::Made(_) => return Ok(()),
+            Change::Refused(job) if job.terminal => return Err(Error::already_finished()),
+            Change::Refused(changed) => job = changed,
+        }
+    }
+    Err(Error::unavailable("upload: UpdateItem", "the list of files is elsewhere each time"))
 }
 
 /// What S3 checks for a presigned URL is checked here for a form.

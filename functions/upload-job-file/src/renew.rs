@@ -10,7 +10,7 @@ use shared::{
     http::{Fields, Object, object, reply, request::now, tree},
     model::{Job, OutputFile, lifecycle},
     outputs::{
-        allowance, cut,
+        allowance, are_cut_alike, cut,
         declaration::{Declaration, declare},
     },
     tables::jobs::Change,
@@ -18,12 +18,12 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use crate::expected::{change, expected_file};
+use crate::expected::expected_file;
 
 /// Bytes of the largest request body: 16 KiB.
 const BODY_LIMIT: usize = 16 << 10;
 
-/// How often a declaration is tried beside others of the same long list, and milliseconds, at most, between two tries.
+/// How often a declaration is tried beside others of the same file or the same long list, and milliseconds, at most, between two tries.
 const TRIES: usize = 8;
 const PAUSE_MS: u64 = 200;
 
@@ -45,20 +45,19 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     let path = path(body)?;
     let now = now(request);
     let uploads = app.uploads(request, &claims)?;
-    let mut tries = 0..TRIES;
+    let (mut tries, mut another) = (0..TRIES, false);
     let (job, file) = loop {
         let (job, before) = expected_file(app, &claims, &path).await?;
         let file = declared_anew(app, &declared, &job, &before)?;
         if file == before {
             break (job, file);
         }
-        let another = |told: bool, same: bool| told && !same;
-        if another(before.sha256.is_some(), file.sha256 == before.sha256)
-            || another(before.size.is_some(), file.size == before.size)
-        {
+        if is_another(&before, &file) {
+            // Before it is stored, or whoever repeats it would go on with what has come; and once more after that, for what begins meanwhile.
             uploads.give_up(&job, &before).await?;
+            another = true;
         }
-        if let Some(job) = store(app, &claims, job, &file, now).await? {
+        if let Some(job) = store(app, &claims, job, (&before, &file), now).await? {
             break (job, file);
         }
         tries.next().ok_or_else(|| Error::unavailable("renew: UpdateItem", "others declare files all the time"))?;
@@ -68,7 +67,14 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
     if job.terminal {
         return Err(Error::already_finished());
     }
-    Ok(reply::json(200, &uploads.renewed(&job, &file).await?))
+    Ok(reply::json(200, &uploads.renewed(&job, &file, another).await?))
+}
+
+/// Whether parts that have come of the file as it was are of no use to it as it is declared now.
+fn is_another(before: &OutputFile, file: &OutputFile) -> bool {
+    let has_another_hash = before.sha256.is_some() && file.sha256 != before.sha256;
+    // Nothing came in parts while nobody had told its size.
+    has_another_hash || (before.size.is_some() && !(file.size == before.size && are_cut_alike(before, file)))
 }
 
 /// The file as it is declared now.
@@ -88,19 +94,24 @@ fn declared_anew(app: &App, declared: &Value, job: &Job, before: &OutputFile) ->
     Ok(file)
 }
 
-/// Stores what was declared; None when the list is stored apart, and another one has taken its place since it was read.
-async fn store(app: &App, claims: &JobClaims, mut job: Job, file: &OutputFile, now: Timestamp) -> Result<Option<Job>> {
-    const DOING: &str = "renew: UpdateItem";
+/// Stores what was declared, in a list apart from the item where it is too long for that; None when the file has changed since it was read,
+/// or, of a list apart, any other.
+async fn store(
+    app: &App,
+    claims: &JobClaims,
+    mut job: Job,
+    (before, file): (&OutputFile, &OutputFile),
+    now: Timestamp,
+) -> Result<Option<Job>> {
     let file_id = OutputFile::id(job.job_id, &file.filename);
-    if job.file_list.is_none() {
-        let transition = lifecycle::file_declared(claims.att, &file_id.to_string(), file, now)?;
-        return change(app, claims, transition, DOING).await.map(Some);
-    }
     job.files.get_or_insert_default().insert(file_id, file.clone());
     let payloads = app.payloads()?;
     let (listed, recorded) = payloads.record_files(&job).await?;
-    let transition = lifecycle::list_replaced(&listed, &job, now)?;
-    let change = app.jobs.change_attempt(claims.sub, claims.att, transition, DOING).await;
+    let transition = match (&listed.file_list, &job.file_list) {
+        (None, None) => lifecycle::file_declared(claims.att, &file_id.to_string(), before, file, now)?,
+        _ => lifecycle::list_replaced(&listed, &job, now)?,
+    };
+    let change = app.jobs.change_attempt(claims.sub, claims.att, transition, "renew: UpdateItem").await;
     match payloads.settle(&listed, &recorded, change).await? {
         Change::Made(job) => Ok(Some(job)),
         Change::Refused(job) if job.terminal => Err(Error::already_finished()),

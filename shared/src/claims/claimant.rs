@@ -51,10 +51,10 @@ impl Claimant<'_> {
     }
 
     /// Claims the job as it was read: one conditional write, or a transaction with the caller's signature. None when its owner has as many jobs
-    /// running as may be.
+    /// running as may be. What was loaded of its arguments, it keeps.
     pub async fn claim(&self, app: &App, mut job: Job) -> Result<Option<Outcome>> {
         let (miner, payloads, now) = (self.caller.miner(), app.payloads()?, self.now);
-        let deadline = now.plus_seconds(job.longest_run() + app.config.upload_window);
+        let (waits_since, deadline) = (job.updated_at, now.plus_seconds(job.longest_run() + app.config.upload_window));
         let put = payloads.renew(&mut job, now, deadline).await?;
         let claim = Claim {
             miner: &miner,
@@ -82,11 +82,12 @@ impl Claimant<'_> {
         }
         let Some(mut outcome) = claimed? else { return Ok(None) };
         if let Outcome::Changed(claimed) = &mut outcome {
+            claimed.take_arguments_of(job);
             for (kind, stored) in put {
                 claimed.set_loaded(kind, stored.text.unwrap_or_default())?;
             }
             app.metrics.add(Metric::JobsClaimed, 1);
-            app.metrics.longest(Metric::QueueAge, job.updated_at, now);
+            app.metrics.longest(Metric::QueueAge, waits_since, now);
         }
         Ok(Some(outcome))
     }

@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub enum Condition {
     /// The attribute has this value.
     Is(&'static str, AttributeValue),
+    /// What is at this path, an attribute or one inside a map, has this value.
+    IsAt(String, AttributeValue),
     /// The attribute is there.
     Exists(String),
     /// The attribute is not there.
@@ -41,6 +43,7 @@ impl Condition {
         let millis = |attribute: &str| item.get(attribute).and_then(millis);
         match self {
             Condition::Is(attribute, value) => item.get(*attribute) == Some(value),
+            Condition::IsAt(path, value) => get(item, path) == Some(value),
             Condition::Exists(path) => get(item, path).is_some(),
             Condition::Absent(attribute) => !item.contains_key(*attribute),
             Condition::Above(attribute, bound) => millis(attribute).is_some_and(|n| n > *bound),
@@ -199,6 +202,7 @@ impl Expression {
     fn of(&mut self, condition: Condition) -> String {
         match condition {
             Condition::Is(attribute, value) => format!("{} = {}", self.name(attribute), self.value(value)),
+            Condition::IsAt(path, value) => format!("{} = {}", self.name(&path), self.value(value)),
             Condition::Exists(path) => format!("attribute_exists({})", self.name(&path)),
             Condition::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
             Condition::Above(attribute, least) => format!("{} > {}", self.name(attribute), self.value(number(least))),
@@ -246,6 +250,7 @@ mod tests {
         for refused in [
             Condition::Is("status", text("pending")),
             Condition::Exists("files.a".to_owned()),
+            Condition::IsAt("files.a".to_owned(), number(5)),
             Condition::Absent("due_at"),
             Condition::Above("due_at", 5),
             Condition::AtMost("due_at", 4),

@@ -496,6 +496,14 @@ impl Job {
         if is_known { Self { files: before.files.clone(), ..self } } else { self }
     }
 
+    /// With its arguments as they were loaded before, unless others have taken their place.
+    pub fn take_arguments_of(&mut self, before: Self) {
+        let (now, then) = (self.job_args.stored(), before.job_args.stored());
+        if now.zip(then).is_some_and(|(now, then)| now.is_same(then)) {
+            self.job_args = before.job_args;
+        }
+    }
+
     /// Whether there is, or may come, something of it in the bucket.
     pub fn has_objects(&self) -> bool {
         // What came before a retry is removed then, but for what arrives later.

@@ -10,11 +10,11 @@ impl Job {
     /// lifecycle's: a listing here as well would not spare that one. None when nobody has checked what there is.
     pub fn known_versions(&self) -> Option<Vec<(String, String)>> {
         // What arrived late for a run before a retry, nobody knows, nor what was put anew, nor which chunks of a log arrived, nor what a
-        // report has left that did not come to its write.
+        // report has left that did not come to its write, nor whether somebody looked at the files of a job that ended for what was gone.
         if self.run > 0
             || self.logged
             || self.is_unsettled()
-            || self.stored().any(|(_, stored)| stored.put_at.is_some())
+            || self.stored().any(|(_, stored)| stored.put_at.is_some() || stored.lost)
         {
             return None;
         }

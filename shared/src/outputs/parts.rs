@@ -66,6 +66,11 @@ pub fn missing_parts(file: &OutputFile, arrived: &ArrivedParts) -> Vec<Part> {
     parts(file).filter(|part| arrived.get(&part.number).is_none_or(|(size, _)| *size != part.size)).collect()
 }
 
+/// Whether both have the same parts. A part of the one may pass for one of the other, by number and size, though it begins elsewhere.
+pub fn are_cut_alike(one: &OutputFile, other: &OutputFile) -> bool {
+    parts(one).eq(parts(other))
+}
+
 /// Whether a file of this declared size comes in parts.
 pub fn is_in_parts(file: &OutputFile, threshold: u64) -> bool {
     file.size.is_some_and(|size| size > threshold)
@@ -116,6 +121,14 @@ mod tests {
     fn a_file_of_the_first_release_keeps_its_parts() {
         let file = OutputFile { size: Some(10 << 30), ..OutputFile::default() };
         assert_eq!((parts(&file).count(), parts(&file).next().map(|part| part.size)), (640, Some(16 << 20)));
+    }
+
+    #[test]
+    fn files_are_cut_alike_whose_parts_are_the_same() {
+        let of = |part_size: Option<u64>| OutputFile { size: Some(25 << 20), part_size, ..OutputFile::default() };
+        assert!(are_cut_alike(&of(None), &of(Some(16 << 20))));
+        assert!(are_cut_alike(&of(Some(25 << 20)), &of(Some(1 << 30))));
+        assert!(!are_cut_alike(&of(Some(10 << 20)), &of(Some(20 << 20))));
     }
 
     #[test]

@@ -87,22 +87,34 @@ impl Uploads<'_> {
         Ok(UploadTargets { targets, whole })
     }
 
-    /// A fresh target for one file: of a file in parts, the parts that are missing.
-    pub async fn renewed(&self, job: &Job, file: &OutputFile) -> Result<UploadTarget> {
+    /// A fresh target for one file: of a file in parts, the parts that are missing. Where it is `another` one by what was just declared, what
+    /// was begun for it before that is given up.
+    pub async fn renewed(&self, job: &Job, file: &OutputFile, another: bool) -> Result<UploadTarget> {
         let maker = self.maker(job).await?;
         let mut target = maker.target(OutputFile::id(job.job_id, &file.filename), file)?;
         if target.url.is_none() {
             let key = maker.key(file);
-            let begun = self.bucket.uploads(&key).await?.remove(&key).unwrap_or_default();
+            let mut begun = self.begun(&key).await?;
+            if another {
+                self.abort(begun.drain(..)).await?;
+            }
             maker.add_parts(&mut target, file, Some(begun)).await?;
         }
         Ok(target)
     }
 
-    /// Gives up the parts of a file that have arrived: they are of other bytes than it will have.
+    /// Gives up the parts of a file that have arrived: they are of other bytes than it will have, or begin elsewhere.
     pub async fn give_up(&self, job: &Job, file: &OutputFile) -> Result<()> {
-        let key = job.file_keys().key(&file.filename);
-        for upload in self.bucket.uploads(&key).await?.remove(&key).unwrap_or_default() {
+        let begun = self.begun(&job.file_keys().key(&file.filename)).await?;
+        self.abort(begun).await
+    }
+
+    async fn begun(&self, key: &str) -> Result<Vec<MultipartUpload>> {
+        Ok(self.bucket.uploads(key).await?.remove(key).unwrap_or_default())
+    }
+
+    async fn abort(&self, uploads: impl IntoIterator<Item = MultipartUpload>) -> Result<()> {
+        for upload in uploads {
             self.bucket.abort(&upload).await?;
         }
         Ok(())

@@ -58,4 +58,5 @@ pub use report::{
 pub use retry::retry;
 pub use revocation::{
     Revocation, cancel, cancel_pending, complete_for_lost_miner, end_lost_without, end_without, requeue, time_out,
+    without_result,
 };

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::{
-    condition::{attempt_of, attribute, reported_by},
+    condition::{as_listed, attempt_of, attribute, reported_by},
     revocation::wait_again,
 };
 use crate::{
@@ -161,18 +161,29 @@ pub fn file_arrived_in_list(attempt: u32, now: Timestamp) -> Transition {
     reported_by(attempt).when(Condition::Exists("file_list".to_owned())).changing_files(now)
 }
 
-/// The miner declares, or declares anew, what one file will be.
-pub fn file_declared(attempt: u32, file_id: &str, file: &OutputFile, now: Timestamp) -> Result<Transition> {
+/// The miner declares, or declares anew, what one file will be. It is still as it was `before`: what another request declares at the same
+/// moment is not lost.
+pub fn file_declared(
+    attempt: u32,
+    file_id: &str,
+    before: &OutputFile,
+    file: &OutputFile,
+    now: Timestamp,
+) -> Result<Transition> {
+    let path = format!("files.{file_id}");
     Ok(reported_by(attempt)
-        .when(Condition::Exists(format!("files.{file_id}")))
-        .set(format!("files.{file_id}"), attribute(file)?)
+        .when(Condition::IsAt(path.clone(), attribute(before)?))
+        .set(path, attribute(file)?)
         .changing_files(now))
 }
 
-/// The same, of a file whose list is stored apart: the new list of `listed` takes the place of the one that was read, if that is still there.
+/// The same, of a file whose list is stored apart, or is from now on: the new list of `listed` takes the place of the one that was read, if
+/// that is still there.
 pub fn list_replaced(listed: &Job, read: &Job, now: Timestamp) -> Result<Transition> {
-    reported_by(read.attempt)
-        .when(Condition::unchanged("file_list", read.file_list.as_ref().map(attribute).transpose()?))
-        .changing_files(now)
-        .listing(listed)
+    let change = reported_by(read.attempt).changing_files(now).listing(listed)?;
+    match &read.file_list {
+        Some(stored) => Ok(change.when(Condition::Is("file_list", attribute(stored)?))),
+        // In the item, each file changes by itself.
+        None => as_listed(change, read),
+    }
 }

@@ -36,7 +36,22 @@ pub struct Revocation {
 
 /// Reported → terminal, by the reaper: the miner's lease has run out, so what has arrived is all there will be.
 pub fn complete_for_lost_miner(job: &Job, lease: Option<&Lease>, now: Timestamp) -> Result<Revocation> {
-    Ok(lost(as_held(complete(job, now)?, job), job, lease, now))
+    let change = complete(job, now)?;
+    let change = match job.result.as_ref().and_then(Payload::stored).filter(|stored| stored.lost) {
+        Some(stored) => change.set("result", attribute(stored)?),
+        None => change,
+    };
+    Ok(lost(as_held(change, job), job, lease, now))
+}
+
+/// The job, whose files were checked, as it ends for that its result is gone from the bucket.
+pub fn without_result(job: Job) -> Job {
+    let (status, detail) = end_for(&job, PayloadKind::Result);
+    let result = job.result.map(|result| match result {
+        Payload::Stored(stored) => Payload::Stored(Stored { lost: true, ..stored }),
+        inline @ Payload::Inline(_) => inline,
+    });
+    Job { status, error_detail: Some(detail), result, ..job }
 }
 
 /// `running` → `pending`: the lease ran out, and an attempt is left. The miner's account may not have it for a while.
@@ -120,8 +135,8 @@ fn cancelled(job_id: Uuid, detail: &str, now: Timestamp) -> Transition {
         .terminal(job_id, now)
 }
 
-/// Running or reported → `error`: what the job needs is gone from the bucket, where nobody but the operator can have removed it. Without
-/// its arguments nobody can run it; without its result or list of files nobody can answer it.
+/// Running or reported → `error`, or `cancelled`, where its owner has asked for that: what the job needs is gone from the bucket, where nobody
+/// but the operator can have removed it. Without its arguments nobody can run it; without its result or list of files nobody can answer it.
 pub fn end_without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Revocation> {
     let job_ends = without(job, gone, now)?;
     Ok(Revocation { job: job_ends, lease: Some(lease::close(job, tokens_end(job, now))) })
@@ -132,18 +147,23 @@ pub fn end_lost_without(job: &Job, gone: PayloadKind, lease: Option<&Lease>, now
     Ok(lost(as_held(without(job, gone, now)?, job), job, lease, now))
 }
 
-fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
+/// The status and the detail of a job that ends for what is gone.
+fn end_for(job: &Job, gone: PayloadKind) -> (Status, String) {
+    let status = if job.cancel_requested_at.is_some() { Status::Cancelled } else { Status::Error };
     let before = job.error_detail.as_ref().map(|detail| format!("{detail}\n")).unwrap_or_default();
+    (status, format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}"))
+}
+
+fn without(job: &Job, gone: PayloadKind, now: Timestamp) -> Result<Transition> {
+    let (status, detail) = end_for(job, gone);
     let marked =
         |stored: Option<&Stored>| stored.map(|stored| attribute(&Stored { lost: true, ..stored.clone() })).transpose();
     let change = attempt_of(job.attempt)
         .when(Condition::Is("status", text(job.status.as_str())))
         .when(Condition::Is("terminal", AttributeValue::Bool(false)))
-        .set("status", text(Status::Error.as_str()))
-        .set(
-            "error_detail",
-            text(format!("{before}What the job needs is no longer in the bucket of outputs: its {gone}")),
-        )
+        .when(Condition::unchanged_time("cancel_requested_at", job.cancel_requested_at))
+        .set("status", text(status.as_str()))
+        .set("error_detail", text(detail))
         .set("finished_at", number(job.finished_at.unwrap_or(now).millis()))
         .set("updated_at", number(now.millis()));
     let change = match gone {
