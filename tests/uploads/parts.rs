@@ -218,6 +218,35 @@ async fn a_size_of_parts_that_cuts_the_file_alike_loses_no_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_that_others_are_declared_beside_are_not_told() {
+    let stack = stack().await;
+    let content = content(20 * MIB);
+    for repeats_its_report in [false, true] {
+        let job = Job::on(&stack).await;
+        in_parts_of(&job, 5 * MIB).await;
+        // Another request declares other parts when this one has read the job.
+        let (path, declare) = (job.upload_path(), AtomicBool::new(true));
+        stack.set_faults(move |call| {
+            if call.operation == "ListMultipartUploads" && declare.swap(false, Ordering::SeqCst) {
+                let declared = Client::nobody();
+                let declared =
+                    async { declared.put(&path, json!({"path": "large", "part_size": 15 * MIB})).await.ok() };
+                block_in_place(|| Handle::current().block_on(declared));
+            }
+            Fault::None
+        });
+        let (client, file) = (Client::nobody(), json!({"filename": "large", "size": 20 * MIB, "part_size": 5 * MIB}));
+        let answer = match repeats_its_report {
+            false => client.put(&job.upload_path(), json!({"path": "large"})).await,
+            true => job.finish(json!({"status": "complete", "output_files": [file]})).await,
+        };
+        answer.is_error(503, "Service busy, please try again");
+        is_sent_in_parts_of(&job, 15 * MIB, &content).await;
+    }
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_begins_while_other_parts_are_declared_is_not_gone_on_with() {
     let stack = stack().await;
     let job = Job::on(&stack).await;

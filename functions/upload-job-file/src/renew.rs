@@ -10,8 +10,9 @@ use shared::{
     http::{Fields, Object, object, reply, request::now, tree},
     model::{Job, OutputFile, lifecycle},
     outputs::{
-        allowance, are_cut_alike, cut,
+        allowance, cut,
         declaration::{Declaration, declare},
+        is_another,
     },
     tables::jobs::Change,
     time::Timestamp,
@@ -68,13 +69,6 @@ pub(crate) async fn handle(app: &App, request: &Request, claims: JobClaims) -> R
         return Err(Error::already_finished());
     }
     Ok(reply::json(200, &uploads.renewed(&job, &file, another).await?))
-}
-
-/// Whether parts that have come of the file as it was are of no use to it as it is declared now.
-fn is_another(before: &OutputFile, file: &OutputFile) -> bool {
-    let has_another_hash = before.sha256.is_some() && file.sha256 != before.sha256;
-    // Nothing came in parts while nobody had told its size.
-    has_another_hash || (before.size.is_some() && !(file.size == before.size && are_cut_alike(before, file)))
 }
 
 /// The file as it is declared now.

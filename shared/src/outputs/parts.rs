@@ -66,8 +66,15 @@ pub fn missing_parts(file: &OutputFile, arrived: &ArrivedParts) -> Vec<Part> {
     parts(file).filter(|part| arrived.get(&part.number).is_none_or(|(size, _)| *size != part.size)).collect()
 }
 
+/// Whether parts that have come of the file as it was are of no use to it as it is declared now.
+pub fn is_another(before: &OutputFile, now: &OutputFile) -> bool {
+    let has_another_hash = before.sha256.is_some() && now.sha256 != before.sha256;
+    // Nothing came in parts while nobody had told its size.
+    has_another_hash || (before.size.is_some() && !(now.size == before.size && are_cut_alike(before, now)))
+}
+
 /// Whether both have the same parts. A part of the one may pass for one of the other, by number and size, though it begins elsewhere.
-pub fn are_cut_alike(one: &OutputFile, other: &OutputFile) -> bool {
+fn are_cut_alike(one: &OutputFile, other: &OutputFile) -> bool {
     parts(one).eq(parts(other))
 }
 

@@ -13,10 +13,10 @@ use targets::{Targets, bytes, furthest};
 
 use crate::{
     auth::{JobClaims, JobTokenKeys, JobTokens},
-    error::Result,
+    error::{Error, Result},
     http::{UploadTarget, UploadTargets},
     model::{FileKeys, Job, OutputFile, lifecycle},
-    outputs::{ArrivedParts, Bucket, Head, MultipartUpload, PARTS_IN_AN_ANSWER, is_in_parts, parts},
+    outputs::{ArrivedParts, Bucket, Head, MultipartUpload, PARTS_IN_AN_ANSWER, is_another, is_in_parts, parts},
     payloads::Payloads,
     tables::jobs::{Change, Jobs},
     time::Timestamp,
@@ -83,7 +83,11 @@ impl Uploads<'_> {
             let begun = repeated.then(|| begun.remove(&maker.key(file)).unwrap_or_default());
             work.push(maker.add_parts(target, file, begun));
         }
+        let has_parts = !work.is_empty();
         stream::iter(work).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        if repeated && has_parts {
+            self.check_parts(job, job.files.iter().flatten().map(|(_, file)| file)).await?;
+        }
         Ok(UploadTargets { targets, whole })
     }
 
@@ -99,8 +103,21 @@ impl Uploads<'_> {
                 self.abort(begun.drain(..)).await?;
             }
             maker.add_parts(&mut target, file, Some(begun)).await?;
+            self.check_parts(job, [file]).await?;
         }
         Ok(target)
+    }
+
+    /// 503 when one of these files was declared to be another one since the job was read: what was just begun, or is gone on with, may be for
+    /// that one. Who declares it gives up afterwards what there is, and this looks after it has begun: one of both finds the other.
+    async fn check_parts(&self, job: &Job, files: impl IntoIterator<Item = &OutputFile>) -> Result<()> {
+        let Some(now) = self.jobs.get(job.job_id).await? else { return Ok(()) };
+        let now = Payloads { bucket: self.bucket }.with_files(job, now).await?;
+        let is_other = |file: &OutputFile| now.output_file(&file.filename).is_ok_and(|now| is_another(file, now));
+        match !now.terminal && files.into_iter().any(is_other) {
+            true => Err(Error::unavailable("parts", "others are declared at the same moment")),
+            false => Ok(()),
+        }
     }
 
     /// Gives up the parts of a file that have arrived: they are of other bytes than it will have, or begin elsewhere.
