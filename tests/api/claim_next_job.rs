@@ -259,6 +259,24 @@ async fn a_worker_whose_answer_was_lost_finds_its_job() {
 }
 
 #[tokio::test]
+async fn a_job_whose_arguments_cannot_be_read_keeps_nobody_from_the_next_one() {
+    let night = Night::begin().await;
+    let miner = night.miner().await;
+    let path = night.url(&format!("/jobs/{}/train", night.chute_id));
+    let large = json!({"a": "x".repeat(100 << 10)});
+    night.user.post(&path, large.clone()).await.ok();
+    let small = text(&night.user.post(&path, json!({"a": 1})).await.ok()["job_id"]);
+    night.fail(Some("GetObject"), Fault::FailBefore(503));
+    assert_eq!(next_of(&night, &miner, None).await.ok()["job_id"], json!(small));
+    // It is told of where there is no other, and where two are so.
+    for _ in 0..2 {
+        assert_eq!(next_of(&night, &miner, None).await.status, 503);
+        night.user.post(&path, large.clone()).await.ok();
+    }
+    night.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_claim_whose_arguments_cannot_be_read_takes_no_job_from_who_could_not_ask_again() {
     let night = Night::begin().await;
     let miner = night.miner().await;

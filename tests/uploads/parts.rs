@@ -211,6 +211,8 @@ async fn a_size_of_parts_that_cuts_the_file_alike_loses_no_parts() {
     let content = content(20 * MIB);
     let first = in_parts_of(&job, 20 * MIB).await;
     send(&first, 1, &content).await;
+    // The job and its file before and after; the uploads, and the parts of one.
+    assert_eq!(Client::nobody().put(&job.upload_path(), json!({"path": "large"})).await.engine_calls(), (2, 2));
     let declared = json!({"path": "large", "part_size": 30 * MIB});
     assert_eq!(numbers(&Client::nobody().put(&job.upload_path(), declared).await.ok()), [0; 0]);
     assert_eq!(job.complete().await.ok()["status"], "complete");

@@ -94,7 +94,7 @@ pub(crate) async fn until_all_are_over(api: &Api, jobs: &Jobs) -> Result<u8> {
     if query.is_some() && watched.next().is_none() {
         // The list may show a moment late what was just created.
         pace::pause(MOMENT).await;
-        watched.look(true).await?;
+        watched.look(false).await?;
     }
     if watched.known.is_empty() {
         return Err(Stopped::Nothing.into());

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{
     api::Api,
-    refusal::refused,
+    refusal::{Refusal, refused},
     screen::tell,
     signals::Signals,
     work::{
@@ -19,7 +19,7 @@ use crate::{
         events::{self, Event},
         fault::OwnFault,
         folder::{Assignment, Folder},
-        lease::{self, Lease},
+        lease::{self, Lease, Over},
         log::Log,
         room,
         supervisor::End,
@@ -108,10 +108,13 @@ async fn settle(
 fn is_over(done: &Result<Option<Delivered>>) -> bool {
     match done {
         Ok(delivered) => delivered.is_some(),
-        Err(error) => refused(error).is_some_and(|refusal| {
-            matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND)
-                || refusal.is_about("Job already finished")
-        }),
+        Err(error) => {
+            let says_so = |refusal: &Refusal| {
+                matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND)
+                    || refusal.is_about("Job already finished")
+            };
+            error.is::<Over>() || refused(error).is_some_and(says_so)
+        }
     }
 }
 

@@ -29,8 +29,6 @@ use crate::{
     },
 };
 
-/// Seconds to the next try where the API does not say.
-const AGAIN: u32 = 5;
 /// How long a report is tried again while the API can't take it, and files while none arrives.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -128,6 +126,7 @@ async fn send(api: &Api, assignment: &Assignment, folder: &Folder, mut report: R
     let reported = if reported.terminal {
         reported
     } else {
+        folder.set_reported();
         upload::all(api, url, reported.uploads, &folder.job(), &report.files, here(PATIENCE)).await;
         decided(api, Method::PUT, url, None).await?
     };
@@ -136,12 +135,14 @@ async fn send(api: &Api, assignment: &Assignment, folder: &Folder, mut report: R
 
 /// Asks until the API decides. Who holds the job ends it earlier.
 async fn decided<T: DeserializeOwned>(api: &Api, method: Method, url: &str, body: Option<&str>) -> Result<T> {
-    let begun = Instant::now();
+    let (begun, mut failures) = (Instant::now(), 0);
     loop {
         match api.at(method.clone(), url, body).await {
             Err(error) if refused(&error).is_none() && begun.elapsed() < here(PATIENCE) => {
                 tell(format_args!("{error:#}"));
-                pace::retry(wait(&error), AGAIN).await;
+                // Each of them is several tries.
+                failures += 1;
+                pace::retry(wait(&error), failures + 2).await;
             }
             decided => return decided.map(|answer| answer.body),
         }

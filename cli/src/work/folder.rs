@@ -79,6 +79,8 @@ pub(crate) struct Folder {
     handle: OwnedFd,
     private: OwnedFd,
     is_given_back: AtomicBool,
+    /// The API has the report, and waits for the files.
+    is_reported: AtomicBool,
     /// The marker, locked as long as a process works in it.
     _lock: File,
 }
@@ -140,7 +142,14 @@ impl Folder {
         let _ = flock(&handle, FlockOperation::NonBlockingLockExclusive);
         // Who had it locked may have removed it.
         ensure!(fstat(&lock)?.st_nlink > 0, "{} is not there any more", path.display());
-        Ok(Self { path, handle, private, is_given_back: AtomicBool::new(false), _lock: lock })
+        Ok(Self {
+            path,
+            handle,
+            private,
+            is_given_back: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
+            _lock: lock,
+        })
     }
 
     /// Says what former processes have left among the temporary files and can still be delivered, and removes what they have left that
@@ -209,6 +218,16 @@ impl Folder {
         if let Err(error) = state::write(&self.path.join(GIVEN_BACK), &()) {
             tell(format_args!("{} can't be written: {error}", self.path.display()));
         }
+    }
+
+    /// From now on the API waits for the files alone.
+    pub(crate) fn set_reported(&self) {
+        self.is_reported.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does. Another process may know more.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.is_reported.load(Ordering::Relaxed)
     }
 
     /// Remembers what is to be done, before it is begun.

@@ -59,6 +59,11 @@ struct Told {
     log: Option<Place>,
 }
 
+/// The API says of a job that it has ended without a report.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+pub(crate) struct Over;
+
 /// How long a job is this miner's, if it says no more, and when it is to say so again.
 pub(crate) struct Lease {
     held_until: Instant,
@@ -87,10 +92,10 @@ impl Lease {
         Self::of(lease_expires_at.as_deref(), next_heartbeat_at.as_deref(), answer.at)
     }
 
-    /// When to beat after a heartbeat that failed: when its answer says; otherwise the more seldom the longer the lease is. Always before it
-    /// ends.
-    fn after_failure(self, said: Option<Duration>) -> Self {
-        let (left, shortest) = (self.held_until.saturating_duration_since(Instant::now()), here(AGAIN));
+    /// When to beat after a heartbeat that failed: when its answer says; otherwise the more seldom the longer the lease is, and after at least
+    /// so long. Before the lease ends, if there is time for that.
+    fn after_failure(self, said: Option<Duration>, least: Duration) -> Self {
+        let (left, shortest) = (self.held_until.saturating_duration_since(Instant::now()), here(least));
         let wait = said.map_or((left / 4).min(self.every).max(shortest), |said| here(said.max(SHORTEST)));
         Self { next_beat: Instant::now() + wait.min((left / 2).max(shortest)), ..self }
     }
@@ -123,14 +128,17 @@ pub(crate) async fn hold(
         };
         match log.with_beat(api, false, beaten).await.map(|(answered, _)| answered) {
             Ok((answer, _)) if answer.body.cancelled && answer.body.lease_expires_at.is_none() => {
-                return Error::msg("cancelled");
+                return Over.into();
             }
             Ok((_, answered)) => lease = answered,
             Err(error) => match refused_with(&error) {
                 Some(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => return error,
-                _ if Instant::now() > lease.held_until => return error.context("the lease has ended"),
+                // One that is reported is held for its files, whether heartbeats come or not, until the API says that it is over.
+                _ if Instant::now() > lease.held_until && !folder.is_reported() => {
+                    return error.context("the lease has ended");
+                }
                 _ => {
-                    lease = lease.after_failure(wait(&error));
+                    lease = lease.after_failure(wait(&error), if folder.is_reported() { HEARTBEAT } else { AGAIN });
                     tell(format_args!("{error:#}"));
                 }
             },
@@ -228,7 +236,7 @@ mod tests {
         let after = |lease: u64, every: u64, said: Option<u64>| {
             let (held_until, every) = (Instant::now() + Duration::from_secs(lease), Duration::from_secs(every));
             let lease = Lease { held_until, next_beat: Instant::now(), every };
-            let next = lease.after_failure(said.map(Duration::from_secs)).next_beat;
+            let next = lease.after_failure(said.map(Duration::from_secs), AGAIN).next_beat;
             (next - Instant::now()).as_secs_f64().round() as u64
         };
         // The first of a lease that lasts for the whole job, one of an old job, and the last ones before a lease ends.

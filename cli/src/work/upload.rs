@@ -32,8 +32,8 @@ struct Waiting<'a> {
     refusals: u32,
 }
 
-/// Sends every file where finish's answer says. One that fails does not keep the others, and is sent again while it may arrive, until nothing
-/// has arrived for so long: whoever holds the job ends this earlier. Whether all arrived, the API knows.
+/// Sends every file where finish's answer says. One that fails does not keep the others, and is sent again while it may arrive, until all has
+/// failed for so long: whoever holds the job ends this earlier. Whether all arrived, the API knows.
 pub(crate) async fn all(
     api: &Api,
     job_url: &str,
@@ -45,7 +45,7 @@ pub(crate) async fn all(
     let mut targets: HashMap<_, _> = targets.into_iter().map(|target| (target.filename.clone(), target)).collect();
     let waiting = |file| Waiting { file, target: targets.remove(&file.filename), refusals: 0 };
     let mut left: VecDeque<_> = files.iter().map(waiting).collect();
-    let (mut failures, mut last_arrival) = (0, Instant::now());
+    let (mut failures, mut failing_since) = (0, None);
     while let Some(mut next) = left.pop_front() {
         let (file, mut proceeded) = (next.file, false);
         let shown = screen::name(&file.filename);
@@ -54,7 +54,7 @@ pub(crate) async fn all(
         let sent = one(api, job_url, next.target.take(), job, file, &bar, &mut proceeded).await;
         bar.finish_and_clear();
         if proceeded || sent.is_ok() {
-            (failures, next.refusals, last_arrival) = (0, 0, Instant::now());
+            (failures, next.refusals, failing_since) = (0, 0, None);
         }
         let error = match sent {
             Ok(()) => {
@@ -65,11 +65,15 @@ pub(crate) async fn all(
         };
         tell(format_args!("{shown}: {error:#}"));
         next.refusals += u32::from(is_refused_by_store(&error));
-        if may_arrive(&error) && next.refusals < TRIES && last_arrival.elapsed() < patience {
-            left.push_back(next);
-            failures += 1;
-            pace::retry(wait(&error), failures).await;
+        if !may_arrive(&error) || next.refusals == TRIES {
+            continue;
         }
+        if failing_since.get_or_insert_with(Instant::now).elapsed() > patience {
+            return tell(format_args!("{} files are given up", left.len() + 1));
+        }
+        left.push_back(next);
+        failures += 1;
+        pace::retry(wait(&error), failures).await;
     }
 }
 

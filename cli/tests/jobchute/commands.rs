@@ -195,7 +195,7 @@ async fn a_heartbeat_that_fails_is_not_a_lost_job() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let go = folder.path().join("go");
     let script = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
-    // What was refused is sent again when a quarter of the lease is over.
+    // What was refused is sent again after five seconds.
     variables.insert("JOBCHUTE_SPEED".to_owned(), "10".to_owned());
     let third = async {
         until("no heartbeat comes after those", || bodies(&seen, is_beat).len() == 3).await?;

@@ -4,15 +4,15 @@ use std::{
     fs,
     path::Path,
     process::Stdio,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
 use local::{EngineCall, Fault, Stack};
 
 use crate::{
-    processes::{PATIENCE, signal},
-    proxy::{Way, all, first, through},
+    processes::{PATIENCE, signal, until},
+    proxy::{Way, all, bodies, due, first, through},
     run::{command, created, ended, keys, printed, stack, worked, working},
 };
 
@@ -257,7 +257,7 @@ async fn files_outlast_an_s3_that_is_busy_for_minutes() -> Result<()> {
     let stack = Stack::start().await?;
     let mut variables = keys(&stack).await?;
     let job = created(&variables).await?;
-    let fails = first(30, |operation| operation == "PutObject");
+    let fails = first(20, |operation| operation == "PutObject");
     stack.set_faults(move |call: &EngineCall| match fails(&call.operation) {
         Some(_) if call.function.is_none() => Fault::FailBefore(503),
         _ => Fault::None,
@@ -265,6 +265,40 @@ async fn files_outlast_an_s3_that_is_busy_for_minutes() -> Result<()> {
     variables.insert("JOBCHUTE_SPEED".to_owned(), "100".to_owned());
     let (code, told) = worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; echo 2 >b; echo 3 >c"#).await?;
     assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_outlast_a_line_that_is_down_for_longer_than_a_lease() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    let job = created(&variables).await?;
+    let is_beat = |request: &str| request.ends_with("/heartbeat");
+    // From the first file on, until sixty heartbeats have not come through.
+    let (begun, lost) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let seen = through(stack(), &mut variables, move |request| {
+        begun.fetch_or(request.contains("/outputs/"), Ordering::Relaxed);
+        let is_down = begun.load(Ordering::Relaxed) && lost.fetch_add(is_beat(request).into(), Ordering::Relaxed) < 60;
+        match is_down {
+            true => Way::Refuse(503),
+            false if request.ends_with("/claim") => Way::Change(due),
+            false => Way::Pass,
+        }
+    })
+    .await?;
+    // The lease that a heartbeat gives is half a second.
+    variables.insert("JOBCHUTE_SPEED".to_owned(), "200".to_owned());
+    let folder = tempfile::tempdir()?;
+    let go = folder.path().join("go");
+    let script = format!(r#"until [ -e {} ]; do sleep 0.05; done; echo 1 >"$JOBCHUTE_OUTPUT/a""#, go.display());
+    let beaten = async {
+        until("no heartbeat comes", || !bodies(&seen, is_beat).is_empty()).await?;
+        anyhow::Ok(fs::write(&go, "")?)
+    };
+    let (done, beaten) = tokio::join!(worked(&variables, &script), beaten);
+    beaten?;
+    let (code, told) = done?;
+    assert!(code == 0 && told.ends_with(&format!("{job}: complete\n")), "{code}: {told}");
+    assert!(told.contains("/heartbeat: 503"), "{told}");
     Ok(())
 }
 
@@ -278,8 +312,10 @@ async fn a_file_that_cannot_be_sent_for_an_hour_is_done_without() -> Result<()> 
         _ => Fault::None,
     });
     variables.insert("JOBCHUTE_SPEED".to_owned(), "1000".to_owned());
-    let (code, told) = worked(&variables, r#"echo 1 >"$JOBCHUTE_OUTPUT/a""#).await?;
+    let (code, told) = worked(&variables, r#"cd "$JOBCHUTE_OUTPUT"; echo 1 >a; echo 2 >b; echo 3 >c"#).await?;
     assert!(code == 1 && told.contains(&format!("{job}: partial_failure")), "{code}: {told}");
+    // Not each by itself.
+    assert!(told.contains("3 files are given up\n"), "{told}");
     Ok(())
 }
 

@@ -113,6 +113,37 @@ async fn the_second_signal_keeps_what_another_process_brings_home() -> Result<()
 }
 
 #[tokio::test]
+async fn nobody_is_told_to_bring_home_what_is_over() -> Result<()> {
+    let mut variables = keys(stack()).await?;
+    created(&variables).await?;
+    let (tried, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (tries, over) = (tried.clone(), is_over.clone());
+    through(stack(), &mut variables, move |request| match over.load(Ordering::Relaxed) {
+        // As of a job that the reaper has ended, while its report is on its way.
+        true if request.ends_with("/heartbeat") => {
+            Way::Answer(r#"{"status": "timeout", "cancelled": true, "lease_expires_at": null}"#.to_owned())
+        }
+        false if is_upload(request) => {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Way::Refuse(503)
+        }
+        is_over if is_over && !request.ends_with("/claim") => Way::Refuse(503),
+        _ => Way::Pass,
+    })
+    .await?;
+    let worker = working(&variables, &writes(1))?;
+    until("nothing is uploaded", || tried.load(Ordering::Relaxed) > 0).await?;
+    signal(worker.id().context("it runs")?, "TERM")?;
+    until("nothing is tried again", || tried.load(Ordering::Relaxed) > 1).await?;
+    let (_, told) = end_at_once(worker, "HUP").await?;
+    is_over.store(true, Ordering::Relaxed);
+    let (code, told) = ended(&variables, &["work", "--resume", kept(&told)?]).await?;
+    assert!(code == 1 && told.contains("what its owner does not get is kept in "), "{code}: {told}");
+    assert!(!told.contains("--resume"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_miner_leaves_what_the_next_one_names_and_another_brings_home() -> Result<()> {
     let mut variables = keys(stack()).await?;
     let temporary = tempfile::tempdir()?;

@@ -61,6 +61,8 @@ pub(crate) struct Queue<'a> {
     losses: i32,
     /// When to ask again, as far as queues were empty.
     again: Option<i64>,
+    /// Why the arguments of one of them can't be had.
+    unreadable: Option<Error>,
 }
 
 /// What a miner gets.
@@ -79,6 +81,8 @@ enum Tried {
     NotForThisMiner,
     /// Of this user, as many run as may.
     OwnerHasEnough(Uuid),
+    /// Its arguments can't be had.
+    Unreadable(Error),
     /// It is another's.
     Lost,
 }
@@ -87,7 +91,18 @@ impl<'a> Queue<'a> {
     pub(crate) fn new(app: &'a App, claimant: &'a Claimant<'a>, chutes: &'a [Chute]) -> Self {
         let is_contended = chutes.iter().any(|chute| chute.busy);
         let (tried, have_enough) = (HashSet::new(), HashSet::new());
-        Self { app, claimant, chutes, waiting: Vec::new(), tried, have_enough, is_contended, losses: 0, again: None }
+        Self {
+            app,
+            claimant,
+            chutes,
+            waiting: Vec::new(),
+            tried,
+            have_enough,
+            is_contended,
+            losses: 0,
+            again: None,
+            unreadable: None,
+        }
     }
 
     /// Looks what waits.
@@ -143,6 +158,9 @@ impl<'a> Queue<'a> {
                     return Ok(Next::Job(job));
                 }
                 Tried::NotForThisMiner => {}
+                // One keeps nobody from the others. Two are hardly those jobs' own trouble.
+                Tried::Unreadable(error) if self.unreadable.is_some() => return Err(error),
+                Tried::Unreadable(error) => self.unreadable = Some(error),
                 Tried::OwnerHasEnough(owner) => {
                     // The next claims of this process need not find out first.
                     self.app.jobs.serve(owner, self.claimant.now.plus_seconds(PASSED_OVER));
@@ -155,6 +173,9 @@ impl<'a> Queue<'a> {
                     self.look().await?;
                 }
             }
+        }
+        if let Some(error) = self.unreadable.take() {
+            return Err(error);
         }
         let again = match self.is_contended {
             // There may well be more.
@@ -185,7 +206,9 @@ impl<'a> Queue<'a> {
         }
         if claimant.worker.is_none() {
             // It could not ask for the job again: what may fail comes before the write. Where they are gone, the answer tells.
-            app.payloads()?.load(&mut job, &[PayloadKind::Arguments]).await?;
+            if let Err(error) = app.payloads()?.load(&mut job, &[PayloadKind::Arguments]).await {
+                return Ok(Tried::Unreadable(error));
+            }
         }
         let (owner, counted) = (job.user_id, job.counted);
         let claimed = match claimant.claim(app, job).await {

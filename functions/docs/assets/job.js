@@ -25,6 +25,8 @@ export const shownJob = () => job;
 export function leaveJob(id) {
   if (job?.job_id === id) return;
   job = null;
+  // How long another one was waited for says nothing of the next.
+  usual = pause("job", JOB_EVERY, null);
   $("job").replaceChildren();
   leaveLog(id);
 }
