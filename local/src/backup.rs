@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 
-use crate::{disk, s3::named_blobs};
+use crate::{
+    disk::{self, Lock},
+    s3::named_blobs,
+};
 
 /// The databases, in the order in which they are closed to writers.
 const DATABASES: [&str; 2] = ["dynamodb.sqlite", "s3.sqlite"];
@@ -48,7 +51,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied> {
         Ok(copied) => {
             fs::rename(&part, to).with_context(|| format!("can't make {}", to.display()))?;
             disk::settle_name(to)?;
-            lock.set_len(0)?;
+            lock.0.set_len(0)?;
             Ok(copied)
         }
         Err(error) => {
@@ -58,18 +61,19 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied> {
     }
 }
 
-/// The only backup of this folder, for as long as the file is open. What one has left that was killed goes first: what it held, which has its other
+/// The only backup of this folder, for as long as the file is locked. What one has left that was killed goes first: what it held, which has its other
 /// names, and its half copy, which the file names.
-fn alone(data: &Path, held: &Path, part: &Path) -> Result<fs::File> {
+fn alone(data: &Path, held: &Path, part: &Path) -> Result<Lock> {
     let name = part.to_str().context("--to is not UTF-8")?;
     let path = data.join("backup.lock");
     let lock = fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
-    let mut lock = lock.context("can't lock the folder")?;
-    if lock.try_lock().is_err() {
+    let file = lock.context("can't lock the folder")?;
+    if file.try_lock().is_err() {
         bail!("another backup of {} is under way", data.display());
     }
+    let mut lock = Lock(file);
     let mut left = String::new();
-    lock.read_to_string(&mut left).context("can't read backup.lock")?;
+    lock.0.read_to_string(&mut left).context("can't read backup.lock")?;
     for folder in [held, Path::new(left.as_str()), part] {
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -79,9 +83,9 @@ fn alone(data: &Path, held: &Path, part: &Path) -> Result<fs::File> {
             _ => {}
         }
     }
-    lock.set_len(0)?;
-    lock.rewind()?;
-    lock.write_all(name.as_bytes())?;
+    lock.0.set_len(0)?;
+    lock.0.rewind()?;
+    lock.0.write_all(name.as_bytes())?;
     Ok(lock)
 }
 

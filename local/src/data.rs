@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
-use crate::disk;
+use crate::disk::{self, Lock};
 
 /// Characters of a secret access key.
 const SECRET_LENGTH: usize = 40;
@@ -19,7 +19,7 @@ pub(crate) struct DataFolder {
     pub(crate) path: PathBuf,
     /// The secret of every access key. It stays the same, so that a URL that was presigned before works after a restart.
     pub(crate) secret: String,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl DataFolder {
@@ -36,7 +36,7 @@ impl DataFolder {
                 return Err(error).with_context(|| format!("can't lock {}", lock.display()));
             }
         }
-        Ok(Self { path: path.to_owned(), secret: secret(&path.join("access-key-secret"))?, _lock: file })
+        Ok(Self { path: path.to_owned(), secret: secret(&path.join("access-key-secret"))?, _lock: Lock(file) })
     }
 }
 

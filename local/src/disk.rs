@@ -7,6 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// A file that is locked until this is dropped. To close it is not enough: a process that is just being started has it open, too, until it
+/// is another program.
+#[derive(Debug)]
+pub(crate) struct Lock(pub(crate) File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Sees to it that a file is there after a power cut, with all that was written to it.
 pub(crate) fn settle(file: &Path) -> io::Result<()> {
     File::open(file)?.sync_all()?;
@@ -52,6 +63,19 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_is_gone_with_its_holder_whoever_else_has_the_file_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || File::options().create(true).append(true).open(folder.path().join("lock")).expect("a file");
+        let lock = Lock(open());
+        lock.0.try_lock().expect("nobody else");
+        let inherited = lock.0.try_clone().expect("a copy");
+        assert!(open().try_lock().is_err());
+        drop(lock);
+        open().try_lock().expect("nobody else");
+        drop(inherited);
+    }
 
     #[test]
     fn only_this_user_can_open_what_was_replaced() {

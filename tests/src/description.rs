@@ -36,6 +36,9 @@ pub fn check(method: &Method, url: &Url, answer: &Answer) {
         return;
     }
     let name = format!("{method} {pattern} {}", answer.status);
+    if answer.status < 300 {
+        check_query(&format!("{method} {pattern}"), operation, url, answer);
+    }
     let mut response = &operation["responses"][answer.status.to_string()];
     if let Some(reference) = response["$ref"].as_str() {
         response = DESCRIPTION.pointer(reference.trim_start_matches('#')).expect("a response");
@@ -57,6 +60,30 @@ pub fn check(method: &Method, url: &Url, answer: &Answer) {
     let errors: Vec<_> =
         validator(&name, &content["schema"]).iter_errors(&answer.body).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{name} is not as described: {errors:#?} {}", answer.body);
+}
+
+/// Asserts that what the API has taken, and gives to be sent next, is described as what it takes.
+fn check_query(operation_name: &str, operation: &Value, url: &Url, answer: &Answer) {
+    let next = answer.body["next_cursor"].as_str().map(str::to_owned);
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
+        let (name, schema) = (parameter["name"].as_str().expect("a name"), &parameter["schema"]);
+        // A list is told as its items, one by one.
+        let schema = if schema["items"].is_null() { schema } else { &schema["items"] };
+        let validator = validator(&format!("{operation_name} {name}"), schema);
+        let sent = url.query_pairs().filter(|(given, _)| given == name).map(|(_, value)| value.into_owned());
+        // A cursor is taken in more forms than it is given in.
+        let values: Vec<_> = if name == "cursor" { next.iter().cloned().collect() } else { sent.collect() };
+        for value in values {
+            let is_text = schema.to_string().contains("\"string\"");
+            let told = if is_text {
+                Value::from(value.as_str())
+            } else {
+                value.parse().unwrap_or_else(|_| value.as_str().into())
+            };
+            assert!(validator.is_valid(&told), "{operation_name}: {name}={value} is not described");
+        }
+    }
 }
 
 /// The operation of a request, by its most literal path.

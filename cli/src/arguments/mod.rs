@@ -210,12 +210,12 @@ pub(crate) struct Download {
 
 /// Be a miner: claim jobs, and run a command for each
 ///
-/// Claims the next job of these chutes, the longest-waiting first, and runs COMMAND for it; where there is none, asks again when the API
+/// Claims the next job of these chutes, their users in turn, and runs COMMAND for it; where there is none, asks again when the API
 /// says.
 ///
 /// The job is `complete` when COMMAND exits with 0 and its result, if there is one, was taken. What was left out of its files does not
 /// change that: the job's error_detail names each with the reason. It is `error` when COMMAND fails, with its last words, or when its
-/// result is no JSON or too large; the files are delivered all the same.
+/// result is no JSON or too large; the files are delivered all the same, unless the method has errors tried again: then nothing is.
 ///
 /// What is not the job's fault gives it back, and nothing of it is kept: a folder or arguments that cannot be written, arguments that
 /// cannot be fetched, a COMMAND that does not start, and one that fails on a full disk while its files have less than the `_disk_gb` of
@@ -230,8 +230,8 @@ pub(crate) struct Download {
 ///
 /// The first SIGINT, SIGTERM or SIGHUP: a job whose COMMAND has ended is delivered; one whose COMMAND runs is given back at once, so that
 /// another miner gets it, and COMMAND is stopped (SIGTERM, SIGKILL after 10 s). The second one, if it comes 1 s after the first or later, ends
-/// `work` at once. Files that are not confirmed by the API are never removed: `work` prints their folder, and what is to be delivered from it
-/// is delivered by --resume. What was left out of a job that is over stays, too.
+/// `work` at once. Files that are not confirmed by the API are never removed, but for those of a job that is tried again elsewhere: `work`
+/// prints their folder, and what is to be delivered from it is delivered by --resume. What was left out of a job that is over stays, too.
 ///
 /// When the job's owner cancels it, COMMAND is stopped in the same way with the next heartbeat, and what it has left is delivered: it has
 /// 90 s from then on. The job is `cancelled`.

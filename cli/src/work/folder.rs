@@ -82,7 +82,17 @@ pub(crate) struct Folder {
     /// The API has the report, and waits for the files.
     is_reported: AtomicBool,
     /// The marker, locked as long as a process works in it.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A file that is locked until this is dropped. To close it is not enough: a command that is just being started has it open, too, until it is
+/// another program.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Folder {
@@ -138,10 +148,11 @@ impl Folder {
             Err(Errno::WOULDBLOCK) => bail!("another process works in {}", path.display()),
             locked => locked?,
         }
+        let lock = Lock(lock);
         // For systemd-tmpfiles, which lets what is locked grow old. ("Age" in tmpfiles.d(5))
         let _ = flock(&handle, FlockOperation::NonBlockingLockExclusive);
         // Who had it locked may have removed it.
-        ensure!(fstat(&lock)?.st_nlink > 0, "{} is not there any more", path.display());
+        ensure!(fstat(&lock.0)?.st_nlink > 0, "{} is not there any more", path.display());
         Ok(Self {
             path,
             handle,
@@ -369,6 +380,18 @@ fn remove_empty(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_folder_is_free_when_its_miner_leaves_it_whoever_else_has_its_marker_open() -> Result<()> {
+        let folder = Folder::create()?;
+        folder.set_end(&End::Lost)?;
+        let (path, inherited) = (folder.path.clone(), folder._lock.0.try_clone()?);
+        assert!(Folder::open(&path).is_err());
+        folder.leave().await;
+        Folder::open(&path)?.remove().await;
+        drop(inherited);
+        Ok(())
+    }
 
     #[test]
     fn arguments_are_kept_as_they_are_written_however_deep() -> Result<()> {

@@ -44,7 +44,7 @@ pub(crate) struct ReportBody {
     /// The same with what is known of each file. S3 then refuses any other bytes. A name may be in both lists.
     #[schema(max_items = 1000)]
     output_files: Option<Vec<DeclaredFile>>,
-    /// The attempt has sent a log with its heartbeats. Without it what it sent may outlive the job by as long as jobs are kept.
+    /// The attempt has sent a log with its heartbeats. Without it what it sent may outlive the job by months.
     logs: Option<bool>,
 }
 

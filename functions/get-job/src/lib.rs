@@ -28,7 +28,7 @@ enum View {
     operation_id = "get-job",
     tag = "user",
     summary = "Read a job",
-    description = "The owner sees it as it is now. Poll until `terminal` is true: it will never change again. Until then, `Retry-After` \
+    description = "The owner sees it as it is now. Poll until `terminal` is true: it will never change again, unless its owner has it tried again. Until then, `Retry-After` \
                    tells when to ask again: after a tenth of the time since the job last changed its state, 1 to 300 seconds.",
     params(
         ("job_id" = Uuid, Path, description = "The job."),

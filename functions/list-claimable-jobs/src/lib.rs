@@ -34,7 +34,7 @@ pub struct ClaimablePage {
         ("chute_id" = Uuid, Query, description = "The chute."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Jobs on the page. 20 unless given."),
         (
-            "cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}\.[0-9a-f]{32}$",
+            "cursor" = Option<String>, Query, pattern = r"^[0-8]?[0-9]{1,18}\.[0-9a-f]{32}$",
             description = "`next_cursor` of the page before."
         ),
     ),

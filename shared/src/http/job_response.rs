@@ -140,7 +140,7 @@ pub struct JobResponse<'a> {
     pub(super) output_storage_urls: BTreeMap<&'a str, &'a RawValue>,
     /// Where it is in its life.
     status: Status,
-    /// It will never change again.
+    /// It will never change again, unless its owner has it tried again.
     terminal: bool,
     /// What went wrong.
     error_detail: Option<&'a str>,
