@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     clock::Clock,
     credentials::SECRET_ACCESS_KEY,
     data::DataFolder,
+    disk::{PAUSE, TRIES},
     dynamodb::DynamoDb,
     edge::Edge,
     engines,
@@ -278,7 +280,10 @@ impl Builder {
             None => binaries,
         };
 
-        let kept = self.data.as_deref().map(DataFolder::take).transpose()?;
+        let kept = match &self.data {
+            Some(folder) => Some(DataFolder::take(folder).await?),
+            None => None,
+        };
         let data = kept.as_ref().map(|kept| kept.path.as_path());
         let secret = kept.as_ref().map_or(SECRET_ACCESS_KEY, |kept| &kept.secret).to_owned();
         let temporary = Arc::new(Temporary::new()?);
@@ -401,8 +406,26 @@ impl Builder {
 }
 
 async fn listen(port: u16) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    let mut tries = 0..TRIES;
+    let listener = loop {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries.next().is_some() => sleep(PAUSE).await,
+            bound => break bound,
+        }
+    };
     let listener = listener.with_context(|| format!("can't listen on port {port}; choose another one with --port"))?;
     let address = listener.local_addr().context("can't listen")?;
     Ok((listener, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_left_in_a_moment_is_waited_for() -> Result<()> {
+        let (first, address) = listen(0).await?;
+        let (second, ()) = tokio::join!(listen(address.port()), async { drop(first) });
+        second.map(drop)
+    }
 }

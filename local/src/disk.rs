@@ -5,7 +5,13 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// How often something is tried that a stack may hold which was killed a moment ago, and how long after one another: a function that it was
+/// about to start has its lock and its sockets, too, until it is another program.
+pub(crate) const TRIES: u32 = 20;
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A file that is locked until this is dropped. To close it is not enough: a process that is just being started has it open, too, until it
 /// is another program.
