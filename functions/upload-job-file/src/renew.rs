@@ -12,7 +12,7 @@ use shared::{
     outputs::{
         allowance, cut,
         declaration::{Declaration, declare},
-        is_another,
+        is_another, is_replaced,
     },
     tables::jobs::Change,
     time::Timestamp,
@@ -84,6 +84,9 @@ fn declared_anew(app: &App, declared: &Value, job: &Job, before: &OutputFile) ->
     if (file.size, &file.sha256) != (before.size, &before.sha256) {
         // What has arrived need not be that.
         (file.redeclared, file.uploaded) = (true, false);
+    }
+    if is_replaced(before, &file) {
+        file.replaced = before.replaced.saturating_add(1);
     }
     Ok(file)
 }

@@ -33,12 +33,20 @@ pub struct OutputFile {
     /// Size or hash were declared when a URL without them was out already: what arrived need not be what was declared.
     #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
     pub redeclared: bool,
+    /// How often another size or hash took the place of a declared one: it is another file from then on. What is uploaded in parts says for
+    /// which of them it is.
+    #[serde(rename = "r", default, skip_serializing_if = "is_zero")]
+    pub replaced: u32,
     /// The object's version that was checked.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
     /// The object's ETag when it was checked, where its version does not say it all.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl OutputFile {

@@ -68,9 +68,14 @@ pub fn missing_parts(file: &OutputFile, arrived: &ArrivedParts) -> Vec<Part> {
 
 /// Whether parts that have come of the file as it was are of no use to it as it is declared now.
 pub fn is_another(before: &OutputFile, now: &OutputFile) -> bool {
-    let has_another_hash = before.sha256.is_some() && now.sha256 != before.sha256;
     // Nothing came in parts while nobody had told its size.
-    has_another_hash || (before.size.is_some() && !(now.size == before.size && are_cut_alike(before, now)))
+    is_replaced(before, now) || (before.size.is_some() && !are_cut_alike(before, now))
+}
+
+/// Whether it is declared now to be other bytes: another size or hash takes the place of a declared one.
+pub fn is_replaced(before: &OutputFile, now: &OutputFile) -> bool {
+    let has_another_hash = before.sha256.is_some() && now.sha256 != before.sha256;
+    has_another_hash || (before.size.is_some() && now.size != before.size)
 }
 
 /// Whether both have the same parts. A part of the one may pass for one of the other, by number and size, though it begins elsewhere.
