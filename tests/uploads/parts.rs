@@ -274,6 +274,41 @@ async fn an_upload_that_is_gone_has_not_become_the_file_that_was_declared_before
     stack.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_goes_in_parts_whatever_the_threshold_has_become() {
+    let folder = std::env::temp_dir().join(format!("jobchute-threshold-{}", Uuid::new_v4()));
+    let start = |threshold: usize| {
+        Stack::builder().data_dir(&folder).parameter("MultipartThresholdBytes", threshold.to_string())
+    };
+    let first = start(5 * MIB).start().await.unwrap();
+    let mut job = Job::on(&first).await;
+    let content = content(SIZE);
+    // Of one the miner chooses the size of the parts, of the other we do.
+    let declared = json!([
+        {"filename": "sent", "size": SIZE},
+        {"filename": "torn", "size": SIZE, "part_size": 5 * MIB},
+    ]);
+    let answer = job.finish(json!({"status": "complete", "output_files": declared})).await.ok();
+    send(target(&answer, "sent"), 1, &content).await;
+    send(target(&answer, "torn"), 1, &content).await;
+    let before = first.url().to_owned();
+    first.shutdown().await;
+
+    let second = start(64 * MIB).start().await.unwrap();
+    job.path = job.path.replace(&before, second.url());
+    let rest = job.renew("torn").await;
+    assert_eq!(numbers(&rest), [2, 3]);
+    for number in [2, 3] {
+        send(&rest, number, &content).await;
+    }
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    for name in ["sent", "torn"] {
+        assert!(job.download(name).await.bytes == content, "{name}");
+    }
+    second.shutdown().await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// Reports a file of 20 MiB that goes in parts of this size: where they go.
 async fn in_parts_of(job: &Job, part_size: usize) -> Value {
     let file = json!({"filename": "large", "size": 20 * MIB, "part_size": part_size});

@@ -27,7 +27,7 @@ pub struct OutputFile {
     /// Bytes of each part that the miner wants to send a large file in: declared.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub part_size: Option<u64>,
-    /// Bytes of each part that we chose for it, where they are more than the least. An earlier release has left none.
+    /// It goes in parts, and we chose so many bytes for each, unless the miner did. An earlier release has left none where they are the least.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
     /// Size or hash were declared when a URL without them was out already: what arrived need not be what was declared.

@@ -127,7 +127,7 @@ impl Head {
     /// one's, nor begun for another one.
     pub fn may_be(&self, file: &OutputFile, in_parts: bool) -> bool {
         let has_its_hash = self.sha256.is_some() && self.sha256 == file.sha256;
-        if in_parts && !has_its_hash && self.replaced != file.replaced {
+        if file.cut.is_some() && !has_its_hash && self.replaced != file.replaced {
             return false;
         }
         if !file.redeclared || file.sha256.is_none() || has_its_hash {

@@ -78,7 +78,7 @@ impl Expected {
 
     /// Whether what is there, of this size, may be from before it was declared anew.
     fn may_be_another(&self) -> bool {
-        self.file.redeclared && self.file.sha256.is_some() || self.in_parts && self.file.replaced > 0
+        self.file.redeclared && self.file.sha256.is_some() || self.file.cut.is_some() && self.file.replaced > 0
     }
 
     fn fits(&self, object: &Object) -> bool {
