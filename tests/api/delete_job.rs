@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::primitives::ByteStream;
 use futures_util::{StreamExt, stream};
 use local::{Fault, Stack};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Client, Night, World, input::uploaded, item, objects, s3, stack, text, upload};
 
@@ -224,4 +225,44 @@ async fn nothing_of_what_a_job_held_is_left_in_its_row() {
     world.user.delete(&format!("/jobs/{}", text(&job["job_id"]))).await.ok();
     let row = item(stack(), "JobsTable", "job_id", &text(&job["job_id"])).await;
     assert!(!row.to_string().contains("private"), "{row}");
+}
+
+#[tokio::test]
+async fn a_job_that_takes_a_gone_ones_id_has_heartbeats_of_its_own() {
+    let night = Night::begin().await;
+    night.stack.clock().set(1_795_000_000_000);
+    let miner = night.miner().await;
+    let advance = |hours: u64| night.stack.clock().advance(Duration::from_secs(hours * 3600));
+    for is_cancelled in [false, true] {
+        let path = night.url(&format!("/jobs/{}/serve", night.chute_id));
+        let key = [("idempotency-key", if is_cancelled { "cancelled" } else { "deleted" })];
+        let create = async || text(&night.user.send(Method::POST, &path, b"{}".to_vec(), &key).await.ok()["job_id"]);
+        let job_id = create().await;
+        let url = night.claim(&miner, &job_id).await;
+        if is_cancelled {
+            // It goes when it has been kept for its time.
+            advance(20 * 24);
+            night.user.put(&night.url(&format!("/jobs/{job_id}/cancel")), Value::Null).await.ok();
+            assert_eq!(Client::nobody().post(&url, json!({})).await.ok()["status"], "cancelled");
+            advance(30 * 24);
+        } else {
+            let report = json!({"status": "complete", "output_filenames": ["a"]});
+            let answer = Client::nobody().post(&url, report).await.ok();
+            assert_eq!(upload(&text(&answer["output_storage_urls"]["a"]), b"a").await.status, 200);
+            assert_eq!(Client::nobody().put(&url, Value::Null).await.ok()["status"], "complete");
+            advance(10 * 24);
+            night.user.delete(&night.url(&format!("/jobs/{job_id}"))).await.ok();
+            advance(3);
+        }
+        night.reap().await;
+        let row = item(&night.stack, "JobsTable", "job_id", &job_id).await;
+        let expires_at: i64 = text(&row["expires_at"]["N"]).parse().unwrap();
+        night.stack.clock().set((expires_at + 1) * 1000);
+        night.stack.expire_items().await.unwrap();
+
+        assert_eq!(create().await, job_id);
+        let heartbeat = night.claim(&miner, &job_id).await.replace("?token=", "/heartbeat?token=");
+        assert_eq!(Client::nobody().put(&heartbeat, Value::Null).await.ok()["cancelled"], false);
+    }
+    night.stack.shutdown().await;
 }

@@ -137,6 +137,49 @@ async fn a_cancels_signature_is_good_for_no_other_route() {
     assert_eq!(world.get(&job_id).await["status"], "cancelled");
 }
 
+/// Sends a request with a body of none that was signed once.
+async fn send_signed(path: &str, signed: &[(&'static str, String)]) -> Answer {
+    let headers: Vec<_> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Client::nobody().send(Method::PUT, path, Vec::new(), &headers).await
+}
+
+#[tokio::test]
+async fn a_retrys_signature_retries_no_later_run() {
+    let world = World::new().await;
+    let job = world.claimed().await;
+    job.finish(json!({"status": "error"})).await.ok();
+    let retry = format!("/jobs/{}/retry", job.job_id);
+    let signed = World::hotkey(&world.user_id).await.headers("PUT", &retry, b"");
+    assert_eq!(send_signed(&retry, &signed).await.ok()["status"], "pending");
+    assert_eq!(send_signed(&retry, &signed).await.status, 409, "it waits");
+    let again = world.claim_with(&job.job_id, Value::Null).await;
+    assert_eq!(send_signed(&retry, &signed).await.status, 409, "it runs");
+    again.finish(json!({"status": "error", "result": {"step": 7}})).await.ok();
+    send_signed(&retry, &signed).await.is_error(401, "This signature has been used already");
+    let now = world.get(&job.job_id).await;
+    assert_eq!((&now["status"], &now["result"]), (&json!("error"), &json!({"step": 7})));
+}
+
+#[tokio::test]
+async fn a_cancels_signature_cancels_no_later_run() {
+    let world = World::new().await;
+    let job_id = world.create().await;
+    let (cancel, retry) = (format!("/jobs/{job_id}/cancel"), format!("/jobs/{job_id}/retry"));
+    let signed = World::hotkey(&world.user_id).await.headers("PUT", &cancel, b"");
+    for _ in 0..2 {
+        assert_eq!(send_signed(&cancel, &signed).await.ok()["status"], "cancelled");
+    }
+    let used = "This signature has been used already";
+    world.user.put(&retry, Value::Null).await.ok();
+    send_signed(&cancel, &signed).await.is_error(401, used);
+    assert_eq!(world.get(&job_id).await["status"], "pending");
+    let job = world.claim_with(&job_id, Value::Null).await;
+    send_signed(&cancel, &signed).await.is_error(401, used);
+    assert_eq!(world.get(&job_id).await["cancel_requested_at"], Value::Null);
+    job.finish(json!({"status": "complete"})).await.ok();
+    send_signed(&cancel, &signed).await.is_error(401, used);
+}
+
 #[tokio::test]
 async fn a_claims_signature_claims_no_other_job() {
     let world = World::new().await;

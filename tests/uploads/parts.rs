@@ -172,6 +172,143 @@ async fn parts_of_other_bytes_are_not_gone_on_with() {
     stack.shutdown().await;
 }
 
+/// A file of that many bytes is declared, in parts of 5 MiB and with what else there is.
+async fn declared(job: &Job, size: usize, mut file: Value) -> Value {
+    (file["path"], file["size"], file["part_size"]) = ("large".into(), size.into(), (5 * MIB).into());
+    Client::nobody().put(&job.upload_path(), file).await.ok()
+}
+
+/// Sends all parts of a file, and has the job completed: the file is made of them, and the database does not take it.
+async fn is_made_of_all(stack: &Stack, job: &Job, target: &Value, content: &[u8]) {
+    for number in numbers(target) {
+        send(target, number, content).await;
+    }
+    stack.set_faults(|call| match call.operation == "UpdateItem" {
+        true => Fault::FailBefore(500),
+        false => Fault::None,
+    });
+    assert_eq!(job.complete().await.status, 503);
+    stack.set_faults(|_| Fault::None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_made_of_its_parts_does_not_pass_for_the_one_declared_after_it() {
+    let stack = stack().await;
+    let (before, after) = (content(SIZE), vec![7; SIZE]);
+    // A few files are looked at, and many are listed.
+    for others in [0, 12] {
+        let others: Vec<_> = (0..others).map(|number| number.to_string()).collect();
+        for has_hash in [true, false] {
+            let job = Job::on(&stack).await;
+            let mut report = report(&["large"]);
+            report["output_filenames"] = json!(others);
+            let first = job.finish(report).await.ok();
+            is_made_of_all(&stack, &job, target(&first, "large"), &before).await;
+            let declare = async |content: &[u8]| match has_hash {
+                true => declared(&job, SIZE, json!({"sha256": sha256(content)})).await,
+                false => declared(&job, SIZE, json!({})).await,
+            };
+            assert_eq!(numbers(&declare(&before).await), [0; 0], "it is whole, and its hash is told late");
+            if !has_hash {
+                declared(&job, SIZE - 1, json!({})).await;
+            }
+            let fresh = declare(&after).await;
+            assert_eq!(numbers(&fresh), [1, 2, 3]);
+            send(&fresh, 2, &after).await;
+            let fresh = declare(&after).await;
+            assert_eq!(numbers(&fresh), [1, 3], "it goes on, as any other");
+            is_made_of_all(&stack, &job, &fresh, &after).await;
+            assert_eq!(numbers(&declare(&after).await), [0; 0]);
+            let done = job.complete().await.ok();
+            assert_eq!(file(&done, "large")["uploaded"], true);
+            assert!(job.download("large").await.bytes == after);
+        }
+    }
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_declared_after_another_is_missing_until_it_comes_itself() {
+    let stack = stack().await;
+    let before = content(SIZE);
+    for others in [0, 12] {
+        let others: Vec<_> = (0..others).map(|number| number.to_string()).collect();
+        let job = Job::on(&stack).await;
+        let mut report = report(&["large"]);
+        report["output_filenames"] = json!(others);
+        let first = job.finish(report).await.ok();
+        is_made_of_all(&stack, &job, target(&first, "large"), &before).await;
+        declared(&job, SIZE - 1, json!({})).await;
+        declared(&job, SIZE, json!({})).await;
+        let done = job.complete().await.ok();
+        assert_eq!((&done["status"], &file(&done, "large")["uploaded"]), (&json!("partial_failure"), &json!(false)));
+    }
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_gone_has_not_become_the_file_that_was_declared_before_it() {
+    let stack = stack().await;
+    let job = Job::on(&stack).await;
+    let (before, after) = (content(SIZE), vec![7; SIZE]);
+    let first = job.finish(report(&["large"])).await.ok();
+    is_made_of_all(&stack, &job, target(&first, "large"), &before).await;
+    declared(&job, SIZE - 1, json!({})).await;
+    let fresh = declared(&job, SIZE, json!({})).await;
+    for number in [1, 2, 3] {
+        send(&fresh, number, &after).await;
+    }
+    // Somebody gives the upload up as the file is about to be made of it.
+    let (client, bucket) = (s3(&stack), stack.resource("OutputsBucket").unwrap().to_owned());
+    let (key, url) = (text(&file(&first, "large")["path"]), text(&fresh["parts"][0]["url"]));
+    let upload_id = url.split(['?', '&']).find_map(|pair| pair.strip_prefix("uploadId=")).unwrap().to_owned();
+    stack.set_faults(move |call| {
+        if call.operation == "CompleteMultipartUpload" {
+            let abort = client.abort_multipart_upload().bucket(&bucket).key(&key).upload_id(&upload_id);
+            let given_up = async { abort.send().await.is_ok() };
+            assert!(block_in_place(|| Handle::current().block_on(given_up)));
+        }
+        Fault::None
+    });
+    job.complete().await.is_error(503, "Service busy, please try again");
+    stack.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_goes_in_parts_whatever_the_threshold_has_become() {
+    let folder = std::env::temp_dir().join(format!("jobchute-threshold-{}", Uuid::new_v4()));
+    let start = |threshold: usize| {
+        Stack::builder().data_dir(&folder).parameter("MultipartThresholdBytes", threshold.to_string())
+    };
+    let first = start(5 * MIB).start().await.unwrap();
+    let mut job = Job::on(&first).await;
+    let content = content(SIZE);
+    // Of one the miner chooses the size of the parts, of the other we do.
+    let declared = json!([
+        {"filename": "sent", "size": SIZE},
+        {"filename": "torn", "size": SIZE, "part_size": 5 * MIB},
+    ]);
+    let answer = job.finish(json!({"status": "complete", "output_files": declared})).await.ok();
+    send(target(&answer, "sent"), 1, &content).await;
+    send(target(&answer, "torn"), 1, &content).await;
+    let before = first.url().to_owned();
+    first.shutdown().await;
+
+    let second = start(64 * MIB).start().await.unwrap();
+    job.path = job.path.replace(&before, second.url());
+    let rest = job.renew("torn").await;
+    assert_eq!(numbers(&rest), [2, 3]);
+    for number in [2, 3] {
+        send(&rest, number, &content).await;
+    }
+    assert_eq!(job.complete().await.ok()["status"], "complete");
+    for name in ["sent", "torn"] {
+        assert!(job.download(name).await.bytes == content, "{name}");
+    }
+    second.shutdown().await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// Reports a file of 20 MiB that goes in parts of this size: where they go.
 async fn in_parts_of(job: &Job, part_size: usize) -> Value {
     let file = json!({"filename": "large", "size": 20 * MIB, "part_size": part_size});

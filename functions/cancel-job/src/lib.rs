@@ -35,11 +35,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let now = now(&request);
     let (caller, mut job, mut lease) = app.owner_and_job(&request).await?;
     let not_found = || Error::not_own_job(path(&request, "job_id"));
-    let guard = caller.guard.as_ref();
     loop {
         if job.deleted_at.is_some() {
             return Err(not_found());
         }
+        let guard = caller.guard.as_ref().map(|guard| guard.of_run(job.run));
+        let guard = guard.as_ref();
         let changed = match job.status {
             // There is nothing to cancel any more, or it was cancelled before.
             _ if job.terminal || job.report.is_some() || job.cancel_requested_at.is_some() => {

@@ -100,7 +100,7 @@ fn declared(app: &App, request: &Request) -> Result<OutputFile> {
         fields.refuse(Invalid::value(loc, format!("Filename {problem}"), filename.clone().into()));
     }
     let file = match declare(&tree, OutputFile::named(filename)) {
-        Ok(file) => cut(file),
+        Ok(file) => cut(file, app.config.multipart_threshold),
         Err(problem) => {
             fields.refuse(problem.at(vec!["body".into()]));
             OutputFile::default()

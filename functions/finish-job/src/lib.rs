@@ -44,7 +44,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let claims = app.job_claims(&request, now).await?;
     let mut report = Report::read(&request, claims.sub)?;
     // After the digest: which parts we choose is nothing that the miner said.
-    report.files = report.files.into_iter().map(|(file_id, file)| (file_id, cut(file))).collect();
+    let threshold = app.config.multipart_threshold;
+    report.files = report.files.into_iter().map(|(file_id, file)| (file_id, cut(file, threshold))).collect();
     let uploads = app.uploads(&request, &claims)?;
     let (job, repeated) = match store(app, &claims, report, now).await? {
         Outcome::Stored(job) => (job, false),

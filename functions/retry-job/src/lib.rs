@@ -61,7 +61,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>> {
     let place = app.jobs.place(&chute, &mut quota, &found, now).await?;
     let put = payloads.renew(&mut job, now, now).await?;
     let retry = lifecycle::retry(&job, attempts, &put, place, now)?;
-    let retried = app.jobs.retry(&job, &retry, &quota, caller.guard.as_ref()).await;
+    let guard = caller.guard.as_ref().map(|guard| guard.of_run(job.run));
+    let retried = app.jobs.retry(&job, &retry, &quota, guard.as_ref()).await;
     // Collected: what an iterator maps lazily, a future that is sent to another thread may not hold.
     let stored: Vec<_> = put.iter().map(|(_, stored)| stored).collect();
     payloads.settle_change(&job.file_keys(), stored, retried.as_ref()).await;

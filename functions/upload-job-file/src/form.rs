@@ -68,7 +68,7 @@ pub(crate) async fn handle(app: &App, request: Request, claims: JobClaims) -> Re
     }
     let file_id = OutputFile::id(job.job_id, &form.path);
     let path = job.file_keys().key(&file.filename);
-    app.bucket()?.put(&path, form.file, form.content_type.as_deref(), file.sha256.as_deref()).await?;
+    app.bucket()?.put_file(&path, form.file, form.content_type.as_deref(), &file).await?;
     mark_arrived(app, &claims, job, file_id, now).await?;
     let uploaded = Uploaded { status: "success", filename: file.filename, file_id, path, uploaded: true };
     Ok(reply::json(200, &uploaded))

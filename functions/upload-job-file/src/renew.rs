@@ -12,7 +12,7 @@ use shared::{
     outputs::{
         allowance, cut,
         declaration::{Declaration, declare},
-        is_another,
+        is_another, is_replaced,
     },
     tables::jobs::Change,
     time::Timestamp,
@@ -78,12 +78,16 @@ fn declared_anew(app: &App, declared: &Value, job: &Job, before: &OutputFile) ->
         let others = job.files.iter().flat_map(|files| files.values()).filter(|other| other.filename != file.filename);
         allowance::check_declared(others.chain([&file]), app.config.max_job_bytes)?;
     }
-    if file.size != before.size {
-        file = cut(file);
-    }
     if (file.size, &file.sha256) != (before.size, &before.sha256) {
         // What has arrived need not be that.
         (file.redeclared, file.uploaded) = (true, false);
+    }
+    let is_replaced = is_replaced(before, &file);
+    if is_replaced {
+        file.replaced = before.replaced.saturating_add(1);
+    }
+    if is_replaced || file.size != before.size {
+        file = cut(file, app.config.multipart_threshold);
     }
     Ok(file)
 }

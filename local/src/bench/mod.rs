@@ -293,7 +293,7 @@ async fn lives(stack: &Stack, prices: &Prices, report: &mut Report) -> Result<()
     let large = Outputs { files: 1, size: 10 << 30 };
     bench.life(Outputs { files: 1, size: 65 << 20 }).await?;
     let file = OutputFile { size: Some(large.size as u64), ..OutputFile::default() };
-    let parts = parts(&cut(file)).count() as f64;
+    let parts = parts(&cut(file, 64 << 20)).count() as f64;
     report.lives.insert("1 file of 10 GiB".to_owned(), prices.life(&bench.last, large, parts, memory));
     Ok(())
 }

@@ -27,18 +27,26 @@ pub struct OutputFile {
     /// Bytes of each part that the miner wants to send a large file in: declared.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub part_size: Option<u64>,
-    /// Bytes of each part that we chose for it, where they are more than the least. An earlier release has left none.
+    /// It goes in parts, and we chose so many bytes for each, unless the miner did. An earlier release has left none where they are the least.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
     /// Size or hash were declared when a URL without them was out already: what arrived need not be what was declared.
     #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
     pub redeclared: bool,
+    /// How often another size or hash took the place of a declared one: it is another file from then on. What is uploaded in parts says for
+    /// which of them it is.
+    #[serde(rename = "r", default, skip_serializing_if = "is_zero")]
+    pub replaced: u32,
     /// The object's version that was checked.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
     /// The object's ETag when it was checked, where its version does not say it all.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl OutputFile {

@@ -1,7 +1,7 @@
 //! The outputs bucket: objects, their versions, and URLs that work without credentials.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
 use super::{
-    origin::{SHA256, origin, plain},
+    origin::{SHA256, itself, origin, plain, replaced},
     presign::{Signer, Target},
 };
 use crate::{
@@ -118,13 +118,19 @@ pub struct Head {
     pub sha256: Option<String>,
     /// The SHA-256 that was declared when its upload in parts began.
     told: Option<String>,
+    /// Which of the files that were declared under its name it is.
+    replaced: u32,
 }
 
 impl Head {
     /// Whether it may be what was declared last. The hash of a file in parts S3 cannot check: there it must not be another
-    /// one's.
+    /// one's, nor begun for another one.
     pub fn may_be(&self, file: &OutputFile, in_parts: bool) -> bool {
-        if !file.redeclared || file.sha256.is_none() || self.sha256 == file.sha256 {
+        let has_its_hash = self.sha256.is_some() && self.sha256 == file.sha256;
+        if file.cut.is_some() && !has_its_hash && self.replaced != file.replaced {
+            return false;
+        }
+        if !file.redeclared || file.sha256.is_none() || has_its_hash {
             return true;
         }
         in_parts && self.plain && self.sha256.is_none() && (self.told.is_none() || self.told == file.sha256)
@@ -183,13 +189,35 @@ impl Bucket {
         Ok(Presigned { url, expires_at })
     }
 
-    /// Stores a small file, as what it is. S3 checks the SHA-256, in hex, when there is one.
-    pub async fn put(
+    /// Stores a small file, as what it is. S3 checks its SHA-256, when one was declared.
+    pub async fn put_file(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        content_type: Option<&str>,
+        file: &OutputFile,
+    ) -> Result<Object> {
+        self.put_with(key, bytes, content_type, file.sha256.as_deref(), itself(file)).await
+    }
+
+    /// The same of what is no output file.
+    pub(super) async fn put(
         &self,
         key: &str,
         bytes: Bytes,
         content_type: Option<&str>,
         sha256: Option<&str>,
+    ) -> Result<Object> {
+        self.put_with(key, bytes, content_type, sha256, plain(sha256)).await
+    }
+
+    async fn put_with(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        content_type: Option<&str>,
+        sha256: Option<&str>,
+        metadata: HashMap<String, String>,
     ) -> Result<Object> {
         let size = bytes.len() as u64;
         let request = self
@@ -199,7 +227,7 @@ impl Bucket {
             .key(key)
             .set_content_type(content_type.map(str::to_owned))
             .set_checksum_sha256(sha256.and_then(checksum))
-            .set_metadata(Some(plain(sha256)))
+            .set_metadata(Some(metadata))
             .body(ByteStream::from(bytes));
         let answer = request.send().await.context("upload: PutObject")?;
         Ok(Object { size, etag: answer.e_tag, version_id: Some(version(answer.version_id)), modified: None })
@@ -211,6 +239,7 @@ impl Bucket {
         match request.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(answer) => Ok(Some(Head {
                 plain: origin(answer.metadata()).is_some(),
+                replaced: replaced(answer.metadata()),
                 told: answer.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
                 sha256: answer.checksum_sha256().and_then(|sum| base64::decode(sum).ok()).map(hex::encode),
                 object: Object {

@@ -70,10 +70,15 @@ impl Expected {
     fn waits_for_parts(&self) -> bool {
         let is_it = match &self.there {
             There::Unknown | There::Missing => false,
-            There::Listed(object) => self.fits(object) && !(self.file.redeclared && self.file.sha256.is_some()),
+            There::Listed(object) => self.fits(object) && !self.may_be_another(),
             There::Looked(head) => self.fits(&head.object) && head.may_be(&self.file, true),
         };
         self.in_parts && !is_it
+    }
+
+    /// Whether what is there, of this size, may be from before it was declared anew.
+    fn may_be_another(&self) -> bool {
+        self.file.redeclared && self.file.sha256.is_some() || self.file.cut.is_some() && self.file.replaced > 0
     }
 
     fn fits(&self, object: &Object) -> bool {
@@ -245,7 +250,7 @@ async fn open(bucket: &Bucket, expected: &Expected, versions: &mut Vec<String>) 
 async fn declared(bucket: &Bucket, expected: &Expected, object: &Object) -> Result<Arrival> {
     let Expected { file, key, in_parts, there, .. } = expected;
     let is_it = match there {
-        _ if !file.redeclared || file.sha256.is_none() => true,
+        _ if !expected.may_be_another() => true,
         There::Looked(head) => head.may_be(file, *in_parts),
         _ => {
             let head = bucket.head(key, object.version_id.as_deref()).await?;
@@ -268,7 +273,7 @@ async fn assemble(bucket: &Bucket, file: &OutputFile, uploads: &[MultipartUpload
             // Declared anew, it may have more than it needs.
             let last = parts::parts(file).last().map_or(0, |part| part.number);
             arrived.retain(|number, _| *number <= last);
-            return Ok(Arrival::Arrived(bucket.assemble(upload, arrived).await?, None));
+            return Ok(Arrival::Arrived(bucket.assemble(upload, arrived, file).await?, None));
         }
         if fewest.as_ref().is_none_or(|fewest| missing.len() < fewest.len()) {
             fewest = Some(missing);

@@ -19,5 +19,7 @@ pub use bucket::{Bucket, Head, Object, Presigned, Presigner};
 pub use check::{Seen, check_files, is_much_work, tidy};
 pub use logs::{LogChunk, LogPlaces, LogTarget};
 pub use multipart::MultipartUpload;
-pub use parts::{ArrivedParts, PARTS_IN_AN_ANSWER, Part, cut, is_another, is_in_parts, missing_parts, parts};
+pub use parts::{
+    ArrivedParts, PARTS_IN_AN_ANSWER, Part, cut, is_another, is_in_parts, is_replaced, missing_parts, parts,
+};
 pub use presign::Signer;

@@ -9,12 +9,15 @@ use aws_sdk_s3::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    bucket::{Bucket, Object, Presigner, length, version},
-    origin::plain,
+    bucket::{Bucket, Head, Object, Presigner, length, version},
+    origin::itself,
     parts::ArrivedParts,
     presign,
 };
-use crate::error::{Context, Error, Result, engine_error};
+use crate::{
+    error::{Context, Error, Result, engine_error},
+    model::OutputFile,
+};
 
 /// An unfinished multipart upload.
 #[derive(Debug, Clone)]
@@ -37,8 +40,8 @@ impl Presigner<'_> {
 
 impl Bucket {
     /// Begins an upload of what will be the file itself.
-    pub async fn begin(&self, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Result<MultipartUpload> {
-        self.begin_with(key, content_type, plain(sha256)).await
+    pub async fn begin(&self, key: &str, file: &OutputFile) -> Result<MultipartUpload> {
+        self.begin_with(key, file.content_type.as_deref(), itself(file)).await
     }
 
     /// The same, of an object with this metadata.
@@ -99,23 +102,23 @@ impl Bucket {
 
     /// Makes the object out of its parts, unless there is one by now: then false.
     pub async fn assemble_first(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<bool> {
-        self.assemble_if(upload, parts, (None, Some("*".to_owned()))).await.map(|object| object.is_some())
+        self.assemble_if(upload, parts, (None, Some("*".to_owned())), None).await.map(|object| object.is_some())
     }
 
-    /// Makes the object out of its parts.
-    pub async fn assemble(&self, upload: &MultipartUpload, parts: ArrivedParts) -> Result<Object> {
-        let object = self.assemble_over(upload, parts, None).await?;
+    /// Makes the file's object out of its parts.
+    pub async fn assemble(&self, upload: &MultipartUpload, parts: ArrivedParts, file: &OutputFile) -> Result<Object> {
+        let object = self.assemble_if(upload, parts, (None, None), Some(file)).await?;
         object.ok_or_else(|| Error::internal("multipart: CompleteMultipartUpload", "refused for what is there"))
     }
 
-    /// The same, in the place of the object with this ETag. None when something else is there by now.
+    /// Makes an object out of its parts, in the place of the object with this ETag. None when something else is there by now.
     pub(super) async fn assemble_over(
         &self,
         upload: &MultipartUpload,
         parts: ArrivedParts,
         over: Option<String>,
     ) -> Result<Option<Object>> {
-        self.assemble_if(upload, parts, (over, None)).await
+        self.assemble_if(upload, parts, (over, None), None).await
     }
 
     async fn assemble_if(
@@ -123,8 +126,11 @@ impl Bucket {
         upload: &MultipartUpload,
         parts: ArrivedParts,
         (matches, none_matches): (Option<String>, Option<String>),
+        file: Option<&OutputFile>,
     ) -> Result<Option<Object>> {
         let size = parts.values().map(|(size, _)| size).sum();
+        let is_it =
+            |head: &Head| head.plain && head.object.size == size && file.is_none_or(|file| head.may_be(file, true));
         let parts = parts
             .into_iter()
             .map(|(number, (_, etag))| CompletedPart::builder().part_number(number).set_e_tag(etag).build())
@@ -142,7 +148,7 @@ impl Bucket {
                 Some("PreconditionFailed") => Ok(None),
                 // Assembled by a try whose answer was lost, perhaps.
                 Some("NoSuchUpload") => match self.head(&upload.key, None).await? {
-                    Some(head) if head.plain && head.object.size == size => Ok(Some(head.object)),
+                    Some(head) if is_it(&head) => Ok(Some(head.object)),
                     _ => Err(Error::unavailable("multipart: CompleteMultipartUpload", "the upload is gone")),
                 },
                 _ => Err(engine_error("multipart: CompleteMultipartUpload", &error)),

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::model::OutputFile;
+
 /// Object metadata that says: this is the file itself, whatever its media type looks like. Its value is [`ITSELF`], or the version of
 /// the envelope that the file was taken out of: whoever finds the file then knows what else to remove.
 const PLAIN: &str = "jobchute-plain";
@@ -9,6 +11,23 @@ const PLAIN: &str = "jobchute-plain";
 const ITSELF: &str = "1";
 /// Object metadata that holds the declared SHA-256 in hex: it comes with every download, as `x-amz-meta-sha256`.
 pub(super) const SHA256: &str = "sha256";
+
+/// Object metadata that holds which of the files that were declared under its name this is, but for the first.
+const REPLACED: &str = "jobchute-replaced";
+
+/// Metadata of an object that is this file itself.
+pub(super) fn itself(file: &OutputFile) -> HashMap<String, String> {
+    let mut metadata = plain(file.sha256.as_deref());
+    if file.replaced > 0 {
+        metadata.insert(REPLACED.to_owned(), file.replaced.to_string());
+    }
+    metadata
+}
+
+/// Which of the files that were declared under its name an object is, by its metadata.
+pub(super) fn replaced(metadata: Option<&HashMap<String, String>>) -> u32 {
+    metadata.and_then(|metadata| metadata.get(REPLACED)?.parse().ok()).unwrap_or(0)
+}
 
 /// Metadata of an object that is the file itself.
 pub(super) fn plain(sha256: Option<&str>) -> HashMap<String, String> {

@@ -34,13 +34,13 @@ pub struct Part {
     pub size: u64,
 }
 
-/// The file with the size that its parts are to have, which grows with its own. It is kept with the file, so that an upload is gone on
-/// with whatever a later release would choose.
-pub fn cut(file: OutputFile) -> OutputFile {
+/// The file with the size that its parts are to have, which grows with its own, if it goes in parts. It is kept with the file, so that an
+/// upload is gone on with whatever a later release would choose, or the threshold is by then.
+pub fn cut(file: OutputFile, threshold: u64) -> OutputFile {
     let size = file.size.unwrap_or(0);
     let few = size.div_ceil(USUAL_PARTS).clamp(PART, LARGE_PART);
     let part = few.max(least_part(size)).next_multiple_of(1 << 20).min(LARGEST_PART);
-    OutputFile { cut: Some(part).filter(|_| part > PART && file.part_size.is_none()), ..file }
+    OutputFile { cut: Some(part).filter(|_| size > threshold), ..file }
 }
 
 /// Bytes of a part when one answer gives them all.
@@ -68,9 +68,14 @@ pub fn missing_parts(file: &OutputFile, arrived: &ArrivedParts) -> Vec<Part> {
 
 /// Whether parts that have come of the file as it was are of no use to it as it is declared now.
 pub fn is_another(before: &OutputFile, now: &OutputFile) -> bool {
-    let has_another_hash = before.sha256.is_some() && now.sha256 != before.sha256;
     // Nothing came in parts while nobody had told its size.
-    has_another_hash || (before.size.is_some() && !(now.size == before.size && are_cut_alike(before, now)))
+    is_replaced(before, now) || (before.size.is_some() && !are_cut_alike(before, now))
+}
+
+/// Whether it is declared now to be other bytes: another size or hash takes the place of a declared one.
+pub fn is_replaced(before: &OutputFile, now: &OutputFile) -> bool {
+    let has_another_hash = before.sha256.is_some() && now.sha256 != before.sha256;
+    has_another_hash || (before.size.is_some() && now.size != before.size)
 }
 
 /// Whether both have the same parts. A part of the one may pass for one of the other, by number and size, though it begins elsewhere.
@@ -78,9 +83,9 @@ fn are_cut_alike(one: &OutputFile, other: &OutputFile) -> bool {
     parts(one).eq(parts(other))
 }
 
-/// Whether a file of this declared size comes in parts.
+/// Whether a file comes in parts: it was so when its size was declared, or its size is above this now.
 pub fn is_in_parts(file: &OutputFile, threshold: u64) -> bool {
-    file.size.is_some_and(|size| size > threshold)
+    file.cut.is_some() || file.size.is_some_and(|size| size > threshold)
 }
 
 #[cfg(test)]
@@ -92,7 +97,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_cover_a_file_once_within_s3s_limits(size in 1_u64..=5 << 40) {
-            let file = cut(OutputFile { size: Some(size), ..OutputFile::default() });
+            let file = cut(OutputFile { size: Some(size), ..OutputFile::default() }, 0);
             let parts: Vec<_> = parts(&file).collect();
             prop_assert!(parts.len() as u64 <= MOST_PARTS);
             let mut at = 0;
@@ -117,11 +122,11 @@ mod tests {
             (500 * gib, 1000, 512 * mib),
             (5 << 40, 1024, 5 * gib),
         ] {
-            let parts: Vec<_> = parts(&cut(of(size))).collect();
+            let parts: Vec<_> = parts(&cut(of(size), 0)).collect();
             assert_eq!((parts.len(), parts[0].size), (count, part), "{size}");
         }
         let asked = OutputFile { part_size: Some(5 * mib), ..of(10 * gib) };
-        assert_eq!(parts(&cut(asked)).count(), 2048, "the miner has the last word");
+        assert_eq!(parts(&cut(asked, 0)).count(), 2048, "the miner has the last word");
     }
 
     #[test]

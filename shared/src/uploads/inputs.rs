@@ -71,7 +71,7 @@ impl InputUploads<'_> {
     }
 
     async fn begin(&self, key: &str, file: &OutputFile) -> Result<(MultipartUpload, ArrivedParts)> {
-        let upload = self.bucket.begin(key, file.content_type.as_deref(), file.sha256.as_deref()).await?;
+        let upload = self.bucket.begin(key, file).await?;
         Ok((upload, ArrivedParts::new()))
     }
 

@@ -208,7 +208,7 @@ async fn upload(
     match best {
         Some(best) => Ok(Some(best)),
         None => {
-            let upload = bucket.begin(key, file.content_type.as_deref(), file.sha256.as_deref()).await?;
+            let upload = bucket.begin(key, file).await?;
             Ok(Some((upload, ArrivedParts::new())))
         }
     }

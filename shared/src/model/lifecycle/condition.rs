@@ -56,10 +56,12 @@ pub(super) fn tokens_end(job: &Job, now: Timestamp) -> Timestamp {
     now.plus_seconds(job.longest_run() + DAY)
 }
 
-/// The same of a job that is over: nobody gets another token, so it goes by its last attempt, where that has left its deadline.
+/// The same of a job that is over: nobody gets another token, so it goes by its last attempt, where that has left its deadline. Not before the
+/// row of its heartbeats, which whatever took an attempt from its miner has closed for as long as a token may live then: its last change at the
+/// latest. Another job of this id would find it.
 pub(super) fn last_token(job: &Job, now: Timestamp) -> Timestamp {
     match (job.deadline_at, job.attempt) {
-        (Some(deadline), _) => deadline.plus_seconds(DAY).max(now),
+        (Some(deadline), _) => deadline.plus_seconds(DAY).max(tokens_end(job, job.updated_at)).max(now),
         (None, 0) => now,
         (None, _) => tokens_end(job, now),
     }

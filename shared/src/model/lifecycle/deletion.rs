@@ -25,15 +25,21 @@ const DELETE_TIME: i64 = 60;
 /// job.
 pub fn delete(job: &Job, now: Timestamp, upload_window: i64) -> Revocation {
     let gone = now.plus_seconds(upload_window + LATE_ARRIVALS);
-    let change = end(job, gone, tokens_end(job, now), now)
+    let tokens = tokens(job, now);
+    let change = end(job, gone, tokens, now)
         .when(Condition::Is("user_id", text(job.user_id.to_string())))
         .when(Condition::Is("attempt", number(job.attempt.into())))
         .when(Condition::unchanged("report", job.report.as_deref().map(text)))
         .when(Condition::unchanged(UNSETTLED, job.unsettled.map(|reports| number(reports.into()))));
     let claimed = job.attempt > 0;
-    let close = || lease::close(job, tokens_end(job, now));
+    let close = || lease::close(job, tokens);
     let close = || if job.has_objects() { close() } else { while_unlogged(close(), job) };
     Revocation { job: change, lease: claimed.then(close) }
+}
+
+/// When no token of it is valid any more, nor is there a row of its heartbeats.
+fn tokens(job: &Job, now: Timestamp) -> Timestamp {
+    if job.terminal { last_token(job, now) } else { tokens_end(job, now) }
 }
 
 /// The same of a job that is over, when it has been kept for its time. Its upload URLs have ended long ago.
@@ -84,10 +90,7 @@ const HELD: [&str; 15] = [
 pub fn swept(job: &Job, gone: Timestamp, now: Timestamp) -> Transition {
     let change = Transition::default().when(Condition::Exists("deleted_at".to_owned()));
     match now >= gone {
-        true => {
-            let tokens = if job.terminal { last_token(job, now) } else { tokens_end(job, now) };
-            change.set("expires_at", number(tokens.seconds())).remove("queue").remove("due_at")
-        }
+        true => change.set("expires_at", number(tokens(job, now).seconds())).remove("queue").remove("due_at"),
         false => change.set("due_at", number(gone.millis())),
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 pub struct ReplayGuard {
     /// SHA-256 of the signature's bytes.
     pub hash: [u8; 32],
-    /// The request's method and path, which the signature of one with a body does not cover.
+    /// The request's method and path, which the signature of one with a body does not cover, and the job's run where that counts.
     pub used_for: String,
     /// When its nonce is too old anyway, in seconds.
     pub expires_at: i64,
@@ -34,6 +34,15 @@ const UNUSED: &str =
     "attribute_not_exists(pk) OR (job_id = :job AND (attribute_not_exists(used_for) OR used_for = :used_for))";
 
 impl ReplayGuard {
+    /// Good for this run of the job alone: after a retry, the same request again would be about another one.
+    pub fn of_run(&self, run: u32) -> Self {
+        let used_for = match run {
+            0 => self.used_for.clone(),
+            _ => format!("{} of run {run}", self.used_for),
+        };
+        Self { used_for, ..self.clone() }
+    }
+
     fn row(&self, job_id: Uuid) -> Item {
         HashMap::from([
             ("pk".to_owned(), text(keys::replay(self.hash))),
