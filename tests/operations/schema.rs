@@ -107,6 +107,9 @@ async fn items_are_made_as_the_first_release_made_them() {
     for (name, mut shape) in now {
         // The first release ignores these, and is not wrong about a job that has them.
         ADDED.iter().for_each(|attribute| drop(shape.as_object_mut().unwrap().remove(*attribute)));
+        if let Some(file) = shape.pointer_mut("/files/M/[id]/M").and_then(Value::as_object_mut) {
+            ADDED_TO_FILES.iter().for_each(|attribute| drop(file.remove(*attribute)));
+        }
         let mut then = then[&name].clone();
         if then["queue"].is_null() {
             // A job that is over waits for the end of its retention where the first release does not look.
@@ -124,6 +127,8 @@ async fn items_are_made_as_the_first_release_made_them() {
 /// Attributes of jobs that this release adds: which account and which of its workers has the job, when which account lost it, until when
 /// upload URLs work, how long it waits, how often its files have changed, and whether a report may have left something in the bucket.
 const ADDED: [&str; 7] = ["miner_account", "worker", "lost", "uploads_until", "wait", "file_changes", "unsettled"];
+/// The same of a file: how it is cut, and how often it was declared to be another one.
+const ADDED_TO_FILES: [&str; 2] = ["c", "r"];
 /// And what it does not write any more: which keys lost the job, and what heartbeats tell. It still reads that, and the first release
 /// needs none.
 const LEFT_OUT: [&str; 2] = ["lost_by", "progress"];
