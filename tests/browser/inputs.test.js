@@ -269,6 +269,7 @@ test("files are dropped on the page, and one that misses the form is not opened"
   await drop("#drop");
   await page.getByRole("button", { name: "Put into the arguments: dropped.txt" }).waitFor();
   await page.getByRole("link", { name: "Jobchute" }).click();
+  await page.locator("#create").waitFor({ state: "hidden" });
   await drop("#list");
   assert.equal(await page.locator("#inputs li").count(), 1);
   await context.close();
