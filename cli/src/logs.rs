@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     body::body,
     pace,
-    refusal::{Refusal, StoreRefusal, wait},
+    refusal::{Refusal, StoreRefusal, is_refused_by_store, wait},
     screen::{self, Filter},
 };
 
@@ -99,7 +99,7 @@ impl Logs {
                 }
                 let bytes = match fetch(api, &url).await {
                     // A reader who stops, as a pager does, has the URLs of the page end.
-                    Err(error) if !is_fresh && is_refused(&error) => continue 'pages,
+                    Err(error) if !is_fresh && is_refused_by_store(&error) => continue 'pages,
                     fetched => fetched.context("what the job printed can't be fetched")?,
                 };
                 is_fresh = false;
@@ -123,16 +123,11 @@ impl Logs {
 async fn fetch(api: &Api, url: &str) -> Result<Vec<u8>> {
     for try_ in 1.. {
         match timeout(PATIENCE, get(api, url)).await.context("S3 is silent").flatten() {
-            Err(error) if !is_refused(&error) && try_ < TRIES => pace::retry(wait(&error), try_).await,
+            Err(error) if !is_refused_by_store(&error) && try_ < TRIES => pace::retry(wait(&error), try_).await,
             done => return done,
         }
     }
     unreachable!("the last try returns")
-}
-
-/// Whether S3 has decided so: the same URL gets the same answer.
-fn is_refused(error: &Error) -> bool {
-    error.downcast_ref().is_some_and(|StoreRefusal(refusal)| !refusal.may_pass())
 }
 
 async fn get(api: &Api, url: &str) -> Result<Vec<u8>> {

@@ -45,7 +45,7 @@ pub(crate) async fn retry(said: Option<Duration>, failures: u32) {
 
 /// Up to a second, then up to twice as long each time, up to a minute: those who fail at once come back at different times, and seldom while
 /// that goes on.
-pub(crate) fn backoff(failures: u32) -> Duration {
+fn backoff(failures: u32) -> Duration {
     let most = Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(LONGEST_BACKOFF);
     most.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

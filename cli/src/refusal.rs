@@ -115,6 +115,11 @@ impl std::error::Error for Refusal {}
 #[error("S3: {0}")]
 pub(crate) struct StoreRefusal(pub(crate) Refusal);
 
+/// Whether S3 has decided so: the same URL gets the same answer. With a fresh one it may decide otherwise, but hardly each time.
+pub(crate) fn is_refused_by_store(error: &Error) -> bool {
+    error.downcast_ref().is_some_and(|StoreRefusal(refusal)| !refusal.may_pass())
+}
+
 /// How long an answer says to wait: in seconds, or until a time by the clock that dated the answer (RFC 9110, 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?;

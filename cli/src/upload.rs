@@ -103,11 +103,6 @@ pub(crate) fn may_arrive(error: &Error) -> bool {
     !is_lost && refused(error).is_none()
 }
 
-/// Whether S3 has decided so. With a fresh URL it may decide otherwise, but hardly each time.
-pub(crate) fn is_refused_by_store(error: &Error) -> bool {
-    error.downcast_ref().is_some_and(|StoreRefusal(refusal)| !refusal.may_pass())
-}
-
 /// The progress bar of a file.
 pub(crate) fn bar(shown: String, size: u64) -> ProgressBar {
     let bar = ProgressBar::new(size).with_message(shown);

@@ -15,9 +15,9 @@ use serde_json::json;
 use crate::{
     api::Api,
     pace,
-    refusal::wait,
+    refusal::{is_refused_by_store, wait},
     screen::{self, tell},
-    upload::{self, Lost, Source, TRIES, Target, is_refused_by_store, may_arrive},
+    upload::{self, Lost, Source, TRIES, Target, may_arrive},
     work::{
         bars,
         outputs::{self, Output},
